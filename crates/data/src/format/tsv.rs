@@ -1,0 +1,477 @@
+//! Abundance tables as delimited text (TSV, CSV), compressed or not.
+//!
+//! The first field of each line is an id, the others are numbers. An empty field, `NA`, `NaN` or
+//! `nan` is an entry that was not measured. Ids are trimmed. Accepted beside the plain form: the
+//! `# Constructed from biom file` and `#OTU ID` lines of QIIME, a taxonomy column, MetaPhlAn's
+//! `clade_name` tables, headers of R that lack the name of the id column, a byte order mark, CRLF.
+
+use super::compressed::transpose;
+use super::in_file;
+use crate::delimited::{Delimited, names_features, normalized, shortest};
+use crate::{Column, ColumnValues, Csr, Metadata, Result, Table, Taxonomy};
+use std::collections::HashMap;
+use std::io::{BufRead, Write};
+use std::path::Path;
+
+pub use crate::delimited::Delimiter;
+
+/// Where the samples of a text table are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Orientation {
+    /// Reading: samples in columns if the first header field names features (`#OTU ID`,
+    /// `Feature ID`, `ASV_ID`, `clade_name`, `gene`, ...) or a taxonomy column is there, else in
+    /// rows. Writing: samples in rows.
+    #[default]
+    Auto,
+    /// One line per sample.
+    SamplesInRows,
+    /// One line per feature.
+    SamplesInColumns,
+}
+
+/// How a text table is laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TsvOptions {
+    /// Where the samples are.
+    pub orientation: Orientation,
+    /// What separates the fields.
+    pub delimiter: Delimiter,
+}
+
+/// Names of columns with lineages, after normalization.
+const TAXONOMY_NAMES: [&str; 5] = [
+    "taxonomy",
+    "taxon",
+    "consensus lineage",
+    "consensuslineage",
+    "lineage",
+];
+
+/// Names of MetaPhlAn's column of taxonomy identifiers, after normalization.
+const TAXID_NAMES: [&str; 2] = ["ncbi tax id", "clade taxid"];
+
+/// Reads a table.
+///
+/// # Errors
+/// A file that cannot be read or is cut short; a line of another length than the header; a field
+/// that is no number; a negative or infinite number; an empty or repeated id; no entries at all.
+/// Messages name line and column.
+pub fn read(path: &Path, options: &TsvOptions) -> Result<Table> {
+    parse(
+        Delimited::open(path, options.delimiter)?,
+        options.orientation,
+    )
+}
+
+/// Reads a table from decompressed text; `path` stands in messages only.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_from(reader: impl BufRead, path: &Path, options: &TsvOptions) -> Result<Table> {
+    parse(
+        Delimited::new(Box::new(reader), path, options.delimiter)?,
+        options.orientation,
+    )
+}
+
+/// What a column of the file holds.
+#[derive(Clone, Copy, PartialEq)]
+enum Field {
+    Number,
+    Lineage,
+    TaxId,
+}
+
+fn parse(mut file: Delimited<'_>, orientation: Orientation) -> Result<Table> {
+    let header = file.header().to_vec();
+    let name_in = |names: &[&str], field: &String| names.contains(&normalized(field).as_str());
+    let samples_in_columns = match orientation {
+        Orientation::SamplesInRows => false,
+        Orientation::SamplesInColumns => true,
+        Orientation::Auto => {
+            names_features(&header[0])
+                || header
+                    .iter()
+                    .skip(1)
+                    .any(|field| name_in(&TAXONOMY_NAMES, field))
+        }
+    };
+    let fields: Vec<Field> = header
+        .iter()
+        .skip(1)
+        .map(|field| match samples_in_columns {
+            true if name_in(&TAXONOMY_NAMES, field) => Field::Lineage,
+            true if name_in(&TAXID_NAMES, field) => Field::TaxId,
+            _ => Field::Number,
+        })
+        .collect();
+    file.check_header(
+        1,
+        if samples_in_columns {
+            "a sample id"
+        } else {
+            "a feature id"
+        },
+    )?;
+    let column_ids: Vec<String> = (header.iter().skip(1).zip(&fields))
+        .filter(|(_, field)| **field == Field::Number)
+        .map(|(name, _)| name.clone())
+        .collect();
+    if column_ids.is_empty() {
+        return Err(file.error(
+            1,
+            format!(
+                "a header with {} field(s), none of them numbers",
+                header.len()
+            ),
+            "an id and at least one column of numbers, separated by tab, comma or semicolon",
+        ));
+    }
+
+    let mut row_ids: Vec<String> = Vec::new();
+    let mut line_of: HashMap<String, usize> = HashMap::new();
+    let mut csr = Csr {
+        indptr: vec![0],
+        ..Csr::default()
+    };
+    let (mut lineages, mut taxids) = (Vec::new(), Vec::new());
+    while let Some((line, record)) = file.next_record()? {
+        if record.len() != header.len() {
+            return Err(file.error(
+                line,
+                format!("{} fields", record.len()),
+                format!(
+                    "{} as in the header (quotes closed, one value per column)",
+                    header.len()
+                ),
+            ));
+        }
+        let id = record[0].trim().to_string();
+        if id.is_empty() {
+            return Err(file.field_error(line, 0, "an empty id", "the id of this line"));
+        }
+        if let Some(first) = line_of.insert(id.clone(), line) {
+            return Err(file.field_error(
+                line,
+                0,
+                format!("id {id:?} again, first seen on line {first}"),
+                "ids that occur once; rename or merge the lines",
+            ));
+        }
+        row_ids.push(id);
+        let mut column = 0;
+        for (position, (text, field)) in record.iter().skip(1).zip(&fields).enumerate() {
+            match field {
+                Field::Lineage => lineages.push(text.trim().to_string()),
+                Field::TaxId => taxids.push(Some(text.trim().to_string())),
+                Field::Number => {
+                    let value = parse_abundance(text).map_err(|expected| {
+                        file.field_error(line, position + 1, format!("{text:?}"), expected)
+                    })?;
+                    if value != 0.0 {
+                        csr.indices.push(column);
+                        csr.values.push(value);
+                    }
+                    column += 1;
+                }
+            }
+        }
+        csr.indptr.push(csr.indices.len());
+    }
+    if row_ids.is_empty() {
+        return Err(file.error(2, "the end of the file", "at least one line of numbers"));
+    }
+
+    if !samples_in_columns {
+        return Table::new(row_ids, column_ids, csr);
+    }
+    if lineages.is_empty() && normalized(&header[0]) == "clade name" {
+        lineages.clone_from(&row_ids);
+    }
+    let csr = transpose(&csr, column_ids.len());
+    let mut table = Table::new(column_ids, row_ids.clone(), csr)?;
+    if !lineages.is_empty() {
+        table.taxonomy =
+            Some(Taxonomy::parse(&lineages).map_err(|error| in_file(file.path(), error))?);
+    }
+    if !taxids.is_empty() {
+        let name = (header.iter().find(|field| name_in(&TAXID_NAMES, field)))
+            .expect("taxids were read from a column of this name");
+        let column = Column {
+            name: name.clone(),
+            values: ColumnValues::Text(taxids),
+        };
+        table.feature_metadata = Metadata::new(row_ids, vec![column])?;
+    }
+    Ok(table)
+}
+
+/// The number in a field, or what should stand there instead.
+fn parse_abundance(text: &str) -> std::result::Result<f64, &'static str> {
+    let text = text.trim();
+    if matches!(text, "" | "NA" | "NaN" | "nan") {
+        return Ok(f64::NAN);
+    }
+    match text.parse::<f64>() {
+        Ok(value) if value.is_nan() => Err("NaN, NA or an empty field for not measured"),
+        Ok(value) if value < 0.0 => {
+            Err("a number that is not negative (raw or relative abundance, not log or centred)")
+        }
+        Ok(value) if value.is_infinite() => {
+            Err("a finite number, or NaN if the entry was not measured")
+        }
+        Ok(value) => Ok(value),
+        Err(_) => Err(
+            "a number with a decimal point, or an empty field, NA or NaN for not \
+                       measured (facts about samples belong in a metadata file)",
+        ),
+    }
+}
+
+/// Writes a table as text, without loss; `Delimiter::Auto` is a tab.
+///
+/// Numbers are the shortest text that reads back to the same bits, `NaN` where not measured.
+/// With samples in columns the lineages, where known, form a last column `taxonomy`. Metadata,
+/// layers and `obsm` are not part of the format.
+///
+/// # Errors
+/// What the writer reports.
+pub fn write_to(out: impl Write, table: &Table, options: &TsvOptions) -> std::io::Result<()> {
+    let delimiter = match options.delimiter {
+        Delimiter::Auto | Delimiter::Tab => b'\t',
+        Delimiter::Comma => b',',
+        Delimiter::Semicolon => b';',
+    };
+    let mut out = csv::WriterBuilder::new()
+        .delimiter(delimiter)
+        .from_writer(out);
+    match options.orientation {
+        Orientation::Auto | Orientation::SamplesInRows => {
+            out.write_field("sample_id")?;
+            out.write_record(table.feature_ids())?;
+            let mut line = vec![0.0; table.n_features()];
+            for (sample, id) in table.sample_ids().iter().enumerate() {
+                line.fill(0.0);
+                let (columns, values) = table.row(sample);
+                for (column, value) in columns.iter().zip(values) {
+                    line[*column as usize] = *value;
+                }
+                out.write_field(id)?;
+                out.write_record(line.iter().map(|value| shortest(*value)))?;
+            }
+        }
+        Orientation::SamplesInColumns => {
+            let (indptr, indices, values) = table.csr();
+            let csr = Csr {
+                indptr: indptr.to_vec(),
+                indices: indices.to_vec(),
+                values: values.to_vec(),
+            };
+            let by_feature = transpose(&csr, table.n_features());
+            out.write_field("#OTU ID")?;
+            for id in table.sample_ids() {
+                out.write_field(id)?;
+            }
+            let taxonomy = table.taxonomy.as_ref();
+            out.write_record(taxonomy.map(|_| "taxonomy"))?;
+            let mut line = vec![0.0; table.n_samples()];
+            for (feature, id) in table.feature_ids().iter().enumerate() {
+                line.fill(0.0);
+                for at in by_feature.indptr[feature]..by_feature.indptr[feature + 1] {
+                    line[by_feature.indices[at] as usize] = by_feature.values[at];
+                }
+                out.write_field(id)?;
+                for value in &line {
+                    out.write_field(shortest(*value))?;
+                }
+                out.write_record(taxonomy.map(|taxonomy| taxonomy.lineage_text(feature)))?;
+            }
+        }
+    }
+    out.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Error;
+    use crate::format::WriteOptions;
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use proptest::prelude::*;
+
+    fn table(text: &str) -> Result<Table> {
+        read_from(text.as_bytes(), Path::new("t.tsv"), &TsvOptions::default())
+    }
+
+    fn message(text: &str) -> String {
+        table(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_qiime_table_has_samples_in_columns_and_its_lineages() {
+        let text = "# Constructed from biom file\r\n#OTU ID\ts1\ts2\ttaxonomy\r\n\
+                    t1\t1.0\t0\tk__Bacteria; p__Firmicutes\r\nt2\t\t2e3\tk__Bacteria; p__\r\n";
+        let table = table(text).unwrap();
+        assert_eq!(table.sample_ids(), ["s1", "s2"]);
+        assert_eq!(table.feature_ids(), ["t1", "t2"]);
+        assert_eq!(table.get(0, 0), 1.0);
+        assert_eq!(table.get(1, 1), 2000.0);
+        assert!(table.get(0, 1).is_nan(), "an empty field is not measured");
+        let taxonomy = table.taxonomy.unwrap();
+        assert_eq!(taxonomy.ranks, ["kingdom", "phylum"]);
+        assert_eq!(
+            taxonomy.lineages,
+            [["Bacteria", "Firmicutes"], ["Bacteria", ""]]
+        );
+    }
+
+    #[test]
+    fn a_plain_table_has_samples_in_rows_unless_told_otherwise() {
+        let text = ",a,b\ns1,1,NA\ns2,0,\"2.5\"\n";
+        let rows = table(text).unwrap();
+        assert_eq!(
+            (rows.sample_ids(), rows.feature_ids()[1].as_str()),
+            (&["s1".to_string(), "s2".to_string()][..], "b")
+        );
+        assert_eq!(rows.get(1, 1), 2.5);
+        let options = TsvOptions {
+            orientation: Orientation::SamplesInColumns,
+            ..Default::default()
+        };
+        let columns = read_from(text.as_bytes(), Path::new("t.csv"), &options).unwrap();
+        assert_eq!(columns.sample_ids(), ["a", "b"]);
+        assert_eq!(columns.get(1, 1), 2.5);
+        assert!(columns.get(1, 0).is_nan());
+    }
+
+    #[test]
+    fn a_metaphlan_table_gets_its_lineages_from_the_clade_names() {
+        let text = "#mpa_v31_CHOCOPhlAn_201901\nclade_name\tNCBI_tax_id\ts1\n\
+                    k__Bacteria\t2\t60.5\nk__Bacteria|p__Firmicutes\t2|1239\t60.5\n";
+        let table = table(text).unwrap();
+        assert_eq!(table.get(0, 1), 60.5);
+        assert_eq!(
+            table.feature_metadata.columns()[0].values.text(1).unwrap(),
+            "2|1239"
+        );
+        assert_eq!(
+            table.taxonomy.unwrap().lineages[1],
+            ["Bacteria", "Firmicutes"]
+        );
+    }
+
+    #[test]
+    fn errors_name_line_column_what_was_found_and_what_was_expected() {
+        let m = message("id\ta\tb\ns1\t1\tx7\n");
+        assert!(
+            m.starts_with("t.tsv: line 2, column 3 (\"b\"): found \"x7\", expected a number"),
+            "{m}"
+        );
+        let m = message("id\ta\tb\n\ns1\t1\n");
+        assert!(m.contains("line 3: found 2 fields, expected 3"), "{m}");
+        let m = message("id\ta\ns1\t1\ns1\t2\n");
+        assert!(
+            m.contains("line 3") && m.contains("first seen on line 2"),
+            "{m}"
+        );
+        let m = message("id\ta\ta\ns1\t1\t2\n");
+        assert!(
+            m.contains("line 1, column 3") && m.contains("first seen in column 2"),
+            "{m}"
+        );
+        let m = message("id\ta\ns1\t-1\n");
+        assert!(
+            m.contains("found \"-1\", expected a number that is not negative"),
+            "{m}"
+        );
+        for text in [
+            "",
+            "# only a comment\n",
+            "id\ta\n",
+            "id\n",
+            "id\ta\ns1\tinf\n",
+            "id\ta\n\t1\n",
+        ] {
+            assert!(matches!(table(text), Err(Error::Format { .. })), "{text:?}");
+        }
+        assert!(message("id\ta\ns1\t1e400\n").contains("finite"));
+    }
+
+    #[test]
+    fn binary_and_cut_gzip_files_are_refused_with_the_reason() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.tsv.gz");
+        let mut gz = GzEncoder::new(Vec::new(), Compression::default());
+        for i in 0..5000 {
+            writeln!(gz, "s{i}\t{}", i * 7919 % 1013).unwrap();
+        }
+        let bytes = gz.finish().unwrap();
+        std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+        let m = read(&path, &TsvOptions::default()).unwrap_err().to_string();
+        assert!(m.contains("gzip stream that ends early"), "{m}");
+        std::fs::write(&path, b"\x89HDF\r\n\x1a\n\x00").unwrap();
+        let m = read(&path, &TsvOptions::default()).unwrap_err().to_string();
+        assert!(m.contains("not UTF-8"), "{m}");
+        assert!(matches!(
+            read(&folder.path().join("none.tsv"), &TsvOptions::default()),
+            Err(Error::Io { .. })
+        ));
+    }
+
+    #[test]
+    fn compressed_and_plain_files_of_either_layout_read_back_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut table = table("#OTU ID\ts,1\ts\"2\"\nt1\t0.1\t0\nt2\tNaN\t1e300\n").unwrap();
+        let lineages = ["k__A; p__B", "k__A; p__"];
+        table.taxonomy = Some(Taxonomy::parse(&lineages).unwrap());
+        for name in ["a.tsv", "a.tsv.gz", "a.csv", "a.csv.gz"] {
+            let path = folder.path().join(name);
+            let orientation = Orientation::SamplesInColumns;
+            let write_options = WriteOptions {
+                orientation,
+                ..Default::default()
+            };
+            crate::format::write(&table, &path, &write_options).unwrap();
+            let back = read(&path, &TsvOptions::default()).unwrap();
+            assert_eq!(back.sample_ids(), table.sample_ids(), "{name}");
+            assert_eq!(back.taxonomy, table.taxonomy, "{name}");
+            assert_same_bits(&back, &table);
+            assert_eq!(
+                std::fs::read(&path).unwrap().starts_with(&[0x1f, 0x8b]),
+                name.ends_with("gz")
+            );
+        }
+    }
+
+    fn assert_same_bits(a: &Table, b: &Table) {
+        let bits = |t: &Table| t.to_dense().iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(a), bits(b));
+    }
+
+    proptest! {
+        #[test]
+        fn any_finite_table_is_written_without_loss(
+            values in proptest::collection::vec(
+                prop_oneof![Just(0.0), Just(f64::NAN), 0.0..f64::MAX, 0.0..1e-300, (0u32..9999).prop_map(f64::from)],
+                12,
+            ),
+            in_columns in any::<bool>(),
+        ) {
+            let ids = |p: &str, n: usize| (0..n).map(|i| format!("{p}{i}")).collect::<Vec<_>>();
+            let table = Table::from_dense(ids("s", 3), ids("t", 4), &values).unwrap();
+            let orientation =
+                if in_columns { Orientation::SamplesInColumns } else { Orientation::SamplesInRows };
+            let mut text = Vec::new();
+            write_to(&mut text, &table, &TsvOptions { orientation, ..Default::default() }).unwrap();
+            let back = read_from(&text[..], Path::new("t.tsv"), &TsvOptions::default()).unwrap();
+            prop_assert_eq!(back.sample_ids(), table.sample_ids());
+            assert_same_bits(&back, &table);
+        }
+
+        #[test]
+        fn no_text_makes_the_reader_panic(text in "[#a-c0-9.\t,;\"\r\n-]{0,80}") {
+            let _ = table(&text);
+        }
+    }
+}

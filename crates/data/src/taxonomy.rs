@@ -1,0 +1,419 @@
+//! Lineages of features: from the broadest rank to the finest.
+//!
+//! Accepted forms: `k__Bacteria; p__Firmicutes; g__` (Greengenes, QIIME), `d__Bacteria;p__...`
+//! (GTDB, SILVA 138), `D_0__Bacteria;D_1__...` (older SILVA), `k__Bacteria|p__...` (MetaPhlAn) and
+//! names without prefixes separated by `;` or `|`, whose rank is their position.
+
+use crate::delimited::normalized;
+use crate::{Error, Metadata, Result, Table};
+use std::collections::HashMap;
+
+/// Names of the ranks and, per feature, the lineage in that order; an empty name is unknown.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Taxonomy {
+    /// Rank names, broadest first, as in `["superkingdom", "phylum", ...]`.
+    pub ranks: Vec<String>,
+    /// One lineage per feature, each as long as `ranks`.
+    pub lineages: Vec<Vec<String>>,
+}
+
+/// Prefix and name of the known ranks, broadest first.
+const RANKS: [(&str, &str); 10] = [
+    ("d", "domain"),
+    ("sk", "superkingdom"),
+    ("k", "kingdom"),
+    ("p", "phylum"),
+    ("c", "class"),
+    ("o", "order"),
+    ("f", "family"),
+    ("g", "genus"),
+    ("s", "species"),
+    ("t", "strain"),
+];
+
+/// Ranks of `D_0__` to `D_7__`, and of names without prefix by position.
+const RANKS_BY_POSITION: [&str; 8] = [
+    "domain", "phylum", "class", "order", "family", "genus", "species", "strain",
+];
+
+/// Whole lineages that say that nothing is known.
+const UNKNOWN: [&str; 6] = ["", "unassigned", "unclassified", "unknown", "none", "na"];
+
+impl Taxonomy {
+    /// Parses one lineage text per feature.
+    ///
+    /// Ranks are those that occur in any lineage. An unknown prefix `x__` becomes a rank `x` after
+    /// the known ones. `Unassigned` and an empty text are a lineage of unknown names.
+    ///
+    /// # Errors
+    /// A lineage that names one rank twice.
+    pub fn parse<S: AsRef<str>>(texts: &[S]) -> Result<Taxonomy> {
+        let mut parsed = Vec::with_capacity(texts.len());
+        for text in texts {
+            parsed.push(parse_lineage(text.as_ref())?);
+        }
+        let mut ranks: Vec<String> = Vec::new();
+        for (rank, _) in parsed.iter().flatten() {
+            if !ranks.contains(rank) {
+                ranks.push(rank.clone());
+            }
+        }
+        // A stable sort keeps unknown ranks in the order of their first occurrence.
+        ranks.sort_by_key(|rank| canonical_position(rank));
+        let column_of: HashMap<&str, usize> = ranks
+            .iter()
+            .enumerate()
+            .map(|(column, rank)| (rank.as_str(), column))
+            .collect();
+        let lineages = parsed
+            .iter()
+            .map(|lineage| {
+                let mut names = vec![String::new(); ranks.len()];
+                for (rank, name) in lineage {
+                    names[column_of[rank.as_str()]].clone_from(name);
+                }
+                names
+            })
+            .collect();
+        Ok(Taxonomy { ranks, lineages })
+    }
+
+    /// Lineages from a data frame of features, for `feature_ids` in their order.
+    ///
+    /// Takes a column `Taxon`, `taxonomy`, `lineage` or `Consensus Lineage` (as in QIIME 2), or
+    /// else columns named by ranks (`superkingdom`, `phylum`, ...). `None` if there is neither.
+    ///
+    /// # Errors
+    /// As [`Taxonomy::parse`].
+    pub fn from_metadata(metadata: &Metadata, feature_ids: &[String]) -> Result<Option<Taxonomy>> {
+        let aligned = metadata.align(feature_ids);
+        let is_lineage = |name: &str| {
+            let name = normalized(name);
+            ["taxon", "taxonomy", "lineage", "consensus lineage"].contains(&name.as_str())
+        };
+        let rows = 0..feature_ids.len();
+        if let Some(column) = aligned
+            .columns()
+            .iter()
+            .find(|column| is_lineage(&column.name))
+        {
+            let texts: Vec<String> = rows
+                .map(|row| column.values.text(row).unwrap_or_default())
+                .collect();
+            return Taxonomy::parse(&texts).map(Some);
+        }
+        let mut columns: Vec<(usize, &str, &crate::Column)> = (aligned.columns().iter())
+            .filter_map(|column| {
+                let name = normalized(&column.name);
+                let position = RANKS.iter().position(|(_, rank)| *rank == name)?;
+                Some((position, RANKS[position].1, column))
+            })
+            .collect();
+        columns.sort_by_key(|(position, _, _)| *position);
+        if columns.is_empty() {
+            return Ok(None);
+        }
+        let ranks = columns
+            .iter()
+            .map(|(_, rank, _)| rank.to_string())
+            .collect();
+        let lineages = rows
+            .map(|row| {
+                columns
+                    .iter()
+                    .map(|(_, _, c)| c.values.text(row).unwrap_or_default())
+                    .collect()
+            })
+            .collect();
+        Ok(Some(Taxonomy { ranks, lineages }))
+    }
+
+    /// The lineage of a feature as text, `k__Bacteria; p__Firmicutes; g__`: all ranks are
+    /// written, so that [`Taxonomy::parse`] gives them back. `Unassigned` if all are unknown.
+    ///
+    /// # Panics
+    /// If `feature` is not less than the number of lineages.
+    pub fn lineage_text(&self, feature: usize) -> String {
+        let lineage = &self.lineages[feature];
+        if lineage.iter().all(String::is_empty) {
+            return "Unassigned".to_string();
+        }
+        let part = |(rank, name): (&String, &String)| {
+            let known = RANKS.iter().find(|(_, known)| known == rank);
+            format!(
+                "{}__{name}",
+                known.map_or(rank.as_str(), |(prefix, _)| prefix)
+            )
+        };
+        self.ranks
+            .iter()
+            .zip(lineage)
+            .map(part)
+            .collect::<Vec<_>>()
+            .join("; ")
+    }
+
+    /// The finest known rank and name of a feature.
+    ///
+    /// # Panics
+    /// If `feature` is not less than the number of lineages.
+    pub fn finest(&self, feature: usize) -> Option<(&str, &str)> {
+        let lineage = &self.lineages[feature];
+        let rank = lineage.iter().rposition(|name| !name.is_empty())?;
+        Some((&self.ranks[rank], &lineage[rank]))
+    }
+
+    /// Says per feature whether it is a leaf: its name stands in no other feature's lineage.
+    ///
+    /// `names` are the features' own names, as [`own_names`] finds them. A table whose features
+    /// are leaves without exception is not nested.
+    ///
+    /// # Errors
+    /// Another number of names than of lineages.
+    pub fn leaves(&self, names: &[String]) -> Result<Vec<bool>> {
+        if names.len() != self.lineages.len() {
+            return Err(Error::Shape {
+                what: "names of features beside their lineages".to_string(),
+                found: names.len(),
+                expected: self.lineages.len(),
+            });
+        }
+        // Features per name; a feature counts once even if two of its ranks share a name.
+        let mut n_with: HashMap<&str, usize> = HashMap::new();
+        for lineage in &self.lineages {
+            let mut seen: Vec<&str> = Vec::with_capacity(lineage.len());
+            for name in lineage.iter().filter(|name| !name.is_empty()) {
+                if !seen.contains(&name.as_str()) {
+                    seen.push(name);
+                    *n_with.entry(name).or_default() += 1;
+                }
+            }
+        }
+        Ok(names
+            .iter()
+            .zip(&self.lineages)
+            .map(|(name, lineage)| {
+                let in_own = usize::from(lineage.contains(name));
+                n_with.get(name.as_str()).copied().unwrap_or(0) <= in_own
+            })
+            .collect())
+    }
+
+    /// Says whether some feature is an ancestor of another, so that reads are counted twice.
+    ///
+    /// # Errors
+    /// As [`Taxonomy::leaves`].
+    pub fn is_nested(&self, names: &[String]) -> Result<bool> {
+        Ok(self.leaves(names)?.contains(&false))
+    }
+
+    /// Lineages in a new order; `None` makes an unknown lineage.
+    ///
+    /// # Panics
+    /// If an index is not less than the number of lineages.
+    pub fn take(&self, features: &[Option<usize>]) -> Taxonomy {
+        let unknown = || vec![String::new(); self.ranks.len()];
+        let lineages = features
+            .iter()
+            .map(|feature| feature.map_or_else(unknown, |feature| self.lineages[feature].clone()))
+            .collect();
+        Taxonomy {
+            ranks: self.ranks.clone(),
+            lineages,
+        }
+    }
+}
+
+/// The name of each feature as it would stand in a lineage: the metadata column `name` where there
+/// is one, else the last part of an id that is a lineage (`k__A|p__B` gives `B`), else the id.
+pub fn own_names(table: &Table) -> Vec<String> {
+    let column = table.feature_metadata.column("name");
+    table
+        .feature_ids()
+        .iter()
+        .enumerate()
+        .map(|(feature, id)| {
+            if let Some(name) = column.and_then(|column| column.values.text(feature)) {
+                return name;
+            }
+            let last = id.rsplit(['|', ';']).next().unwrap_or(id).trim();
+            split_prefix(last)
+                .map_or(last, |(_, name)| name)
+                .to_string()
+        })
+        .collect()
+}
+
+/// Ranks and names of one lineage; unknown names are kept as empty.
+fn parse_lineage(text: &str) -> Result<Vec<(String, String)>> {
+    let text = text.trim();
+    if UNKNOWN.contains(&text.to_lowercase().as_str()) {
+        return Ok(Vec::new());
+    }
+    let separator = if text.contains(';') { ';' } else { '|' };
+    let parts = text
+        .trim_end_matches(separator)
+        .split(separator)
+        .map(str::trim);
+    let mut lineage: Vec<(String, String)> = Vec::new();
+    for (position, part) in parts.enumerate() {
+        let (rank, name) = match split_prefix(part) {
+            Some((prefix, name)) => (rank_of_prefix(prefix), name),
+            None => (rank_after(lineage.last(), position), part),
+        };
+        if lineage.iter().any(|(other, _)| *other == rank) {
+            return Err(Error::Invalid(format!(
+                "lineage {text:?}: rank {rank:?} occurs twice; each rank may occur once"
+            )));
+        }
+        lineage.push((rank, name.to_string()));
+    }
+    Ok(lineage)
+}
+
+/// `p__Firmicutes` as `("p", "Firmicutes")`, `D_1__Firmicutes` as `("D_1", "Firmicutes")`.
+fn split_prefix(part: &str) -> Option<(&str, &str)> {
+    let (prefix, name) = part.split_once("__")?;
+    let is_prefix = match prefix.strip_prefix("D_") {
+        Some(digits) => !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()),
+        None => (1..=2).contains(&prefix.len()) && prefix.bytes().all(|b| b.is_ascii_lowercase()),
+    };
+    is_prefix.then(|| (prefix, name.trim()))
+}
+
+fn rank_of_prefix(prefix: &str) -> String {
+    if let Some(level) = prefix.strip_prefix("D_") {
+        return match level
+            .parse::<usize>()
+            .ok()
+            .and_then(|level| RANKS_BY_POSITION.get(level))
+        {
+            Some(rank) => rank.to_string(),
+            None => format!("level_{level}"),
+        };
+    }
+    RANKS
+        .iter()
+        .find(|(known, _)| *known == prefix)
+        .map_or_else(|| prefix.to_string(), |(_, rank)| rank.to_string())
+}
+
+/// The rank of a name without prefix: the one below the name before it.
+fn rank_after(previous: Option<&(String, String)>, position: usize) -> String {
+    let next = match previous {
+        None => RANKS_BY_POSITION.first(),
+        Some((rank, _)) if matches!(rank.as_str(), "kingdom" | "superkingdom") => {
+            RANKS_BY_POSITION.get(1)
+        }
+        Some((rank, _)) => (RANKS_BY_POSITION.iter().position(|known| known == rank))
+            .and_then(|at| RANKS_BY_POSITION.get(at + 1)),
+    };
+    next.map_or_else(|| format!("level_{position}"), |rank| rank.to_string())
+}
+
+fn canonical_position(rank: &str) -> usize {
+    RANKS
+        .iter()
+        .position(|(_, known)| *known == rank)
+        .unwrap_or(RANKS.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(text: &str) -> Vec<(String, String)> {
+        let taxonomy = Taxonomy::parse(&[text]).unwrap();
+        taxonomy
+            .ranks
+            .iter()
+            .cloned()
+            .zip(taxonomy.lineages[0].iter().cloned())
+            .collect()
+    }
+
+    #[test]
+    fn the_four_common_forms_give_the_same_names() {
+        let expected = [("phylum", "Firmicutes"), ("class", "Bacilli")];
+        for (text, top) in [
+            ("k__Bacteria; p__Firmicutes; c__Bacilli", "kingdom"),
+            ("d__Bacteria;p__Firmicutes;c__Bacilli", "domain"),
+            ("D_0__Bacteria;D_1__Firmicutes;D_2__Bacilli", "domain"),
+            ("k__Bacteria|p__Firmicutes|c__Bacilli", "kingdom"),
+            ("Bacteria;Firmicutes;Bacilli;", "domain"),
+            ("Bacteria | Firmicutes | Bacilli", "domain"),
+            ("sk__Bacteria; Firmicutes; Bacilli", "superkingdom"),
+        ] {
+            let names = names(text);
+            assert_eq!(
+                names[0],
+                (top.to_string(), "Bacteria".to_string()),
+                "{text}"
+            );
+            for (found, expected) in names[1..].iter().zip(expected) {
+                assert_eq!((found.0.as_str(), found.1.as_str()), expected, "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn unknown_names_unknown_prefixes_and_unassigned_features_keep_their_place() {
+        let texts = ["k__A; p__; g__G", "Unassigned", "k__A; p__P; sh__X", ""];
+        let taxonomy = Taxonomy::parse(&texts).unwrap();
+        assert_eq!(taxonomy.ranks, ["kingdom", "phylum", "genus", "sh"]);
+        assert_eq!(taxonomy.lineages[0], ["A", "", "G", ""]);
+        assert_eq!(taxonomy.lineages[1], ["", "", "", ""]);
+        assert_eq!(taxonomy.lineages[2], ["A", "P", "", "X"]);
+        assert_eq!(taxonomy.finest(0), Some(("genus", "G")));
+        assert_eq!(taxonomy.finest(1), None);
+        assert!(Taxonomy::parse(&["g__A; g__B"]).is_err());
+    }
+
+    #[test]
+    fn a_formatted_lineage_parses_back_to_itself() {
+        let texts = ["k__A; p__; g__G", "k__A; p__P; g__", "Unassigned"];
+        let taxonomy = Taxonomy::parse(&texts).unwrap();
+        let back: Vec<String> = (0..3)
+            .map(|feature| taxonomy.lineage_text(feature))
+            .collect();
+        assert_eq!(back, texts);
+        assert_eq!(Taxonomy::parse(&back).unwrap(), taxonomy);
+    }
+
+    #[test]
+    fn a_name_in_another_lineage_is_no_leaf() {
+        let taxonomy = Taxonomy::parse(&["k__A", "k__A; g__G", "k__A; g__H", "k__A; g__G; s__G x"]);
+        let taxonomy = taxonomy.unwrap();
+        let names: Vec<String> = ["A", "G", "H", "G x"].map(String::from).to_vec();
+        assert_eq!(taxonomy.leaves(&names).unwrap(), [false, false, true, true]);
+        assert!(taxonomy.is_nested(&names).unwrap());
+        let sequences: Vec<String> = ["ASV1", "ASV2", "ASV3", "ASV4"].map(String::from).to_vec();
+        assert!(
+            !taxonomy.is_nested(&sequences).unwrap(),
+            "sequences of one genus are not nested"
+        );
+        assert!(taxonomy.leaves(&names[..2]).is_err());
+    }
+
+    #[test]
+    fn own_names_come_from_metadata_or_from_the_end_of_the_id() {
+        let ids = vec![
+            "k__A|p__B".to_string(),
+            "k__A|p__B|c__C".to_string(),
+            "x".to_string(),
+        ];
+        let table = Table::from_dense(vec!["s".to_string()], ids, &[1.0; 3]).unwrap();
+        assert_eq!(own_names(&table), ["B", "C", "x"]);
+    }
+
+    #[test]
+    fn rank_columns_become_lineages_in_the_order_of_the_features() {
+        let text = "taxid\tspecies\tphylum\n7\tP x\tP\n9\t\tQ\n";
+        let metadata =
+            crate::metadata_tsv::read_from(text.as_bytes(), std::path::Path::new("t.tsv")).unwrap();
+        let ids = ["9".to_string(), "7".to_string(), "8".to_string()];
+        let taxonomy = Taxonomy::from_metadata(&metadata, &ids).unwrap().unwrap();
+        assert_eq!(taxonomy.ranks, ["phylum", "species"]);
+        assert_eq!(taxonomy.lineages, [["Q", ""], ["P", "P x"], ["", ""]]);
+    }
+}

@@ -1,0 +1,17 @@
+//! Diffusion models for sparse biological tables.
+//!
+//! Modules use only what stands left of them: `rng, parameters -> noise -> nn -> cond -> sample ->
+//! checkpoint -> train -> systems`.
+
+pub mod checkpoint;
+pub mod cond;
+pub mod error;
+pub mod nn;
+pub mod noise;
+pub mod parameters;
+pub mod rng;
+pub mod sample;
+pub mod systems;
+pub mod train;
+
+pub use error::{Error, Result};

@@ -1,0 +1,186 @@
+//! Rows of the networks' inputs, made on the CPU from entries and from what is hidden of them.
+
+use super::dat::{self, N_FLAGS, N_TIME_FEATURES};
+use super::entries::{Conditions, Entries, Known, Standardisation, ln1p_percent};
+use super::vae::{N_CHANNELS, Vae};
+use crate::nn::timestep::timestep_features;
+use burn::tensor::{Device, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+
+/// Largest standardised abundance that a network sees: when a dominant taxon is hidden, its value
+/// relative to the little that is left would otherwise rule the loss.
+const MAX_STANDARDISED: f64 = 10.0;
+
+/// What a network is told of an entry: the position of its flag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flag {
+    /// The value, which is positive.
+    Present = 0,
+    /// That it is zero.
+    Absent = 1,
+    /// Nothing.
+    Hidden = 2,
+    /// That it is positive.
+    HiddenPresent = 3,
+}
+
+impl Flag {
+    /// The flag of an entry of which nothing more is hidden.
+    pub fn of(known: Known) -> Flag {
+        match known {
+            Known::Present => Flag::Present,
+            Known::Absent => Flag::Absent,
+            Known::Unknown => Flag::Hidden,
+            Known::Withheld => Flag::HiddenPresent,
+        }
+    }
+
+    /// Says whether the network sees the entry.
+    pub fn is_observed(self) -> bool {
+        matches!(self, Flag::Present | Flag::Absent)
+    }
+}
+
+/// Rows as the networks take them, taxa in the table's order.
+#[derive(Debug, Clone, Default)]
+pub struct Rows {
+    n_rows: usize,
+    n_taxa: usize,
+    entries: Vec<f32>,
+    flags: Vec<f32>,
+    is_observed: Vec<f32>,
+    is_known: Vec<f32>,
+    is_target: Vec<f32>,
+    observed_share: Vec<f32>,
+    metadata: Vec<f32>,
+    no_metadata: Vec<f32>,
+}
+
+/// Centre and scale of each latent dimension over the known entries of the training table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LatentScale {
+    /// Mean per latent dimension.
+    pub mean: Vec<f32>,
+    /// Standard deviation per latent dimension.
+    pub sd: Vec<f32>,
+}
+
+impl Rows {
+    /// No rows of `n_taxa` taxa.
+    pub fn new(n_taxa: usize) -> Self {
+        Rows { n_taxa, ..Rows::default() }
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.n_rows
+    }
+
+    /// Says whether there are no rows.
+    pub fn is_empty(&self) -> bool {
+        self.n_rows == 0
+    }
+
+    /// Adds a sample with these flags. Values are relative to the total of what stays observed.
+    pub fn push(&mut self, entries: &Entries, sample: usize, flags: &[Flag], standardisation: &Standardisation) {
+        let hidden: Vec<bool> = flags.iter().map(|flag| !flag.is_observed()).collect();
+        let total = entries.total(sample, Some(&hidden));
+        let mut observed = 0.0;
+        let known_row = entries.known_row(sample);
+        for (taxon, (x, flag)) in entries.abundance_row(sample).iter().zip(flags).enumerate() {
+            let known = known_row[taxon];
+            let is_present = known == Known::Present;
+            let u = if is_present { standardisation.forward(taxon, ln1p_percent(*x, total)) } else { 0.0 };
+            let u = u.clamp(-MAX_STANDARDISED, MAX_STANDARDISED);
+            self.entries.extend([f32::from(u8::from(is_present)), u as f32]);
+            let mut one_hot = [0.0; N_FLAGS];
+            one_hot[*flag as usize] = 1.0;
+            self.flags.extend(one_hot);
+            let is_known = matches!(known, Known::Present | Known::Absent);
+            self.is_observed.push(f32::from(u8::from(flag.is_observed())));
+            self.is_known.push(f32::from(u8::from(is_known)));
+            self.is_target.push(f32::from(u8::from(is_known && !flag.is_observed() && total > 0.0)));
+            if flag.is_observed() {
+                observed += x;
+            }
+        }
+        self.observed_share.push(if total > 0.0 { (observed / total) as f32 } else { 0.0 });
+        self.n_rows += 1;
+    }
+
+    /// Adds the metadata of the last row; `is_dropped` replaces them by the learned null.
+    pub fn push_metadata(&mut self, conditions: &Conditions, sample: usize, is_dropped: bool) {
+        let is_missing = is_dropped || conditions.missing[sample];
+        let values = &conditions.values[sample * conditions.dim..(sample + 1) * conditions.dim];
+        self.metadata.extend(values.iter().map(|value| if is_missing { 0.0 } else { *value }));
+        self.no_metadata.push(f32::from(u8::from(is_missing)));
+    }
+
+    /// Presence and standardised abundance, `[rows, n_taxa, 2]`.
+    pub fn entries(&self, device: &Device) -> Tensor<3> {
+        tensor(self.entries.clone(), [self.n_rows, self.n_taxa, N_CHANNELS], device)
+    }
+
+    /// 1 where the truth is known, `[rows, n_taxa]`.
+    pub fn is_known(&self, device: &Device) -> Tensor<2> {
+        tensor(self.is_known.clone(), [self.n_rows, self.n_taxa], device)
+    }
+
+    /// 1 where the truth is known and hidden from the network, `[rows, n_taxa]` in row-major order.
+    pub fn is_target(&self) -> &[f32] {
+        &self.is_target
+    }
+
+    /// Normalised latents of the known entries, 0 elsewhere, `[rows, n_taxa, d_latent]`.
+    pub fn latents(&self, vae: &Vae, scale: &LatentScale, device: &Device) -> Tensor<3> {
+        let (mean, _) = vae.encode(self.entries(device));
+        let [rows, n_taxa, _] = mean.dims();
+        scale.forward(mean) * self.is_known(device).reshape([rows, n_taxa, 1])
+    }
+
+    /// What the network may know, given the normalised latents of the known entries.
+    pub fn known(&self, latents: &Tensor<3>, device: &Device) -> dat::Known {
+        let (rows, n_taxa) = (self.n_rows, self.n_taxa);
+        let observed = tensor(self.is_observed.clone(), [rows, n_taxa, 1], device);
+        let d_metadata = self.metadata.len() / rows.max(1);
+        dat::Known {
+            observed: latents.clone() * observed,
+            flags: tensor(self.flags.clone(), [rows, n_taxa, N_FLAGS], device),
+            observed_share: tensor(self.observed_share.clone(), [rows, 1], device),
+            metadata: (d_metadata > 0).then(|| {
+                (
+                    tensor(self.metadata.clone(), [rows, d_metadata], device),
+                    tensor(self.no_metadata.clone(), [rows, 1], device),
+                )
+            }),
+        }
+    }
+}
+
+impl LatentScale {
+    /// `(z - mean) / sd`.
+    pub fn forward(&self, latent: Tensor<3>) -> Tensor<3> {
+        (latent.clone() - self.row(&self.mean, &latent)) / self.row(&self.sd, &latent)
+    }
+
+    /// `mean + sd * z`.
+    pub fn inverse(&self, latent: Tensor<3>) -> Tensor<3> {
+        latent.clone() * self.row(&self.sd, &latent) + self.row(&self.mean, &latent)
+    }
+
+    fn row(&self, values: &[f32], like: &Tensor<3>) -> Tensor<3> {
+        tensor(values.to_vec(), [1, 1, values.len()], &like.device())
+    }
+}
+
+/// A tensor from values in row-major order.
+pub fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &Device) -> Tensor<D> {
+    Tensor::from_data(TensorData::new(values, shape), device)
+}
+
+/// Features of a timestep per row and token, `[rows, tokens, 64]`, in row-major order of `timesteps`.
+pub fn time_features(timesteps: &[usize], shape: [usize; 2], device: &Device) -> Tensor<3> {
+    let values = timesteps.iter().flat_map(|t| timestep_features(*t, N_TIME_FEATURES)).collect();
+    tensor(values, [shape[0], shape[1], N_TIME_FEATURES], device)
+}

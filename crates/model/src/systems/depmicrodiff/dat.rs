@@ -1,0 +1,285 @@
+//! The Dependency-Aware Transformer: predicts the noise of latent tokens from their noisy values,
+//! the clean tokens of earlier autoregressive steps and the condition.
+//!
+//! ```text
+//! metadata --+                        +-> condition tokens --+
+//! observed --+-> condition vector     |                      |  prefix: keys and values do not
+//!   latents  +-> profile tokens ------+   clean tokens ------+  depend on the timestep
+//!                                                            v
+//! noisy tokens + observed latents + flags + time  ->  blocks (masked attention, adaLN, MLP) -> prediction
+//! ```
+
+use super::config::{DatConfig, VaeConfig};
+use super::mask::{DependencyMask, Mask};
+use crate::nn::attention::{AttentionMask, KeyValue};
+use crate::nn::mlp::MlpShape;
+use crate::nn::norm::{Modulation, modulate};
+use crate::nn::{Attention, Linear, Mlp};
+use crate::parameters::{Builder, Initial};
+use burn::tensor::activation::silu;
+use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+
+/// Flags of an entry: observed present, observed absent, hidden, hidden but known to be present.
+pub const N_FLAGS: usize = 4;
+/// Length of the sinusoidal features of a timestep.
+pub const N_TIME_FEATURES: usize = 64;
+
+/// The network.
+#[derive(Debug, Clone)]
+pub struct Dat {
+    config: DatConfig,
+    taxon: Tensor<2>,
+    profile: Mlp,
+    condition: Mlp,
+    metadata: Option<Linear>,
+    no_metadata: Tensor<1>,
+    clean: Linear,
+    noisy: Linear,
+    time: Mlp,
+    blocks: Vec<Block>,
+    last_modulation: Linear,
+    last: Linear,
+    dependency_bias: Vec<Tensor<1>>,
+}
+
+#[derive(Debug, Clone)]
+struct Block {
+    attention: Attention,
+    mlp: Mlp,
+    modulation: Linear,
+}
+
+/// What is known of the samples, in the table's order of taxa.
+#[derive(Debug, Clone)]
+pub struct Known {
+    /// Observed part of the latent, `(1 - m) * m_0` (Eq. 2), `[batch, n_taxa, d_latent]`.
+    pub observed: Tensor<3>,
+    /// Flags, `[batch, n_taxa, 4]`.
+    pub flags: Tensor<3>,
+    /// Share of the total that the observed entries make up, `[batch, 1]`.
+    pub observed_share: Tensor<2>,
+    /// Encoded metadata, `[batch, d_metadata]`, and 1 where there are none, `[batch, 1]`.
+    pub metadata: Option<(Tensor<2>, Tensor<2>)>,
+}
+
+/// Keys and values of the prefix for each block, and what else stays the same while denoising.
+#[derive(Debug, Clone)]
+pub struct Context {
+    prefix: Vec<KeyValue>,
+    modulations: Vec<Tensor<3>>,
+    last_modulation: Tensor<3>,
+    observed: Tensor<3>,
+    flags: Tensor<3>,
+}
+
+/// Masks of the two streams, cut from one [`Mask`].
+#[derive(Debug, Clone)]
+pub struct StreamMasks {
+    prefix: AttentionMask,
+    prefix_favoured: Option<Tensor<4>>,
+    noisy: AttentionMask,
+    noisy_favoured: Option<Tensor<4>>,
+}
+
+impl StreamMasks {
+    /// Cuts the rows of the prefix and the rows `noisy` of the noisy tokens (all, or those of one
+    /// autoregressive step, which then see only each other and the prefix).
+    pub fn new(mask: &Mask, mode: DependencyMask, noisy: std::ops::Range<usize>, device: &Device) -> Self {
+        let context = mask.n_condition + mask.n_visible;
+        let rows = context + noisy.start..context + noisy.end;
+        let part = |what: &[bool], rows: std::ops::Range<usize>, with_noisy: bool| {
+            let n = rows.len();
+            let mut block = Vec::new();
+            for row in rows.clone() {
+                block.extend(mask.block(what, row..row + 1, 0..context));
+                if with_noisy {
+                    block.extend(mask.block(what, row..row + 1, context + noisy.start..context + noisy.end));
+                }
+            }
+            let n_columns = block.len() / n.max(1);
+            (block, [1, 1, n, n_columns])
+        };
+        let bool_tensor = |(block, shape): (Vec<bool>, [usize; 4])| {
+            Tensor::<4, Bool>::from_data(TensorData::new(block, shape), device)
+        };
+        let float_tensor = |(block, shape): (Vec<bool>, [usize; 4])| {
+            let block: Vec<f32> = block.iter().map(|b| f32::from(u8::from(*b))).collect();
+            Tensor::<4>::from_data(TensorData::new(block, shape), device)
+        };
+        let is_bias = mode == DependencyMask::Bias;
+        StreamMasks {
+            prefix: AttentionMask { blocked: bool_tensor(part(&mask.blocked, 0..context, false)), bias: None },
+            prefix_favoured: is_bias.then(|| float_tensor(part(&mask.favoured, 0..context, false))),
+            noisy: AttentionMask { blocked: bool_tensor(part(&mask.blocked, rows.clone(), true)), bias: None },
+            noisy_favoured: is_bias.then(|| float_tensor(part(&mask.favoured, rows, true))),
+        }
+    }
+}
+
+impl Dat {
+    /// Binds the network for `n_taxa` taxa and metadata vectors of length `d_metadata` (0: none).
+    pub fn new(p: &mut Builder, config: &DatConfig, vae: &VaeConfig, n_taxa: usize, d_metadata: usize) -> Self {
+        let (width, d) = (config.width, vae.d_latent);
+        let square = MlpShape { n_inputs: width, n_hidden: width, n_outputs: width };
+        let profile = MlpShape {
+            n_inputs: n_taxa * (d + N_FLAGS) + 1,
+            n_hidden: config.profile_width,
+            n_outputs: config.n_profile_tokens * width,
+        };
+        let condition = MlpShape { n_inputs: (config.n_profile_tokens + 1) * width, ..square };
+        let block = |p: &mut Builder| Block {
+            attention: Attention::new(p, "attention", width, config.n_heads),
+            mlp: Mlp::new(p, "mlp", MlpShape { n_hidden: config.mlp_ratio * width, ..square }),
+            modulation: Linear::zero(p, "modulation", width, 6 * width),
+        };
+        let is_bias = config.dependency_mask == DependencyMask::Bias;
+        let n_biases = if is_bias { config.depth } else { 0 };
+        Dat {
+            config: *config,
+            taxon: p.matrix("taxon", [n_taxa, width], Initial::Spread(0.5)),
+            profile: Mlp::new(p, "profile", profile),
+            condition: Mlp::new(p, "condition", condition),
+            metadata: (d_metadata > 0).then(|| Linear::new(p, "metadata", d_metadata, width)),
+            no_metadata: p.vector("no_metadata", width, Initial::Spread(0.02)),
+            clean: Linear::new(p, "clean", d, width),
+            noisy: Linear::new(p, "noisy", 2 * d + N_FLAGS, width),
+            time: Mlp::new(p, "time", MlpShape { n_inputs: N_TIME_FEATURES, ..square }),
+            blocks: (0..config.depth).map(|i| p.within(&format!("block{i}"), block)).collect(),
+            last_modulation: Linear::zero(p, "last_modulation", width, 2 * width),
+            last: Linear::zero(p, "last", width, d),
+            dependency_bias: (0..n_biases)
+                .map(|i| p.vector(&format!("dependency_bias{i}"), config.n_heads, Initial::Zero))
+                .collect(),
+        }
+    }
+
+    /// Number of condition tokens, `c`: the profile's and one for the metadata.
+    pub fn n_condition_tokens(config: &DatConfig) -> usize {
+        config.n_profile_tokens + 1
+    }
+
+    /// Encodes the condition and the clean tokens of earlier steps.
+    ///
+    /// - `clean`: `[batch, v, d_latent]`, in token order
+    /// - `order`: taxon of each token, `[n_taxa]`
+    pub fn context(&self, known: &Known, clean: Tensor<3>, order: &Tensor<1, Int>, masks: &StreamMasks) -> Context {
+        let [batch, n_taxa, d] = known.observed.dims();
+        let width = self.config.width;
+        let [_, n_visible, _] = clean.dims();
+        let flat = Tensor::cat(
+            vec![
+                known.observed.clone().reshape([batch, n_taxa * d]),
+                known.flags.clone().reshape([batch, n_taxa * N_FLAGS]),
+                known.observed_share.clone(),
+            ],
+            1,
+        );
+        let profile = self.profile.forward(flat); // [batch, n_profile_tokens * width]
+        let null = self.no_metadata.clone().unsqueeze::<2>().expand([batch, width]);
+        let metadata = match (&self.metadata, &known.metadata) {
+            (Some(project), Some((values, is_missing))) => {
+                let projected = project.forward(values.clone());
+                projected * (is_missing.clone().neg() + 1.0) + null * is_missing.clone()
+            }
+            _ => null,
+        };
+        let vector = self.condition.forward(Tensor::cat(vec![profile.clone(), metadata.clone()], 1)); // [batch, width]
+        let vector = silu(vector).reshape([batch, 1, width]);
+        let n_profile = self.config.n_profile_tokens;
+        let mut tokens = vec![profile.reshape([batch, n_profile, width]), metadata.reshape([batch, 1, width])];
+        if n_visible > 0 {
+            let taxa = self.taxon.clone().select(0, order.clone()).slice([0..n_visible, 0..width]);
+            tokens.push(self.clean.forward(clean) + taxa.unsqueeze());
+        }
+        let mut x = Tensor::cat(tokens, 1); // [batch, c + v, width]
+        let modulations: Vec<Tensor<3>> = self.blocks.iter().map(|b| b.modulation.forward(vector.clone())).collect();
+        let mut prefix = Vec::with_capacity(self.blocks.len());
+        for (i, block) in self.blocks.iter().enumerate() {
+            let mask = self.with_bias(i, &masks.prefix, &masks.prefix_favoured);
+            let parts = split_modulation(&modulations[i]);
+            let h = modulate(x.clone(), &parts.attention);
+            let own = block.attention.key_value(&h);
+            if i + 1 < self.blocks.len() {
+                let (attended, _) = block.attention.attend(&h, &own, &mask);
+                x = x + parts.attention_gate.clone() * attended;
+                x = x.clone() + parts.mlp_gate.clone() * block.mlp.forward(modulate(x, &parts.mlp));
+            }
+            prefix.push(own);
+        }
+        let reorder = |tensor: &Tensor<3>| tensor.clone().select(1, order.clone());
+        Context {
+            prefix,
+            modulations,
+            last_modulation: self.last_modulation.forward(vector),
+            observed: reorder(&known.observed),
+            flags: reorder(&known.flags),
+        }
+    }
+
+    /// Predicts the target of the noisy tokens `tokens` (positions in token order).
+    ///
+    /// - `noisy`: `[batch, n, d_latent]`; `time`: `[batch or 1, n or 1, 64]`, features of the timestep
+    /// - returns `[batch, n, d_latent]` and, per block, attention weights `[batch, heads, n, keys]`
+    pub fn denoise(
+        &self,
+        noisy: Tensor<3>,
+        time: Tensor<3>,
+        tokens: std::ops::Range<usize>,
+        order: &Tensor<1, Int>,
+        context: &Context,
+        masks: &StreamMasks,
+    ) -> (Tensor<3>, Vec<Tensor<4>>) {
+        let [batch, _, d] = noisy.dims();
+        let width = self.config.width;
+        let observed = context.observed.clone().slice([0..batch, tokens.clone(), 0..d]);
+        let flags = context.flags.clone().slice([0..batch, tokens.clone(), 0..N_FLAGS]);
+        let taxa = self.taxon.clone().select(0, order.clone()).slice([tokens, 0..width]).unsqueeze();
+        let mut x = self.noisy.forward(Tensor::cat(vec![noisy, observed, flags], 2)) + taxa + self.time.forward(time);
+        let mut maps = Vec::with_capacity(self.blocks.len());
+        for (i, block) in self.blocks.iter().enumerate() {
+            let mask = self.with_bias(i, &masks.noisy, &masks.noisy_favoured);
+            let parts = split_modulation(&context.modulations[i]);
+            let h = modulate(x.clone(), &parts.attention);
+            let seen = context.prefix[i].followed_by(&block.attention.key_value(&h));
+            let (attended, weights) = block.attention.attend(&h, &seen, &mask);
+            maps.push(weights);
+            x = x + parts.attention_gate.clone() * attended;
+            x = x.clone() + parts.mlp_gate.clone() * block.mlp.forward(modulate(x, &parts.mlp));
+        }
+        let [shift, scale] = chunks(&context.last_modulation);
+        (self.last.forward(modulate(x, &Modulation { shift, scale })), maps)
+    }
+
+    fn with_bias(&self, block: usize, mask: &AttentionMask, favoured: &Option<Tensor<4>>) -> AttentionMask {
+        let bias = favoured.as_ref().map(|favoured| {
+            let n_heads = self.config.n_heads;
+            let strength = self.dependency_bias[block].clone().reshape([1, n_heads, 1, 1]);
+            favoured.clone() * strength
+        });
+        AttentionMask { blocked: mask.blocked.clone(), bias }
+    }
+}
+
+struct Parts {
+    attention: Modulation,
+    attention_gate: Tensor<3>,
+    mlp: Modulation,
+    mlp_gate: Tensor<3>,
+}
+
+fn split_modulation(modulation: &Tensor<3>) -> Parts {
+    let [shift, scale, attention_gate, mlp_shift, mlp_scale, mlp_gate] = chunks(modulation);
+    Parts {
+        attention: Modulation { shift, scale },
+        attention_gate,
+        mlp: Modulation { shift: mlp_shift, scale: mlp_scale },
+        mlp_gate,
+    }
+}
+
+/// Cuts the last axis into `N` equal parts.
+fn chunks<const N: usize>(x: &Tensor<3>) -> [Tensor<3>; N] {
+    let [batch, tokens, width] = x.dims();
+    let n = width / N;
+    std::array::from_fn(|i| x.clone().slice([0..batch, 0..tokens, i * n..(i + 1) * n]))
+}

@@ -1,0 +1,297 @@
+//! Imputation: presence first, then abundance given presence, several draws of each.
+
+use super::Model;
+use super::batch::Flag;
+use super::entries::{Cohort, Entries, Known, from_ln1p_percent};
+use super::sampling::{Job, Run};
+use crate::error::{Error, Result};
+use crate::rng::{Stage, generator};
+use crate::sample::Sampler;
+use crate::train::Progress;
+use ndarray::Array2;
+use rand::RngExt;
+use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+/// Which entries may be filled, besides those that are withheld.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fill {
+    /// Entries that were not measured (`NaN`).
+    Missing,
+    /// Zeros whose probability of presence reaches the threshold.
+    Zeros,
+    /// Both.
+    MissingAndZeros,
+}
+
+/// What was done to an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// It was there, or not to be filled, and is unchanged.
+    Observed,
+    /// It was filled.
+    Filled,
+    /// It was zero and stays zero.
+    KeptZero,
+}
+
+/// How to impute.
+pub struct ImputeOptions<'a> {
+    /// Which entries may be filled.
+    pub fill: Fill,
+    /// Probability of presence from which an entry is filled with a positive value.
+    pub presence_threshold: f64,
+    /// Zeros (sample, feature) that stay zero.
+    pub structural_zeros: &'a [(u32, u32)],
+    /// Draws per sample.
+    pub n_draws: usize,
+    /// The reverse process.
+    pub sampler: Sampler,
+    /// Seed of the noise.
+    pub seed: u64,
+    /// Samples handled at once; bounds memory, changes nothing else.
+    pub batch_size: usize,
+    /// Told after each batch.
+    pub progress: &'a mut dyn FnMut(&Progress),
+    /// Set when the user wants to stop.
+    pub interrupted: &'a AtomicBool,
+}
+
+/// A completed table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Imputation {
+    /// Values in the unit of the table; observed entries are bit-identical.
+    pub value: Array2<f64>,
+    /// Lower end of the 90 % interval; the value itself where nothing was filled.
+    pub lower: Array2<f64>,
+    /// Upper end of the 90 % interval.
+    pub upper: Array2<f64>,
+    /// Probability of presence: 1 for observed and withheld, 0 for zeros that were not looked at.
+    pub presence: Array2<f64>,
+    /// What was done.
+    pub action: Array2<Action>,
+    /// Per withheld entry of the cohort: draws of ln(1+percent) given presence.
+    pub hidden_draws: Vec<Vec<f64>>,
+}
+
+/// Folds in which the zeros of a sample are hidden: each zero is judged with four fifths of the
+/// others in sight, at a rate that training has seen.
+const N_FOLDS: usize = 5;
+/// Separates the noise of the presence pass from that of the value pass.
+const PRESENCE_DRAWS: u64 = 1 << 32;
+
+impl Model {
+    /// Fills a cohort that has the model's features.
+    ///
+    /// The value is the mean of the draws in ln(1+percent), turned back into the unit of the table.
+    /// Samples without any observed abundance are left as they are.
+    ///
+    /// # Errors
+    /// Other features than the model's, metadata of another length, an interruption.
+    pub fn impute(&self, cohort: &Cohort, options: &mut ImputeOptions) -> Result<Imputation> {
+        self.check_features(cohort)?;
+        let entries = Entries::new(cohort)?;
+        let (n_samples, n_taxa) = (entries.n_samples(), entries.n_taxa);
+        let structural: HashSet<(u32, u32)> = options.structural_zeros.iter().copied().collect();
+        let is_candidate: Vec<bool> = (0..n_samples * n_taxa)
+            .map(|at| match entries.known[at] {
+                Known::Unknown => options.fill != Fill::Zeros,
+                Known::Absent => {
+                    options.fill != Fill::Missing && !structural.contains(&((at / n_taxa) as u32, (at % n_taxa) as u32))
+                }
+                Known::Present | Known::Withheld => false,
+            })
+            .collect();
+        let informative = entries.informative_samples();
+        let mut presence: Vec<f64> = entries
+            .known
+            .iter()
+            .map(|known| f64::from(u8::from(matches!(known, Known::Present | Known::Withheld))))
+            .collect();
+        let n_presence_draws = options.n_draws.div_ceil(2);
+        self.in_batches(cohort, &entries, options, "presence", &informative, &mut |model, run, samples| {
+            let mut jobs = Vec::new();
+            for &sample in samples {
+                if !is_candidate[sample * n_taxa..(sample + 1) * n_taxa].contains(&true) {
+                    continue;
+                }
+                let mut rng = generator(run.seed, Stage::Sampling, &entries.sample_ids[sample], u64::MAX);
+                let fold_of: Vec<usize> = (0..n_taxa).map(|_| rng.random_range(0..N_FOLDS)).collect();
+                for fold in 0..N_FOLDS {
+                    let flags: Vec<Flag> = (0..n_taxa)
+                        .map(|taxon| {
+                            let at = sample * n_taxa + taxon;
+                            let is_hidden = is_candidate[at] && fold_of[taxon] == fold;
+                            if is_hidden { Flag::Hidden } else { Flag::of(entries.known[at]) }
+                        })
+                        .collect();
+                    for draw in 0..n_presence_draws {
+                        let draw = PRESENCE_DRAWS + (fold * n_presence_draws + draw) as u64;
+                        jobs.push((fold, fold_of.clone(), Job { sample, flags: flags.clone(), draw }));
+                    }
+                }
+            }
+            let rows: Vec<Job> = jobs.iter().map(|(_, _, job)| job.clone()).collect();
+            for ((fold, fold_of, job), drawn) in jobs.iter().zip(model.sample(run, &rows)?) {
+                for taxon in 0..n_taxa {
+                    let at = job.sample * n_taxa + taxon;
+                    if is_candidate[at] && fold_of[taxon] == *fold {
+                        presence[at] += f64::from(drawn.presence[taxon]) / n_presence_draws as f64;
+                    }
+                }
+            }
+            Ok(())
+        })?;
+
+        let is_positive: Vec<bool> = (0..n_samples * n_taxa)
+            .map(|at| {
+                entries.known[at] == Known::Withheld || (is_candidate[at] && presence[at] >= options.presence_threshold)
+            })
+            .collect();
+        let shape = (n_samples, n_taxa);
+        let original = cohort.table.to_dense();
+        let value = Array2::from_shape_vec(shape, original).expect("a dense table has its own shape");
+        let mut result = Imputation {
+            lower: value.clone(),
+            upper: value.clone(),
+            value,
+            presence: Array2::from_shape_vec(shape, presence).expect("one probability per entry"),
+            action: Array2::from_elem(shape, Action::Observed),
+            hidden_draws: Vec::new(),
+        };
+        let mut draws: Vec<Vec<f64>> = vec![Vec::new(); n_samples * n_taxa];
+        let n_draws = options.n_draws;
+        self.in_batches(cohort, &entries, options, "values", &informative, &mut |model, run, samples| {
+            let mut jobs = Vec::new();
+            for &sample in samples {
+                let range = sample * n_taxa..(sample + 1) * n_taxa;
+                if !is_positive[range.clone()].contains(&true) {
+                    continue;
+                }
+                let flags: Vec<Flag> = range
+                    .map(|at| if is_positive[at] { Flag::HiddenPresent } else { Flag::of(entries.known[at]) })
+                    .collect();
+                jobs.extend((0..n_draws).map(|draw| Job { sample, flags: flags.clone(), draw: draw as u64 }));
+            }
+            for (job, drawn) in jobs.iter().zip(model.sample(run, &jobs)?) {
+                for (taxon, y) in drawn.abundance.iter().enumerate() {
+                    let at = job.sample * n_taxa + taxon;
+                    if is_positive[at] {
+                        draws[at].push(*y);
+                    }
+                }
+            }
+            Ok(())
+        })?;
+
+        let is_informative: HashSet<usize> = informative.into_iter().collect();
+        for sample in 0..n_samples {
+            let total = entries.total(sample, None);
+            for taxon in 0..n_taxa {
+                let (at, place) = (sample * n_taxa + taxon, (sample, taxon));
+                if !draws[at].is_empty() {
+                    let mut sorted = draws[at].clone();
+                    sorted.sort_by(f64::total_cmp);
+                    let mean = sorted.iter().sum::<f64>() / sorted.len() as f64;
+                    result.value[place] = from_ln1p_percent(mean, total);
+                    result.lower[place] = from_ln1p_percent(quantile(&sorted, 0.05), total);
+                    result.upper[place] = from_ln1p_percent(quantile(&sorted, 0.95), total);
+                    result.action[place] = Action::Filled;
+                } else if entries.known[at] == Known::Unknown && is_candidate[at] && is_informative.contains(&sample) {
+                    result.value[place] = 0.0;
+                    result.lower[place] = 0.0;
+                    result.upper[place] = 0.0;
+                    result.action[place] = Action::Filled;
+                } else if entries.known[at] == Known::Absent {
+                    result.action[place] = Action::KeptZero;
+                }
+            }
+        }
+        result.hidden_draws =
+            cohort.hidden.iter().map(|(sample, taxon)| draws[*sample as usize * n_taxa + *taxon as usize].clone()).collect();
+        Ok(result)
+    }
+
+    /// How much taxon `i` attends to taxon `j`: mean over heads, blocks and samples.
+    ///
+    /// # Errors
+    /// As [`Model::impute`].
+    pub fn attention(&self, cohort: &Cohort, seed: u64) -> Result<Array2<f64>> {
+        self.check_features(cohort)?;
+        let entries = Entries::new(cohort)?;
+        let interrupted = AtomicBool::new(false);
+        let run = Run {
+            entries: &entries,
+            conditions: cohort.conditions.as_ref(),
+            sampler: self.config.sampling.sampler,
+            seed,
+            interrupted: &interrupted,
+        };
+        let map = self.attention_between_taxa(&run, &entries.informative_samples())?;
+        Ok(Array2::from_shape_vec((entries.n_taxa, entries.n_taxa), map).expect("a square map"))
+    }
+
+    /// Runs `work` on batches of samples, so that memory stays bounded.
+    fn in_batches(
+        &self,
+        cohort: &Cohort,
+        entries: &Entries,
+        options: &mut ImputeOptions,
+        stage: &str,
+        samples: &[usize],
+        work: &mut dyn FnMut(&Model, &Run, &[usize]) -> Result<()>,
+    ) -> Result<()> {
+        let began = Instant::now();
+        let size = options.batch_size.max(1);
+        for (i, part) in samples.chunks(size).enumerate() {
+            let run = Run {
+                entries,
+                conditions: cohort.conditions.as_ref(),
+                sampler: options.sampler,
+                seed: options.seed,
+                interrupted: options.interrupted,
+            };
+            work(self, &run, part)?;
+            (options.progress)(&Progress {
+                stage: stage.to_string(),
+                step: (i * size + part.len()).min(samples.len()),
+                n_steps: samples.len(),
+                loss: f64::NAN,
+                validation: None,
+                seconds: began.elapsed().as_secs_f64(),
+            });
+        }
+        Ok(())
+    }
+
+    fn check_features(&self, cohort: &Cohort) -> Result<()> {
+        let found = cohort.table.feature_ids();
+        if found != self.feature_ids {
+            let own: HashSet<&String> = self.feature_ids.iter().collect();
+            return Err(Error::Features {
+                found: found.len(),
+                expected: self.feature_ids.len(),
+                shared: found.iter().filter(|id| own.contains(id)).count(),
+            });
+        }
+        let dim = cohort.conditions.as_ref().map_or(0, |conditions| conditions.dim);
+        if dim != self.d_metadata && cohort.conditions.is_some() {
+            return Err(Error::Table(format!(
+                "metadata vectors have length {dim}, but the model was fitted with {}",
+                self.d_metadata
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// Linear interpolation between sorted values (type 7 of Hyndman & Fan 1996).
+fn quantile(sorted: &[f64], q: f64) -> f64 {
+    let at = q * (sorted.len() - 1) as f64;
+    let low = at.floor() as usize;
+    let high = (low + 1).min(sorted.len() - 1);
+    sorted[low] + (at - low as f64) * (sorted[high] - sorted[low])
+}

@@ -1,0 +1,210 @@
+//! Algorithm 2: which token may attend to which, as a pure function of the split and `Dep`.
+
+use super::ar_steps::ArSteps;
+use serde::{Deserialize, Serialize};
+
+/// How the dependency matrix enters the attention mask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DependencyMask {
+    /// Within its step, and among earlier clean tokens, a token attends to what it depends on and
+    /// to itself: the text of the paper.
+    Restrict,
+    /// All pairs that the autoregressive rules allow; dependent pairs get a learned additive bias.
+    Bias,
+    /// Algorithm 2 as printed: `sTs OR Dep` with 1 meaning blocked, so the dependent pairs of a
+    /// step are the ones that cannot see each other. A token always sees itself.
+    Printed,
+    /// The autoregressive rules alone.
+    None,
+}
+
+/// A mask over `[condition tokens | clean tokens of earlier steps | noisy tokens]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mask {
+    /// `c`: condition tokens.
+    pub n_condition: usize,
+    /// `v`: clean tokens, those of all steps but the last.
+    pub n_visible: usize,
+    /// `s`: noisy tokens.
+    pub n_tokens: usize,
+    /// `blocked[row * length + column]`, true where the row must not see the column.
+    pub blocked: Vec<bool>,
+    /// Pairs that are allowed and dependent, in the same layout.
+    pub favoured: Vec<bool>,
+}
+
+/// Which features depend on which: `get(i, j)` says that `i` depends on `j`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dependent {
+    n: usize,
+    pairs: Vec<bool>,
+}
+
+impl Dependent {
+    /// A matrix of `n` features in row-major order.
+    ///
+    /// # Panics
+    /// `pairs` does not have `n * n` entries.
+    pub fn new(n: usize, pairs: Vec<bool>) -> Self {
+        assert_eq!(pairs.len(), n * n, "a dependency matrix is square");
+        Dependent { n, pairs }
+    }
+
+    /// Number of features.
+    pub fn n_features(&self) -> usize {
+        self.n
+    }
+
+    /// Says whether feature `i` depends on feature `j`.
+    pub fn get(&self, i: usize, j: usize) -> bool {
+        self.pairs[i * self.n + j]
+    }
+
+    /// The matrix of the same features in another order.
+    pub fn permuted(&self, order: &[usize]) -> Dependent {
+        let pairs = order.iter().flat_map(|i| order.iter().map(move |j| self.get(*i, *j))).collect();
+        Dependent { n: self.n, pairs }
+    }
+
+    /// How many other features depend on each feature.
+    pub fn n_dependents(&self) -> Vec<usize> {
+        (0..self.n).map(|j| (0..self.n).filter(|i| *i != j && self.get(*i, j)).count()).collect()
+    }
+}
+
+impl Mask {
+    /// Length of the whole sequence, `c + v + s`.
+    pub fn len(&self) -> usize {
+        self.n_condition + self.n_visible + self.n_tokens
+    }
+
+    /// Says whether the sequence is empty.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The entries of a block, row after row.
+    pub fn block(&self, what: &[bool], rows: std::ops::Range<usize>, columns: std::ops::Range<usize>) -> Vec<bool> {
+        rows.flat_map(|row| what[row * self.len() + columns.start..row * self.len() + columns.end].to_vec()).collect()
+    }
+}
+
+/// Builds the mask (paper 001, Algorithm 2).
+///
+/// Condition tokens see condition tokens. A clean token sees condition tokens and the clean tokens
+/// of its own and earlier steps. A noisy token sees condition tokens, the clean tokens of EARLIER
+/// steps and the noisy tokens of its own step: Eq. 9 with `kappa_{1:s-1}`. `dependent` has the
+/// tokens' order.
+pub fn attention_mask(steps: &ArSteps, n_condition: usize, dependent: &Dependent, mode: DependencyMask) -> Mask {
+    let (s, v) = (steps.n_tokens(), steps.n_visible());
+    let context = n_condition + v;
+    let length = context + s;
+    let step_of = steps.step_of_token();
+    let mut blocked = vec![true; length * length];
+    let mut favoured = vec![false; length * length];
+    for row in 0..length {
+        for column in 0..length {
+            let at = row * length + column;
+            if column < n_condition {
+                blocked[at] = false;
+                continue;
+            }
+            if row < n_condition {
+                continue;
+            }
+            let (is_noisy_row, i) = if row < context { (false, row - n_condition) } else { (true, row - context) };
+            let (is_noisy_column, j) =
+                if column < context { (false, column - n_condition) } else { (true, column - context) };
+            let autoregressive = match (is_noisy_row, is_noisy_column) {
+                (false, false) => step_of[j] <= step_of[i],
+                (true, false) => step_of[j] < step_of[i],
+                (true, true) => step_of[j] == step_of[i],
+                (false, true) => false,
+            };
+            let allowed = autoregressive
+                && match mode {
+                    DependencyMask::Restrict => i == j || dependent.get(i, j),
+                    DependencyMask::Printed => !(is_noisy_row && is_noisy_column && i != j && dependent.get(i, j)),
+                    DependencyMask::Bias | DependencyMask::None => true,
+                };
+            blocked[at] = !allowed;
+            favoured[at] = allowed && i != j && dependent.get(i, j);
+        }
+    }
+    Mask { n_condition, n_visible: v, n_tokens: s, blocked, favoured }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn independent(n: usize) -> Dependent {
+        Dependent::new(n, vec![false; n * n])
+    }
+
+    fn picture(mask: &Mask) -> Vec<String> {
+        mask.blocked
+            .chunks(mask.len())
+            .map(|row| row.iter().map(|blocked| if *blocked { '#' } else { '.' }).collect())
+            .collect()
+    }
+
+    #[test]
+    fn the_papers_example_gives_its_13_by_13_mask() {
+        // c = 2, sz = [2, 2, 3], cs = [0, 2, 4, 7]: Algorithm 2 by hand, lines 5, 11, 12, 15.
+        let mask = attention_mask(&ArSteps::of_sizes(&[2, 2, 3]), 2, &independent(7), DependencyMask::None);
+        let expected = [
+            "..###########",
+            "..###########",
+            "....#########",
+            "....#########",
+            "......#######",
+            "......#######",
+            "..####..#####",
+            "..####..#####",
+            "....####..###",
+            "....####..###",
+            "......####...",
+            "......####...",
+            "......####...",
+        ];
+        assert_eq!(picture(&mask), expected);
+    }
+
+    #[test]
+    fn restrict_keeps_dependents_and_self_and_printed_blocks_the_dependents() {
+        // Token 1 depends on token 0, token 3 on token 0; steps {0, 1}, {2, 3}.
+        let mut pairs = vec![false; 16];
+        pairs[4] = true;
+        pairs[3 * 4] = true;
+        let dependent = Dependent::new(4, pairs);
+        let steps = ArSteps::of_sizes(&[2, 2]);
+        let restrict = attention_mask(&steps, 1, &dependent, DependencyMask::Restrict);
+        let expected = [
+            ".######", // condition
+            "..#####", // clean 0: itself
+            "...####", // clean 1: itself and 0
+            ".##.###", // noisy 0
+            ".##..##", // noisy 1: 0 of its own step
+            ".####.#", // noisy 2: nothing but itself
+            "..####.", // noisy 3: clean 0
+        ];
+        assert_eq!(picture(&restrict), expected);
+        let printed = attention_mask(&steps, 1, &dependent, DependencyMask::Printed);
+        assert_eq!(picture(&printed)[4], ".###.##"); // noisy 1 cannot see noisy 0
+        let bias = attention_mask(&steps, 1, &dependent, DependencyMask::Bias);
+        let none = attention_mask(&steps, 1, &dependent, DependencyMask::None);
+        assert_eq!(bias.blocked, none.blocked);
+        assert_eq!(bias.favoured.iter().filter(|pair| **pair).count(), 3);
+    }
+
+    #[test]
+    fn dependencies_move_with_their_tokens() {
+        let mut pairs = vec![false; 9];
+        pairs[2] = true; // feature 0 depends on feature 2
+        let permuted = Dependent::new(3, pairs).permuted(&[2, 1, 0]);
+        assert!(permuted.get(2, 0));
+        assert_eq!(permuted.n_dependents(), [1, 0, 0]);
+    }
+}

@@ -1,0 +1,95 @@
+//! DepMicroDiff: imputation of abundance tables by latent diffusion with a Dependency-Aware
+//! Transformer (paper 001).
+//!
+//! ```text
+//! table --entries--> what is known, totals, standardised ln(1+percent)
+//!   |                    |
+//!   |                 batch: what is hidden            vae: one latent token per taxon
+//!   |                    |                                |
+//!   +-- Dep (F-test, MI) --> mask <-- ar_steps      observed latents + metadata (condition)
+//!                             |                           |
+//!                            dat: predicts the noise of the hidden tokens, step after step
+//!                             |
+//!                     sampling -> impute: presence, value, interval, what was done
+//! ```
+
+pub mod ar_steps;
+pub mod batch;
+pub mod config;
+pub mod dat;
+pub mod entries;
+pub mod fit;
+pub mod impute;
+pub mod mask;
+mod pretraining;
+mod sampling;
+mod stored;
+pub mod vae;
+
+pub use config::Config;
+pub use entries::{Cohort, Conditions, Totals};
+pub use fit::{FitOptions, fit};
+pub use impute::{Action, Fill, Imputation, ImputeOptions};
+
+use crate::train::fit::Trained;
+use batch::LatentScale;
+use entries::Standardisation;
+use mask::Dependent;
+
+/// A fitted model: all that `impute` needs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Model {
+    config: Config,
+    feature_ids: Vec<String>,
+    standardisation: Standardisation,
+    latent_scale: LatentScale,
+    dependent: Dependent,
+    d_metadata: usize,
+    metadata_description: String,
+    seed: u64,
+    log: String,
+    vae: Trained,
+    dat: Trained,
+}
+
+impl Model {
+    /// Settings that it was fitted with.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Features in the order that tables must have.
+    pub fn feature_ids(&self) -> &[String] {
+        &self.feature_ids
+    }
+
+    /// The dependency matrix.
+    pub fn dependencies(&self) -> &Dependent {
+        &self.dependent
+    }
+
+    /// Where the metadata vectors come from; empty when there are none.
+    pub fn metadata_description(&self) -> &str {
+        &self.metadata_description
+    }
+
+    /// Seed of the fit.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Number of weights of the autoencoder and of the denoiser.
+    pub fn n_weights(&self) -> (usize, usize) {
+        (self.vae.best.n_weights(), self.dat.best.n_weights())
+    }
+
+    /// Best validation losses of the autoencoder and of the denoiser.
+    pub fn validation_losses(&self) -> (f64, f64) {
+        (self.vae.best_loss, self.dat.best_loss)
+    }
+
+    /// Training log, one JSON object per line.
+    pub fn log(&self) -> &str {
+        &self.log
+    }
+}

@@ -1,0 +1,270 @@
+//! The reverse process over autoregressive steps, in padded tiles of one fixed size.
+
+use super::Model;
+use super::ar_steps::ArSteps;
+use super::batch::{Flag, Rows, tensor, time_features};
+use super::config::TokenOrder;
+use super::dat::{Dat, StreamMasks};
+use super::entries::{Conditions, Entries};
+use super::fit::order_tensor;
+use super::mask::attention_mask;
+use super::vae::{Vae, presence};
+use crate::error::{Error, Result};
+use crate::noise::schedule::CosineSchedule;
+use crate::parameters::{Absent, Builder, values};
+use crate::rng::{Stage, generator, standard_normal};
+use crate::sample::sampler::timesteps;
+use crate::sample::{Sampler, step};
+use burn::tensor::{Device, Tensor};
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Rows of a tile. Matrix products of one shape take one path, so a row's result cannot depend on
+/// how many samples there are or on how they are batched.
+pub(super) const TILE: usize = 32;
+
+/// One row to sample: a sample, what is hidden of it, and which draw it is.
+#[derive(Debug, Clone)]
+pub(super) struct Job {
+    pub(super) sample: usize,
+    pub(super) flags: Vec<Flag>,
+    /// Key of the noise, with the sample id.
+    pub(super) draw: u64,
+}
+
+/// What is the same for all rows of a run.
+pub(super) struct Run<'a> {
+    pub(super) entries: &'a Entries,
+    pub(super) conditions: Option<&'a Conditions>,
+    pub(super) sampler: Sampler,
+    pub(super) seed: u64,
+    pub(super) interrupted: &'a AtomicBool,
+}
+
+/// One sampled row: per taxon, probability of presence and ln(1+percent) given presence.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Drawn {
+    pub(super) presence: Vec<f32>,
+    pub(super) abundance: Vec<f64>,
+}
+
+impl Model {
+    /// Order of the tokens and sizes of the autoregressive steps at sampling.
+    pub fn token_plan(&self, seed: u64) -> (Vec<usize>, Vec<usize>) {
+        let n_taxa = self.feature_ids.len();
+        let mut order: Vec<usize> = (0..n_taxa).collect();
+        match self.config.sampling.token_order {
+            TokenOrder::Table => {}
+            TokenOrder::Shuffled => order.shuffle(&mut generator(seed, Stage::TokenOrder, "", 0)),
+            TokenOrder::Upstream => {
+                let n_dependents = self.dependent.n_dependents();
+                order.sort_by_key(|taxon| std::cmp::Reverse(n_dependents[*taxon]));
+            }
+        }
+        (order, ArSteps::even(n_taxa, self.config.sampling.n_ar_steps).sizes())
+    }
+
+    /// Samples every job; the result of a job depends on nothing but the job.
+    pub(super) fn sample(&self, run: &Run, jobs: &[Job]) -> Result<Vec<Drawn>> {
+        let plan = Plan::new(self, run)?;
+        let tiles: Vec<Vec<Drawn>> = jobs
+            .par_chunks(TILE)
+            .map(|tile| {
+                if run.interrupted.load(Ordering::Relaxed) {
+                    return Err(Error::Interrupted);
+                }
+                Ok(self.sample_tile(run, &plan, tile))
+            })
+            .collect::<Result<_>>()?;
+        Ok(tiles.into_iter().flatten().collect())
+    }
+
+    fn sample_tile(&self, run: &Run, plan: &Plan, jobs: &[Job]) -> Vec<Drawn> {
+        let device = Device::flex();
+        let (n_taxa, d) = (self.feature_ids.len(), self.config.vae.d_latent);
+        let mut rows = Rows::new(n_taxa);
+        let mut noise: Vec<ChaCha8Rng> = Vec::with_capacity(TILE);
+        for position in 0..TILE {
+            let job = &jobs[position.min(jobs.len() - 1)]; // the last row pads the tile
+            rows.push(run.entries, job.sample, &job.flags, &self.standardisation);
+            if let Some(conditions) = run.conditions {
+                rows.push_metadata(conditions, job.sample, false);
+            }
+            noise.push(generator(run.seed, Stage::Sampling, &run.entries.sample_ids[job.sample], job.draw));
+        }
+        let draw = |noise: &mut [ChaCha8Rng], n: usize| {
+            let values = noise.iter_mut().flat_map(|rng| standard_normal(rng, n * d)).collect();
+            tensor::<3>(values, [TILE, n, d], &device)
+        };
+        let latents = rows.latents(&plan.vae, &self.latent_scale, &device);
+        let known = rows.known(&latents, &device);
+        let order = order_tensor(&plan.order, &device);
+        let observed = known.observed.clone().select(1, order.clone()); // [TILE, n_taxa, d], token order
+        let is_observed: Vec<f32> =
+            jobs_in_tile(jobs).flat_map(|job| plan.order.iter().map(|t| f32::from(u8::from(job.flags[*t].is_observed())))).collect();
+        let is_observed = tensor::<3>(is_observed, [TILE, n_taxa, 1], &device);
+
+        let mut clean: Vec<Tensor<3>> = Vec::new();
+        for ar_step in &plan.ar_steps {
+            let range = ar_step.range.clone();
+            let n = range.len();
+            let visible = match clean.is_empty() {
+                true => Tensor::zeros([TILE, 0, d], &device),
+                false => Tensor::cat(clean.clone(), 1),
+            };
+            let context = plan.dat.context(&known, visible, &order, &ar_step.masks);
+            let here = |x: &Tensor<3>| {
+                let [_, _, width] = x.dims();
+                x.clone().slice([0..TILE, range.clone(), 0..width])
+            };
+            let (fixed, is_fixed) = (here(&observed), here(&is_observed));
+            let is_free = is_fixed.clone().neg() + 1.0;
+            let first_noise = draw(&mut noise, n);
+            let mut x = first_noise.clone();
+            for (i, &t) in ar_step.timesteps.iter().enumerate() {
+                let alpha_bar = plan.schedule.alpha_bar(t);
+                // Observed tokens are carried along the forward process, as in training.
+                let carried = fixed.clone() * alpha_bar.sqrt() + first_noise.clone() * (1.0 - alpha_bar).sqrt();
+                let noisy = carried * is_fixed.clone() + x * is_free.clone();
+                let time = time_features(&[t], [1, 1], &device);
+                let (predicted, _) = plan.dat.denoise(noisy.clone(), time, range.clone(), &order, &context, &ar_step.masks);
+                let mix = self.config.dat.prediction.clean(alpha_bar);
+                let estimate = (noisy.clone() * mix.noisy + predicted * mix.prediction).clamp(-MAX_LATENT, MAX_LATENT);
+                let next = ar_step.timesteps.get(i + 1).copied().unwrap_or(0);
+                let step = step(run.sampler.is_ancestral(), alpha_bar, plan.schedule.alpha_bar(next));
+                x = noisy * step.noisy + estimate * step.clean;
+                if step.noise > 0.0 {
+                    x = x + draw(&mut noise, n) * step.noise;
+                }
+            }
+            clean.push(fixed * is_fixed + x * is_free);
+        }
+        let all = Tensor::cat(clean, 1); // [TILE, n_taxa, d], token order
+        let mut position = vec![0; n_taxa];
+        plan.order.iter().enumerate().for_each(|(token, taxon)| position[*taxon] = token);
+        let all = all.select(1, order_tensor(&position, &device));
+        let decoded = plan.vae.decode(self.latent_scale.inverse(all));
+        let is_present = values(presence(&decoded));
+        let abundance = values(decoded.abundance);
+        (0..jobs.len())
+            .map(|row| {
+                let range = row * n_taxa..(row + 1) * n_taxa;
+                Drawn {
+                    presence: is_present[range.clone()].to_vec(),
+                    abundance: abundance[range]
+                        .iter()
+                        .enumerate()
+                        .map(|(taxon, u)| self.standardisation.inverse(taxon, f64::from(*u)))
+                        .collect(),
+                }
+            })
+            .collect()
+    }
+
+    /// Attention between taxa: mean over samples, heads and blocks when all tokens are half noise.
+    ///
+    /// Entry `(i, j)` is how much taxon `i` looks at taxon `j`, in the table's order.
+    ///
+    /// # Errors
+    /// Weights that do not fit the configuration.
+    pub(super) fn attention_between_taxa(&self, run: &Run, samples: &[usize]) -> Result<Vec<f64>> {
+        let device = Device::flex();
+        let (n_taxa, d) = (self.feature_ids.len(), self.config.vae.d_latent);
+        let plan = Plan::new(self, run)?;
+        let order: Vec<usize> = (0..n_taxa).collect();
+        let steps = ArSteps::of_sizes(&[n_taxa]);
+        let n_condition = Dat::n_condition_tokens(&self.config.dat);
+        let mode = self.config.dat.dependency_mask;
+        let masks = StreamMasks::new(&attention_mask(&steps, n_condition, &self.dependent, mode), mode, 0..n_taxa, &device);
+        let order = order_tensor(&order, &device);
+        let t = self.config.dat.n_timesteps.div_ceil(2);
+        let alpha_bar = plan.schedule.alpha_bar(t);
+        let mut sum = vec![0.0; n_taxa * n_taxa];
+        let mut n_maps = 0.0;
+        for part in samples.chunks(TILE) {
+            let mut rows = Rows::new(n_taxa);
+            let mut noise = Vec::new();
+            for sample in part {
+                let flags: Vec<Flag> = run.entries.known_row(*sample).iter().map(|known| Flag::of(*known)).collect();
+                rows.push(run.entries, *sample, &flags, &self.standardisation);
+                if let Some(conditions) = run.conditions {
+                    rows.push_metadata(conditions, *sample, false);
+                }
+                noise.extend(standard_normal(&mut generator(run.seed, Stage::Sampling, &run.entries.sample_ids[*sample], 0), n_taxa * d));
+            }
+            let latents = rows.latents(&plan.vae, &self.latent_scale, &device);
+            let known = rows.known(&latents, &device);
+            let noise = tensor::<3>(noise, [part.len(), n_taxa, d], &device);
+            let context = plan.dat.context(&known, Tensor::zeros([part.len(), 0, d], &device), &order, &masks);
+            let noisy = latents * alpha_bar.sqrt() + noise * (1.0 - alpha_bar).sqrt();
+            let time = time_features(&[t], [1, 1], &device);
+            let (_, maps) = plan.dat.denoise(noisy, time, 0..n_taxa, &order, &context, &masks);
+            for map in maps {
+                let [batch, n_heads, n, keys] = map.dims();
+                let mean = values(map.slice([0..batch, 0..n_heads, 0..n, n_condition..keys]).mean_dim(1).sum_dim(0));
+                sum.iter_mut().zip(mean).for_each(|(sum, weight)| *sum += f64::from(weight));
+                n_maps += batch as f64;
+            }
+        }
+        Ok(sum.into_iter().map(|sum| sum / f64::max(n_maps, 1.0)).collect())
+    }
+}
+
+/// Largest normalised latent that an estimate of the clean data may take.
+const MAX_LATENT: f64 = 12.0;
+
+fn jobs_in_tile(jobs: &[Job]) -> impl Iterator<Item = &Job> {
+    (0..TILE).map(|position| &jobs[position.min(jobs.len() - 1)])
+}
+
+/// Networks, order, masks and timesteps of a run: prepared once.
+struct Plan {
+    vae: Vae,
+    dat: Dat,
+    schedule: CosineSchedule,
+    order: Vec<usize>,
+    ar_steps: Vec<PlannedStep>,
+}
+
+struct PlannedStep {
+    range: std::ops::Range<usize>,
+    masks: StreamMasks,
+    timesteps: Vec<usize>,
+}
+
+impl Plan {
+    fn new(model: &Model, run: &Run) -> Result<Plan> {
+        let device = Device::flex();
+        let config = &model.config;
+        let n_taxa = model.feature_ids.len();
+        let mut builder = Builder::new(&model.vae.best, Absent::Refuse, &device);
+        let vae = Vae::new(&mut builder, &config.vae, n_taxa);
+        builder.finish()?;
+        let mut builder = Builder::new(&model.dat.best, Absent::Refuse, &device);
+        let dat = Dat::new(&mut builder, &config.dat, &config.vae, n_taxa, model.d_metadata);
+        builder.finish()?;
+        let (order, sizes) = model.token_plan(run.seed);
+        let n_dependents = model.dependent.n_dependents();
+        let dependent = model.dependent.permuted(&order);
+        let steps = ArSteps::of_sizes(&sizes);
+        let mean_dependents: Vec<f64> = (0..steps.n_steps())
+            .map(|s| steps.range(s).map(|token| n_dependents[order[token]] as f64).sum::<f64>() / sizes[s] as f64)
+            .collect();
+        let n_steps = run.sampler.n_steps(config.dat.n_timesteps, &mean_dependents);
+        let mode = config.dat.dependency_mask;
+        let ar_steps = (0..steps.n_steps())
+            .map(|s| {
+                let so_far = ArSteps::of_sizes(&sizes[..=s]);
+                let mask = attention_mask(&so_far, Dat::n_condition_tokens(&config.dat), &dependent, mode);
+                PlannedStep {
+                    range: steps.range(s),
+                    masks: StreamMasks::new(&mask, mode, steps.range(s), &device),
+                    timesteps: timesteps(n_steps[s], config.dat.n_timesteps),
+                }
+            })
+            .collect();
+        Ok(Plan { vae, dat, schedule: CosineSchedule::new(config.dat.n_timesteps), order, ar_steps })
+    }
+}

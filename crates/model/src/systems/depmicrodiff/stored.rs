@@ -1,0 +1,158 @@
+//! A fitted model as a folder.
+
+use super::batch::LatentScale;
+use super::config::Config;
+use super::dat::Dat;
+use super::entries::Standardisation;
+use super::mask::Dependent;
+use super::vae::Vae;
+use super::Model;
+use crate::checkpoint::{self, write_atomically};
+use crate::error::{Error, Result};
+use crate::parameters::{Absent, Builder, Parameters};
+use crate::train::OptimizerState;
+use crate::train::fit::Trained;
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+/// `transform.json`: everything small that is neither a setting nor a weight.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Transform {
+    system: String,
+    seed: u64,
+    standardisation: Standardisation,
+    latent_scale: LatentScale,
+    /// Positions of the features that each feature depends on.
+    dependencies: Vec<Vec<usize>>,
+    d_metadata: usize,
+    metadata_description: String,
+    vae_steps: u64,
+    vae_validation: f64,
+    denoiser_steps: u64,
+    denoiser_validation: f64,
+}
+
+const SYSTEM: &str = "depmicrodiff";
+
+impl Model {
+    /// Writes the model into a folder, which is made if needed: `config.toml`,
+    /// `ema.safetensors` (used by `impute`), `weights.safetensors`, `optimizer.safetensors`,
+    /// `transform.json`, `features.tsv`, `metrics.jsonl`.
+    ///
+    /// # Errors
+    /// A folder that cannot be written to.
+    pub fn save(&self, folder: &Path) -> Result<()> {
+        fs::create_dir_all(folder).map_err(|source| Error::io(folder, "create", source))?;
+        let texts = BTreeMap::new();
+        let file = |name: &str| folder.join(name);
+        checkpoint::save(&file("weights.safetensors"), &[("vae", &self.vae.weights), ("dat", &self.dat.weights)], &texts)?;
+        let (vae, dat) = (&self.vae.optimizer, &self.dat.optimizer);
+        let moments = [
+            ("vae-first", &vae.first),
+            ("vae-second", &vae.second),
+            ("vae-ema", &vae.ema),
+            ("dat-first", &dat.first),
+            ("dat-second", &dat.second),
+            ("dat-ema", &dat.ema),
+        ];
+        checkpoint::save(&file("optimizer.safetensors"), &moments, &texts)?;
+        let n = self.feature_ids.len();
+        let transform = Transform {
+            system: SYSTEM.to_string(),
+            seed: self.seed,
+            standardisation: self.standardisation.clone(),
+            latent_scale: self.latent_scale.clone(),
+            dependencies: (0..n).map(|i| (0..n).filter(|j| self.dependent.get(i, *j)).collect()).collect(),
+            d_metadata: self.d_metadata,
+            metadata_description: self.metadata_description.clone(),
+            vae_steps: vae.n_steps,
+            vae_validation: self.vae.best_loss,
+            denoiser_steps: dat.n_steps,
+            denoiser_validation: self.dat.best_loss,
+        };
+        let transform = serde_json::to_string_pretty(&transform).expect("plain values become JSON");
+        write_atomically(&file("transform.json"), transform.as_bytes())?;
+        write_atomically(&file("features.tsv"), (self.feature_ids.join("\n") + "\n").as_bytes())?;
+        write_atomically(&file("metrics.jsonl"), self.log.as_bytes())?;
+        write_atomically(&file("config.toml"), self.config.to_toml().as_bytes())?;
+        checkpoint::save(&file("ema.safetensors"), &[("vae", &self.vae.best), ("dat", &self.dat.best)], &texts)
+    }
+
+    /// Reads a model that [`Model::save`] wrote.
+    ///
+    /// # Errors
+    /// A file that is missing, broken, or does not fit the configuration: it is named.
+    pub fn load(folder: &Path) -> Result<Model> {
+        let file = |name: &str| folder.join(name);
+        let text = |name: &str| fs::read_to_string(file(name)).map_err(|source| Error::io(file(name), "read", source));
+        let config = Config::from_file(&file("config.toml"))?;
+        let broken = |name: &str, problem: String| Error::Checkpoint { path: file(name), problem };
+        let transform: Transform =
+            serde_json::from_str(&text("transform.json")?).map_err(|error| broken("transform.json", error.to_string()))?;
+        if transform.system != SYSTEM {
+            return Err(broken("transform.json", format!("system {:?}, expected {SYSTEM:?}", transform.system)));
+        }
+        let feature_ids: Vec<String> = text("features.tsv")?.lines().map(str::to_string).collect();
+        let n = feature_ids.len();
+        let lengths = [transform.standardisation.mean.len(), transform.standardisation.sd.len(), transform.dependencies.len()];
+        if lengths != [n; 3] {
+            return Err(broken("transform.json", format!("describes {lengths:?} features, features.tsv has {n}")));
+        }
+        let d = config.vae.d_latent;
+        if [transform.latent_scale.mean.len(), transform.latent_scale.sd.len()] != [d; 2] {
+            return Err(broken("transform.json", format!("the latent scale does not have {d} dimensions")));
+        }
+        let mut pairs = vec![false; n * n];
+        for (i, dependencies) in transform.dependencies.iter().enumerate() {
+            for j in dependencies {
+                match pairs.get_mut(i * n + j) {
+                    Some(pair) if *j < n => *pair = true,
+                    _ => return Err(broken("transform.json", format!("feature {i} depends on feature {j} of {n}"))),
+                }
+            }
+        }
+        let groups = |name: &str| -> Result<BTreeMap<String, Parameters>> { Ok(checkpoint::load(&file(name))?.0) };
+        let mut ema = groups("ema.safetensors")?;
+        let mut weights = groups("weights.safetensors")?;
+        let mut moments = groups("optimizer.safetensors")?;
+        let check_vae = |p: &mut Builder| drop(Vae::new(p, &config.vae, n));
+        let check_dat = |p: &mut Builder| drop(Dat::new(p, &config.dat, &config.vae, n, transform.d_metadata));
+        let mut take = |part: &str, check: &dyn Fn(&mut Builder), n_steps: u64, best_loss: f64| -> Result<Trained> {
+            let one = |name: &str, groups: &mut BTreeMap<String, Parameters>, group: &str| -> Result<Parameters> {
+                let found = groups.remove(group).ok_or_else(|| broken(name, format!("the tensors of {group:?} are missing")))?;
+                let mut builder = Builder::new(&found, Absent::Refuse, &Device::flex());
+                check(&mut builder);
+                builder.finish().map_err(|error| broken(name, format!("{group}: {error}")))?;
+                Ok(found)
+            };
+            Ok(Trained {
+                best: one("ema.safetensors", &mut ema, part)?,
+                weights: one("weights.safetensors", &mut weights, part)?,
+                optimizer: OptimizerState {
+                    n_steps,
+                    first: one("optimizer.safetensors", &mut moments, &format!("{part}-first"))?,
+                    second: one("optimizer.safetensors", &mut moments, &format!("{part}-second"))?,
+                    ema: one("optimizer.safetensors", &mut moments, &format!("{part}-ema"))?,
+                },
+                best_loss,
+            })
+        };
+        Ok(Model {
+            vae: take("vae", &check_vae, transform.vae_steps, transform.vae_validation)?,
+            dat: take("dat", &check_dat, transform.denoiser_steps, transform.denoiser_validation)?,
+            config,
+            feature_ids,
+            standardisation: transform.standardisation,
+            latent_scale: transform.latent_scale,
+            dependent: Dependent::new(n, pairs),
+            d_metadata: transform.d_metadata,
+            metadata_description: transform.metadata_description,
+            seed: transform.seed,
+            log: text("metrics.jsonl")?,
+        })
+    }
+}

@@ -1,0 +1,9 @@
+//! What a training loop needs: one pass of AdamW with EMA, the learning rate, the log.
+
+pub mod adamw_ema;
+pub mod fit;
+pub mod learning_rate;
+
+pub use adamw_ema::{AdamW, OptimizerState};
+pub use fit::{Progress, Stages, TrainConfig};
+pub use learning_rate::learning_rate;

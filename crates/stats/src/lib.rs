@@ -1,0 +1,19 @@
+//! Numbers on tables: scores of imputed entries, classical imputers (the baselines of every
+//! model), and statistics of dependency between taxa. No tensor library.
+//!
+//! Matrices are dense `ndarray` arrays in f64 with samples in rows and taxa in columns. Every
+//! result is the same for any number of threads: sums run in a fixed order, and random numbers
+//! come from generators keyed by seed and task.
+
+pub mod dependency;
+pub mod error;
+pub mod impute;
+pub mod incomplete;
+pub mod scores;
+pub mod tail;
+
+#[cfg(test)]
+mod golden;
+
+pub use error::{Error, Result};
+pub use incomplete::{EntryState, Incomplete};

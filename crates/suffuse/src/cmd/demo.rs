@@ -1,0 +1,76 @@
+//! `suffuse demo`: all steps on a simulated table.
+
+use super::{Context, DeviceArgs, OverwriteArgs, at_least_one};
+use clap::Args;
+use serde_json::json;
+use std::path::PathBuf;
+use suffuse::demo::{self, DemoOptions};
+use suffuse::evaluate::summary;
+use suffuse::output::make_folder;
+use suffuse::provenance::Provenance;
+use suffuse::report::score_table;
+use suffuse::settings::{self, Setting};
+use suffuse::Result;
+
+/// Arguments of `demo`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Simulates a table, hides a tenth of its non-zero entries, fits the model on the rest, fills the
+hidden entries, and scores them beside the baselines. Writes tables and pictures.
+
+Example:
+  suffuse demo --out demo")]
+pub(crate) struct DemoArgs {
+    /// Folder for tables and pictures
+    #[arg(short, long, value_name = "DIR", default_value = "suffuse-demo")]
+    out: PathBuf,
+    /// Samples to simulate
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = at_least_one)]
+    samples: usize,
+    /// Taxa to simulate
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = at_least_one)]
+    taxa: usize,
+    /// Configuration: small, paper, tiny, or a .toml file
+    #[arg(long, value_name = "NAME|FILE", default_value = "small")]
+    config: String,
+    /// Set a key of the configuration (repeatable)
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<Setting>,
+    /// Seed of everything random
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    #[command(flatten)]
+    device: DeviceArgs,
+    #[command(flatten)]
+    overwrite: OverwriteArgs,
+}
+
+pub(super) fn run(arguments: &DemoArgs, context: &mut Context) -> Result<()> {
+    arguments.device.check()?;
+    let config = settings::config(&arguments.config, &arguments.set)?;
+    make_folder(&arguments.out, arguments.overwrite.overwrite())?;
+    context.talk.note(&format!(
+        "simulating {} samples x {} taxa, hiding 10 % of the non-zero entries, fitting ({})",
+        arguments.samples, arguments.taxa, arguments.config
+    ));
+    let options =
+        DemoOptions { config, n_samples: arguments.samples, n_taxa: arguments.taxa, seed: arguments.seed };
+    let provenance = Provenance { command: context.command.clone(), ..Provenance::default() };
+    let done = context.watched(|watch| demo::run(&arguments.out, &options, provenance, watch))?;
+    let rows = summary::rows(&done.outcomes);
+    let verdict = summary::verdict(&rows, "depmicrodiff").unwrap_or_default();
+    let files: Vec<String> = done.files.iter().map(|file| file.display().to_string()).collect();
+    if context.json {
+        return context.talk.json(&json!({
+            "scores": rows,
+            "verdict": verdict,
+            "counts": done.completed.counts,
+            "files": files,
+        }));
+    }
+    context.talk.data(&format!("{}\n{verdict}", score_table::draw(&rows)))?;
+    for file in files {
+        context.talk.note(&format!("wrote {file}"));
+    }
+    Ok(())
+}

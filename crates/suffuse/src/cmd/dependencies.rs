@@ -1,0 +1,135 @@
+//! `suffuse dependencies TABLE`: which taxa depend on which.
+
+use super::{Context, InputArgs, OverwriteArgs, at_least_one, share};
+use clap::{Args, ValueEnum};
+use serde_json::json;
+use std::path::PathBuf;
+use suffuse::dependencies::{Options, TimeColumns, find, tests};
+use suffuse::output::{make_folder, write_text};
+use suffuse::provenance::Provenance;
+use suffuse::{Result, input};
+use suffuse_data::format::Overwrite;
+use suffuse_stats::dependency::{FTestForm, MiTest};
+
+/// Arguments of `dependencies`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Two tests on every pair of taxa, on ln(1 + percent): F-tests of nested linear models (directed) and
+mutual information (mutual). With a time and a subject column, lagged Granger causality as well.
+Writes edges.tsv, dependencies.graphml, pairs.svg, network.svg, matrix.svg and provenance.json.
+
+Examples:
+  suffuse dependencies table.h5ad --out dependencies
+  suffuse dependencies gut.h5ad --out dependencies --time day --subject host --lags 2")]
+pub(crate) struct DependenciesArgs {
+    /// Table
+    table: PathBuf,
+    /// Folder for the results
+    #[arg(short, long, value_name = "DIR")]
+    out: PathBuf,
+    #[command(flatten)]
+    input: InputArgs,
+    #[command(flatten)]
+    tests: TestArgs,
+    #[command(flatten)]
+    series: SeriesArgs,
+    #[command(flatten)]
+    overwrite: OverwriteArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Tests")]
+struct TestArgs {
+    /// False-discovery rate
+    #[arg(long, value_name = "0..1", default_value_t = 0.05, value_parser = share)]
+    alpha: f64,
+    /// Models of the F-test
+    #[arg(long, value_name = "NAME", default_value = "nested")]
+    form: Form,
+    /// Permutations of the test of mutual information; 0 takes the G-test, which is faster
+    #[arg(long, value_name = "N", default_value_t = 999)]
+    permutations: usize,
+    /// Share of the non-zero entries hidden in the input of the nested F-test
+    #[arg(long, value_name = "0..1", default_value_t = 0.1, value_parser = share)]
+    hide: f64,
+    /// Samples in which a pair must be present together
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = at_least_one)]
+    min_co_present: usize,
+    /// Seed of hiding and permutations
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Time series")]
+struct SeriesArgs {
+    /// Numeric metadata column that orders the visits of a subject
+    #[arg(long, value_name = "COLUMN", requires = "subject")]
+    time: Option<String>,
+    /// Metadata column that names the subject
+    #[arg(long, value_name = "COLUMN", requires = "time")]
+    subject: Option<String>,
+    /// Visits to look back
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
+    lags: usize,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Form {
+    /// Does x_j help to predict y_i beside x_i, where x has entries hidden and y is clean
+    Nested,
+    /// Does y_j predict y_i on its own
+    Plain,
+}
+
+pub(super) fn run(arguments: &DependenciesArgs, context: &mut Context) -> Result<()> {
+    let input = input::read_to_learn(&arguments.table, &arguments.input.options())?;
+    context.notes(&input.notes);
+    let form = match arguments.tests.form {
+        Form::Nested => FTestForm::Nested,
+        Form::Plain => FTestForm::Plain,
+    };
+    let mut tests = tests(arguments.tests.alpha, form);
+    tests.min_co_present = arguments.tests.min_co_present;
+    tests.mi_test = match arguments.tests.permutations {
+        0 => MiTest::GTest,
+        n_permutations => MiTest::Permutation { n_permutations, seed: arguments.tests.seed },
+    };
+    let granger = match (&arguments.series.time, &arguments.series.subject) {
+        (Some(time), Some(subject)) => {
+            Some(TimeColumns { time: time.clone(), subject: subject.clone(), n_lags: arguments.series.lags })
+        }
+        _ => None,
+    };
+    let options = Options { tests, hide_fraction: arguments.tests.hide, seed: arguments.tests.seed, granger };
+    let name = arguments.table.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let found = find(&input.table, &options).map_err(|error| error.in_file(&arguments.table))?;
+    context.notes(&found.notes);
+
+    make_folder(&arguments.out, arguments.overwrite.overwrite())?;
+    let files = found.write(&arguments.out, &name)?;
+    let mut provenance =
+        Provenance { command: context.command.clone(), inputs: input.sources, ..Provenance::default() };
+    provenance.set("seed", arguments.tests.seed);
+    let record = format!("{:#}\n", provenance.to_json());
+    write_text(&arguments.out.join("provenance.json"), Overwrite::Replace, &record)?;
+
+    let n_of = |kind: &str| found.edges.iter().filter(|edge| edge.kind == kind).count();
+    let counts = ["directed", "mutual", "lagged"].map(|kind| (kind, n_of(kind)));
+    if context.json {
+        let files: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+        return context.talk.json(&json!({
+            "n_taxa": found.taxa.len(),
+            "directed": counts[0].1,
+            "mutual": counts[1].1,
+            "lagged": counts[2].1,
+            "files": files,
+        }));
+    }
+    let counts: Vec<String> = counts.iter().map(|(kind, n)| format!("{n} {kind}")).collect();
+    context.talk.data(&format!("{} taxa; significant pairs: {}", found.taxa.len(), counts.join(", ")))?;
+    for file in files {
+        context.talk.note(&format!("wrote {}", file.display()));
+    }
+    Ok(())
+}

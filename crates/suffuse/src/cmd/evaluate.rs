@@ -1,0 +1,133 @@
+//! `suffuse evaluate TABLE`: hide known entries, fill them with several methods, score.
+
+use super::{Context, DeviceArgs, FitSettingArgs, InputArgs, MetadataArgs, SamplingArgs, at_least_one, share};
+use clap::{Args, ValueEnum};
+use serde_json::json;
+use std::path::PathBuf;
+use suffuse::evaluate::outcome::Outcome;
+use suffuse::evaluate::{EvaluateOptions, Finished, ModelSetting, Subject, evaluate, figures, summary};
+use suffuse::method::{self, Method};
+use suffuse::output::make_folder;
+use suffuse::report::score_table;
+use suffuse::{Result, input};
+use suffuse_data::format::Overwrite;
+
+/// Arguments of `evaluate`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Every result is kept in one file, named by a hash of all that determines it; the same command goes
+on where it stopped, and other settings add to the same folder. results.tsv lists all of them.
+
+Examples:
+  suffuse evaluate table.h5ad --out results
+  suffuse evaluate table.h5ad --out results --methods depmicrodiff --set dat.dependency_mask=none
+  suffuse evaluate table.h5ad --out results --pretrain a.h5ad b.h5ad --group patient_barcode")]
+pub(crate) struct EvaluateArgs {
+    /// Table
+    table: PathBuf,
+    /// Folder for the results
+    #[arg(short, long, value_name = "DIR")]
+    out: PathBuf,
+    #[command(flatten)]
+    protocol: ProtocolArgs,
+    #[command(flatten)]
+    input: InputArgs,
+    #[command(flatten)]
+    model: FitSettingArgs,
+    #[command(flatten)]
+    metadata: MetadataArgs,
+    #[command(flatten)]
+    sampling: SamplingArgs,
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Protocol")]
+struct ProtocolArgs {
+    /// What is hidden and what a method may see
+    #[arg(long, value_name = "NAME", default_value = "published")]
+    protocol: Protocol,
+    /// Share of the non-zero entries to hide
+    #[arg(long, value_name = "0..1", default_value_t = 0.1, value_parser = share)]
+    fraction: f64,
+    /// Number of mask seeds: 0, 1, ...
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = at_least_one)]
+    seeds: usize,
+    /// Methods, separated by commas [default: depmicrodiff and every baseline]
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    methods: Vec<Method>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Protocol {
+    /// Non-zero entries of the whole table; totals from before hiding; the method knows which
+    Published,
+}
+
+pub(super) fn run(arguments: &EvaluateArgs, context: &mut Context) -> Result<()> {
+    arguments.device.check()?;
+    let Protocol::Published = arguments.protocol.protocol;
+    let settings = arguments.sampling.settings();
+    arguments.model.check(&settings)?;
+    let input = input::read_to_learn(&arguments.table, &arguments.input.options())?;
+    context.notes(&input.notes);
+    let fit = arguments.model.resolve(&input.table, &settings, context)?;
+    let mut methods = arguments.protocol.methods.clone();
+    if methods.is_empty() {
+        methods = method::all();
+    }
+    // Other settings add to the folder, so one with content is no obstacle.
+    make_folder(&arguments.out, Overwrite::Replace)?;
+
+    let name = arguments.table.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let subject = Subject {
+        table: &input.table,
+        name: name.clone(),
+        inputs_sha256: input.sources.iter().map(|source| source.sha256.clone()).collect(),
+    };
+    let options = EvaluateOptions {
+        fraction: arguments.protocol.fraction,
+        seeds: (0..arguments.protocol.seeds as u64).collect(),
+        methods,
+        model: ModelSetting {
+            config: fit.config,
+            conditions: arguments.metadata.options(),
+            groups: fit.groups,
+            group_column: fit.group_column,
+            pretrain: &fit.pretrain,
+            pretrain_sha256: fit.pretrain_sha256,
+            batch_size: arguments.sampling.batch_size,
+        },
+    };
+    let mut n_skipped = 0;
+    let mut report = |finished: &Finished| n_skipped += usize::from(finished.was_there);
+    let finished = context
+        .watched(|watch| evaluate(&subject, &options, &arguments.out, watch, &mut report))
+        .map_err(|error| {
+            error
+                .with_advice(|| format!("finished results are kept in {}; run the same command again to go on", arguments.out.display()))
+                .in_file(&arguments.table)
+        })?;
+    if n_skipped > 0 {
+        context.talk.note(&format!("{n_skipped} of {} results were there already", finished.len()));
+    }
+
+    let outcomes: Vec<Outcome> = finished.into_iter().map(|finished| finished.outcome).collect();
+    let rows = summary::rows(&outcomes);
+    let verdict = summary::verdict(&rows, "depmicrodiff");
+    summary::write_tsv(&arguments.out, &summary::read_folder(&arguments.out)?)?;
+    let pictures = figures::write(&arguments.out, &name, &outcomes)?;
+    if context.json {
+        return context.talk.json(&json!({"scores": rows, "verdict": verdict, "n_skipped": n_skipped}));
+    }
+    context.talk.data(&score_table::draw(&rows))?;
+    if let Some(verdict) = verdict {
+        context.talk.data(&verdict)?;
+    }
+    context.talk.note(&format!("wrote {}", arguments.out.join("results.tsv").display()));
+    for picture in pictures {
+        context.talk.note(&format!("wrote {}", picture.display()));
+    }
+    Ok(())
+}

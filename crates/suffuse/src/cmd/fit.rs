@@ -1,0 +1,97 @@
+//! `suffuse fit TABLE -o DIR`: fits a model and keeps it.
+
+use super::{Context, FitSettingArgs, InputArgs, MetadataArgs, OverwriteArgs, RunArgs};
+use clap::Args;
+use serde_json::json;
+use std::path::PathBuf;
+use suffuse::conditions::encode_for_fit;
+use suffuse::output::{make_folder, write_text};
+use suffuse::provenance::Provenance;
+use suffuse::{Result, input};
+use suffuse_data::format::Overwrite;
+use suffuse_model::systems::depmicrodiff::{Cohort, FitOptions, Totals, fit};
+
+/// Arguments of `fit`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  suffuse fit table.h5ad -o fitted
+  suffuse fit stad.h5ad -o fitted --pretrain coad.h5ad hnsc.h5ad --group patient_barcode
+  suffuse impute new.h5ad -o completed.h5ad --model fitted")]
+pub(crate) struct FitArgs {
+    /// Table to learn from
+    table: PathBuf,
+    /// Folder for the model
+    #[arg(short, long, value_name = "DIR", help_heading = "Output")]
+    out: PathBuf,
+    /// Go on with an interrupted fit in the same folder
+    #[arg(long, help_heading = "Output")]
+    resume: bool,
+    #[command(flatten)]
+    overwrite: OverwriteArgs,
+    #[command(flatten)]
+    input: InputArgs,
+    #[command(flatten)]
+    model: FitSettingArgs,
+    #[command(flatten)]
+    metadata: MetadataArgs,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+pub(super) fn run(arguments: &FitArgs, context: &mut Context) -> Result<()> {
+    arguments.run.device.check()?;
+    arguments.model.check(&[])?;
+    let input = input::read_to_learn(&arguments.table, &arguments.input.options())?;
+    context.notes(&input.notes);
+    let setting = arguments.model.resolve(&input.table, &[], context)?;
+    let encoded = encode_for_fit(&input.table.sample_metadata, &arguments.metadata.options(), arguments.run.seed)?;
+    for note in &encoded.notes {
+        context.talk.detail(note);
+    }
+    let overwrite = if arguments.resume { Overwrite::Replace } else { arguments.overwrite.overwrite() };
+    make_folder(&arguments.out, overwrite)?;
+    let cohort = Cohort {
+        table: &input.table,
+        hidden: &[],
+        totals: Totals::OfWhatIsLeft,
+        conditions: encoded.conditions,
+        groups: setting.groups,
+    };
+    let model = context
+        .watched(|watch| {
+            let mut options = FitOptions {
+                seed: arguments.run.seed,
+                pretrain: &setting.pretrain,
+                checkpoint: Some(&arguments.out),
+                progress: watch.progress,
+                interrupted: watch.interrupted,
+            };
+            Ok(fit(&setting.config, &cohort, &mut options)?)
+        })
+        .map_err(|error| {
+            error
+                .with_advice(|| {
+                    let folder = arguments.out.display();
+                    format!("training is kept in {folder}; run the same command with --resume to go on")
+                })
+                .in_file(&arguments.table)
+        })?;
+    model.save(&arguments.out)?;
+    if let Some(encoder) = encoded.encoder {
+        encoder.save(&arguments.out)?;
+    }
+    let mut provenance =
+        Provenance { command: context.command.clone(), inputs: input.sources, ..Provenance::default() };
+    provenance.set("seed", arguments.run.seed);
+    provenance.set("config", setting.config.to_toml());
+    provenance.set("pretrain_sha256", setting.pretrain_sha256);
+    let record = format!("{:#}\n", provenance.to_json());
+    write_text(&arguments.out.join("provenance.json"), Overwrite::Replace, &record)?;
+    if context.json {
+        let folder = arguments.out.display().to_string();
+        return context.talk.json(&json!({"model": folder, "n_features": model.feature_ids().len()}));
+    }
+    context.talk.note(&format!("wrote {}", arguments.out.display()));
+    Ok(())
+}

@@ -1,0 +1,353 @@
+//! `suffuse impute TABLE -o OUT`: fit and fill, or fill with a fitted model or a baseline.
+
+use super::{
+    Context, FitSettingArgs, InputArgs, MetadataArgs, OverwriteArgs, RunArgs, SamplingArgs, plan, share,
+};
+use clap::{Args, ValueEnum};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use suffuse::conditions::{ConditionEncoder, encode_for_fit};
+use suffuse::impute::{Completed, by_baseline};
+use suffuse::input::{self, Input};
+use suffuse::method::Method;
+use suffuse::output::{beside, require_writable, write_text};
+use suffuse::provenance::Provenance;
+use suffuse::settings::Setting;
+use suffuse::{Error, PRESENCE_THRESHOLD, Result, structural_zeros};
+use suffuse_data::Table;
+use suffuse_data::format::{self, Format, Overwrite, WriteOptions};
+use suffuse_model::systems::depmicrodiff::{
+    Cohort, Conditions, Config, Fill, FitOptions, ImputeOptions, Model, Totals, fit,
+};
+
+/// Arguments of `impute`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Observed entries are kept bit for bit. Entries that are not measured (NaN, empty) are filled, and
+zeros whose probability of presence reaches the threshold. An .h5ad output holds layers `lower` and
+`upper` (90 % interval), `presence` and `action`; beside any other output stand OUT.filled.tsv (the
+filled entries with their intervals) and OUT.suffuse.json (how it was made).
+
+Examples:
+  suffuse impute table.h5ad -o completed.h5ad
+  suffuse impute table.biom -o completed.biom -m metadata.tsv --metadata-columns age,body_site
+  suffuse impute table.tsv -o completed.tsv --fill missing --method soft-impute
+  suffuse impute new.h5ad -o completed.h5ad --model fitted/")]
+pub(crate) struct ImputeArgs {
+    /// Table to fill
+    table: PathBuf,
+    /// File to write; its ending names the format
+    #[arg(short, long, value_name = "OUT", help_heading = "Output")]
+    output: PathBuf,
+    #[command(flatten)]
+    overwrite: OverwriteArgs,
+    /// Say what would be done, with time and memory, and write nothing
+    #[arg(long, help_heading = "Output")]
+    dry_run: bool,
+    #[command(flatten)]
+    input: InputArgs,
+    #[command(flatten)]
+    filling: FillingArgs,
+    #[command(flatten)]
+    model: FitSettingArgs,
+    #[command(flatten)]
+    folders: FolderArgs,
+    #[command(flatten)]
+    metadata: MetadataArgs,
+    #[command(flatten)]
+    sampling: SamplingArgs,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Filling")]
+struct FillingArgs {
+    /// depmicrodiff, or a baseline: zero, taxon-mean, taxon-mean-offset, knn, soft-impute
+    #[arg(long, value_name = "NAME", default_value = "depmicrodiff")]
+    method: Method,
+    /// What to fill [default: all; missing for a baseline, which knows no presence]
+    #[arg(long, value_name = "WHAT")]
+    fill: Option<FillArg>,
+    /// Probability of presence from which a zero is filled
+    #[arg(long, value_name = "0..1", default_value_t = PRESENCE_THRESHOLD, value_parser = share)]
+    presence_threshold: f64,
+    /// File of zeros that must stay: `sample<TAB>feature` or `feature` on each line
+    #[arg(long, value_name = "FILE")]
+    structural_zeros: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum FillArg {
+    /// Entries that are not measured
+    Missing,
+    /// Zeros that are probably false
+    Zeros,
+    /// Both
+    All,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Model")]
+struct FolderArgs {
+    /// Folder of a fitted model to use instead of fitting one
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["checkpoint", "config", "set", "pretrain", "group"])]
+    model: Option<PathBuf>,
+    /// Folder that keeps training, so that an interrupted run goes on, and the fitted model
+    #[arg(long, value_name = "DIR")]
+    checkpoint: Option<PathBuf>,
+}
+
+pub(super) fn run(arguments: &ImputeArgs, context: &mut Context) -> Result<()> {
+    check(arguments)?;
+    let outputs = Outputs::of(arguments)?;
+    let mut input = read(arguments)?;
+    context.notes(&input.notes);
+    let zeros = match &arguments.filling.structural_zeros {
+        Some(path) => {
+            let zeros = structural_zeros::read(path, &input.table)?;
+            input.table = structural_zeros::apply(&input.table, &zeros)?;
+            zeros
+        }
+        None => Vec::new(),
+    };
+    let mut provenance = Provenance { command: context.command.clone(), ..Provenance::default() };
+    provenance.inputs = std::mem::take(&mut input.sources);
+    provenance.set("method", arguments.filling.method.to_string());
+    provenance.set("seed", arguments.run.seed);
+    let completed = match arguments.filling.method {
+        Method::Baseline(_) if arguments.dry_run => return say_plan(arguments, &input.table, Vec::new(), context),
+        Method::Baseline(baseline) => by_baseline(&input.table, baseline),
+        Method::DepMicroDiff => match by_model(arguments, &input.table, &zeros, &mut provenance, context) {
+            Ok(Some(completed)) => Ok(completed),
+            Ok(None) => return Ok(()),
+            Err(error) => Err(error),
+        },
+    };
+    let mut completed = completed
+        .map_err(|error| error.with_advice(|| advice(arguments.folders.checkpoint.as_deref())).in_file(&arguments.table))?;
+    outputs.write(&mut completed, provenance)?;
+    report(&outputs, &completed, context)
+}
+
+/// Finds what cannot work before anything is read.
+fn check(arguments: &ImputeArgs) -> Result<()> {
+    arguments.run.device.check()?;
+    if let Method::Baseline(baseline) = arguments.filling.method {
+        if !matches!(arguments.filling.fill, None | Some(FillArg::Missing)) {
+            return Err(Error::Usage(format!(
+                "--fill: {baseline} gives no probability of presence, so it cannot tell false zeros; use --fill missing"
+            )));
+        }
+        if arguments.folders.model.is_some() || arguments.folders.checkpoint.is_some() {
+            return Err(Error::Usage(format!("--model and --checkpoint do not go with --method {baseline}")));
+        }
+    }
+    arguments.model.check(&arguments.sampling.settings())
+}
+
+fn read(arguments: &ImputeArgs) -> Result<Input> {
+    let options = arguments.input.options();
+    match arguments.folders.model {
+        Some(_) => input::read(&arguments.table, &options),
+        None => input::read_to_learn(&arguments.table, &options),
+    }
+}
+
+fn advice(checkpoint: Option<&Path>) -> String {
+    match checkpoint {
+        Some(folder) => format!("training is kept in {}; run the same command again to go on", folder.display()),
+        None => "nothing was written; with --checkpoint DIR an interrupted run can go on".to_string(),
+    }
+}
+
+/// Fills by the model; `None` after a dry run.
+fn by_model(
+    arguments: &ImputeArgs,
+    table: &Table,
+    zeros: &[(u32, u32)],
+    provenance: &mut Provenance,
+    context: &mut Context,
+) -> Result<Option<Completed>> {
+    let settings = arguments.sampling.settings();
+    let (model, conditions) = match &arguments.folders.model {
+        Some(folder) => {
+            let (model, conditions) = load(folder, table, context)?;
+            if arguments.dry_run {
+                say_plan(arguments, table, vec![format!("model              {}", folder.display())], context)?;
+                return Ok(None);
+            }
+            (model, conditions)
+        }
+        None => match fit_model(arguments, table, &settings, context)? {
+            Some(fitted) => fitted,
+            None => return Ok(None),
+        },
+    };
+    let config = with_settings(*model.config(), &settings)?;
+    provenance.set("config", config.to_toml());
+    provenance.set("conditions", conditions.as_ref().map_or("none".to_string(), |c| c.description.clone()));
+    let cohort = Cohort { table, hidden: &[], totals: Totals::OfWhatIsLeft, conditions, groups: None };
+    let imputation = context.watched(|watch| {
+        let mut options = ImputeOptions {
+            fill: match arguments.filling.fill {
+                Some(FillArg::Missing) => Fill::Missing,
+                Some(FillArg::Zeros) => Fill::Zeros,
+                Some(FillArg::All) | None => Fill::MissingAndZeros,
+            },
+            presence_threshold: arguments.filling.presence_threshold,
+            structural_zeros: zeros,
+            n_draws: config.sampling.n_draws,
+            sampler: config.sampling.sampler,
+            seed: arguments.run.seed,
+            batch_size: arguments.sampling.batch_size,
+            progress: watch.progress,
+            interrupted: watch.interrupted,
+        };
+        Ok(model.impute(&cohort, &mut options)?)
+    })?;
+    Completed::from_model(table, &imputation).map(Some)
+}
+
+fn with_settings(config: Config, settings: &[Setting]) -> Result<Config> {
+    let settings: Vec<(String, String)> =
+        settings.iter().map(|setting| (setting.key.clone(), setting.value.clone())).collect();
+    Ok(config.with_overrides(&settings)?)
+}
+
+fn load(folder: &Path, table: &Table, context: &mut Context) -> Result<(Model, Option<Conditions>)> {
+    let model = Model::load(folder)?;
+    let conditions = match ConditionEncoder::load(folder)? {
+        None => None,
+        Some(encoder) => {
+            let (conditions, notes) = encoder.encode(&table.sample_metadata)?;
+            context.notes(&notes);
+            Some(conditions)
+        }
+    };
+    Ok((model, conditions))
+}
+
+/// Fits a model on the table that is to be filled; `None` after a dry run.
+fn fit_model(
+    arguments: &ImputeArgs,
+    table: &Table,
+    settings: &[Setting],
+    context: &mut Context,
+) -> Result<Option<(Model, Option<Conditions>)>> {
+    let setting = arguments.model.resolve(table, settings, context)?;
+    let encoded = encode_for_fit(&table.sample_metadata, &arguments.metadata.options(), arguments.run.seed)?;
+    for note in &encoded.notes {
+        context.talk.detail(note);
+    }
+    let cohort = Cohort {
+        table,
+        hidden: &[],
+        totals: Totals::OfWhatIsLeft,
+        conditions: encoded.conditions,
+        groups: setting.groups,
+    };
+    if arguments.dry_run {
+        let mut lines = vec![format!("configuration      {}", arguments.model.config_name())];
+        lines.extend(plan::measure_fit(&setting.config, &cohort, arguments.run.seed, context)?);
+        say_plan(arguments, table, lines, context)?;
+        return Ok(None);
+    }
+    let checkpoint = arguments.folders.checkpoint.as_deref();
+    if let Some(folder) = checkpoint {
+        std::fs::create_dir_all(folder).map_err(|error| Error::io(folder, "make the folder", error))?;
+    }
+    let model = context.watched(|watch| {
+        let mut options = FitOptions {
+            seed: arguments.run.seed,
+            pretrain: &setting.pretrain,
+            checkpoint,
+            progress: watch.progress,
+            interrupted: watch.interrupted,
+        };
+        Ok(fit(&setting.config, &cohort, &mut options)?)
+    })?;
+    if let Some(folder) = checkpoint {
+        model.save(folder)?;
+        if let Some(encoder) = encoded.encoder {
+            encoder.save(folder)?;
+        }
+    }
+    Ok(Some((model, cohort.conditions)))
+}
+
+fn say_plan(arguments: &ImputeArgs, table: &Table, more: Vec<String>, context: &mut Context) -> Result<()> {
+    let n_missing = table.csr().2.iter().filter(|value| value.is_nan()).count();
+    let n_zeros = table.n_samples() * table.n_features() - table.n_stored();
+    let mut lines = vec![
+        format!("table              {} samples x {} features", table.n_samples(), table.n_features()),
+        format!("to fill            {n_missing} entries that are not measured"),
+        format!("to judge           {n_zeros} zeros"),
+        format!("method             {}", arguments.filling.method),
+    ];
+    lines.extend(more);
+    lines.push(format!("output             {} (not written: dry run)", arguments.output.display()));
+    if context.json {
+        return context.talk.json(&json!({"plan": lines}));
+    }
+    context.talk.data(&lines.join("\n"))
+}
+
+/// The files of a run.
+struct Outputs {
+    table: PathBuf,
+    /// Record and list of filled entries; an h5ad holds both itself.
+    beside: Option<(PathBuf, PathBuf)>,
+    overwrite: Overwrite,
+}
+
+impl Outputs {
+    /// Names the files and makes sure that they can be written.
+    fn of(arguments: &ImputeArgs) -> Result<Outputs> {
+        let overwrite = arguments.overwrite.overwrite();
+        let table = arguments.output.clone();
+        let beside = match Format::of_output(&table)? {
+            Format::H5ad => None,
+            _ => Some((beside(&table, ".suffuse.json"), beside(&table, ".filled.tsv"))),
+        };
+        let outputs = Outputs { table, beside, overwrite };
+        for path in outputs.paths() {
+            require_writable(path, overwrite)?;
+        }
+        Ok(outputs)
+    }
+
+    fn paths(&self) -> impl Iterator<Item = &PathBuf> {
+        let beside = self.beside.iter().flat_map(|(record, filled)| [record, filled]);
+        std::iter::once(&self.table).chain(beside)
+    }
+
+    fn write(&self, completed: &mut Completed, mut provenance: Provenance) -> Result<()> {
+        let counts = serde_json::to_value(completed.counts)
+            .map_err(|error| Error::Table(format!("counts: {error}")))?;
+        provenance.set("counts", counts);
+        completed.set_provenance(&provenance);
+        if let Some((record, filled)) = &self.beside {
+            write_text(record, self.overwrite, &format!("{:#}\n", provenance.to_json()))?;
+            write_text(filled, self.overwrite, &completed.filled_tsv())?;
+        }
+        let options = WriteOptions { overwrite: self.overwrite, ..WriteOptions::default() };
+        Ok(format::write(&completed.table, &self.table, &options)?)
+    }
+}
+
+fn report(outputs: &Outputs, completed: &Completed, context: &mut Context) -> Result<()> {
+    let counts = completed.counts;
+    if context.json {
+        let files: Vec<String> = outputs.paths().map(|path| path.display().to_string()).collect();
+        return context.talk.json(&json!({"files": files, "counts": counts}));
+    }
+    context.talk.note(&format!(
+        "filled {} entries that were not measured and {} zeros; kept {} observed entries, {} zeros and {} missing ones",
+        counts.filled_missing, counts.filled_zeros, counts.observed, counts.kept_zeros, counts.kept_missing
+    ));
+    for path in outputs.paths() {
+        context.talk.note(&format!("wrote {}", path.display()));
+    }
+    Ok(())
+}

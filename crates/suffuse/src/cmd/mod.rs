@@ -1,0 +1,357 @@
+//! The commands of the program, one file each, and the arguments that several of them share.
+
+mod completions;
+mod convert;
+mod demo;
+mod dependencies;
+mod evaluate;
+mod fit;
+mod impute;
+mod inspect;
+mod plan;
+
+use crate::talk::Talk;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use suffuse::conditions::{ConditionOptions, Encoding};
+use suffuse::input::{Input, InputOptions};
+use suffuse::provenance::digest;
+use suffuse::settings::{self, Setting};
+use suffuse::{Error, Result, Watch};
+use suffuse_data::format::Overwrite;
+use suffuse_data::format::tsv::Orientation;
+use suffuse_data::{Table, split};
+use suffuse_model::systems::depmicrodiff::Config;
+use suffuse_model::train::Progress;
+
+const ABOUT: &str = "Fill in sparse biological tables with diffusion models";
+
+const EXAMPLES: &str = "\
+Examples:
+  suffuse demo                                   see it work on a simulated table
+  suffuse impute table.h5ad -o completed.h5ad    fit and fill in one go
+  suffuse evaluate table.biom --out results      measure it against the baselines on your table
+
+Exit codes: 0 good, 1 failed, 2 bad usage, 130 interrupted.";
+
+/// The program's arguments.
+#[derive(Debug, Parser)]
+#[command(name = "suffuse", version, about = ABOUT, after_help = EXAMPLES, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+}
+
+/// Arguments that every command takes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Everywhere")]
+pub(crate) struct GlobalArgs {
+    /// Write results to stdout as JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Say nothing on stderr but errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Say more on stderr
+    #[arg(short, long, global = true)]
+    pub(crate) verbose: bool,
+    /// Threads to use [default: one per core]
+    #[arg(long, global = true, value_name = "N", value_parser = at_least_one)]
+    pub(crate) threads: Option<usize>,
+}
+
+/// A command with its arguments.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Fill the missing entries and false zeros of a table
+    Impute(Box<impute::ImputeArgs>),
+    /// Fit a model and keep it in a folder
+    Fit(Box<fit::FitArgs>),
+    /// Hide known entries, fill them with several methods, and score
+    Evaluate(Box<evaluate::EvaluateArgs>),
+    /// Find which taxa depend on which
+    Dependencies(dependencies::DependenciesArgs),
+    /// Say what is in a table or in the folder of a model
+    Inspect(inspect::InspectArgs),
+    /// Read a table in one format and write it in another
+    Convert(convert::ConvertArgs),
+    /// Simulate a table and go through all steps on it
+    Demo(demo::DemoArgs),
+    /// Write a completion script for a shell to stdout
+    Completions(completions::CompletionsArgs),
+}
+
+/// What a command needs beside its arguments.
+pub(crate) struct Context {
+    pub(crate) talk: Talk,
+    pub(crate) json: bool,
+    /// The command as typed.
+    pub(crate) command: String,
+    pub(crate) interrupted: &'static AtomicBool,
+}
+
+/// Runs a command.
+///
+/// # Errors
+/// Whatever stopped it.
+pub(crate) fn run(command: &Command, context: &mut Context) -> Result<()> {
+    match command {
+        Command::Impute(arguments) => impute::run(arguments, context),
+        Command::Fit(arguments) => fit::run(arguments, context),
+        Command::Evaluate(arguments) => evaluate::run(arguments, context),
+        Command::Dependencies(arguments) => dependencies::run(arguments, context),
+        Command::Inspect(arguments) => inspect::run(arguments, context),
+        Command::Convert(arguments) => convert::run(arguments, context),
+        Command::Demo(arguments) => demo::run(arguments, context),
+        Command::Completions(arguments) => completions::run(arguments, context),
+    }
+}
+
+impl Context {
+    /// Runs something long with progress on stderr and an ear for Ctrl-C.
+    pub(crate) fn watched<T>(&mut self, work: impl FnOnce(&mut Watch) -> Result<T>) -> Result<T> {
+        let talk = &mut self.talk;
+        let mut progress = |step: &Progress| talk.step(step);
+        work(&mut Watch { progress: &mut progress, interrupted: self.interrupted })
+    }
+
+    /// Passes on what the user should know.
+    pub(crate) fn notes(&mut self, notes: &[String]) {
+        for note in notes {
+            self.talk.note(note);
+        }
+    }
+}
+
+/// Where a table comes from.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Input")]
+pub(crate) struct InputArgs {
+    /// Sheet with one row per sample (TSV or CSV), joined by sample id
+    #[arg(short, long, value_name = "FILE")]
+    metadata: Option<PathBuf>,
+    /// Which way round a text table lies
+    #[arg(long, value_name = "HOW", default_value = "auto")]
+    orientation: OrientationArg,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum OrientationArg {
+    /// By the header: `#OTU ID` and the like mean one line per feature, anything else one per sample
+    Auto,
+    /// One line per sample
+    Samples,
+    /// One line per feature
+    Features,
+}
+
+impl InputArgs {
+    pub(crate) fn options(&self) -> InputOptions {
+        let orientation = match self.orientation {
+            OrientationArg::Auto => Orientation::Auto,
+            OrientationArg::Samples => Orientation::SamplesInRows,
+            OrientationArg::Features => Orientation::SamplesInColumns,
+        };
+        InputOptions { metadata: self.metadata.clone(), orientation }
+    }
+}
+
+/// How metadata reach the model.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Metadata")]
+pub(crate) struct MetadataArgs {
+    /// Columns to use, separated by commas [default: all that can serve]
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    metadata_columns: Option<Vec<String>>,
+    /// `columns` (numbers and categories), `none`, or the local folder of a BERT-family text encoder
+    #[arg(long, value_name = "HOW", default_value = "columns")]
+    encoder: String,
+    /// Share of the metadata cells to keep, to measure what they are worth
+    #[arg(long, value_name = "0..1", default_value_t = 1.0, value_parser = share)]
+    metadata_keep: f64,
+}
+
+impl MetadataArgs {
+    pub(crate) fn options(&self) -> ConditionOptions {
+        let encoding = match self.encoder.as_str() {
+            "columns" => Encoding::Columns,
+            "none" => Encoding::Off,
+            folder => Encoding::Text(PathBuf::from(folder)),
+        };
+        ConditionOptions { encoding, columns: self.metadata_columns.clone(), keep: self.metadata_keep }
+    }
+}
+
+/// How a model is fitted.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Model")]
+pub(crate) struct FitSettingArgs {
+    /// Configuration: small, paper, tiny, or a .toml file
+    #[arg(long, value_name = "NAME|FILE", default_value = "small")]
+    config: String,
+    /// Set a key of the configuration, as in dat.dependency_mask=restrict (repeatable)
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<Setting>,
+    /// Tables of other cohorts to pre-train on; must not hold the samples of TABLE
+    #[arg(long, value_name = "TABLE", num_args = 1..)]
+    pretrain: Vec<PathBuf>,
+    /// Metadata column whose groups (patients, families) are never split for validation
+    #[arg(long, value_name = "COLUMN")]
+    group: Option<String>,
+}
+
+/// The tables and settings that a fit needs.
+pub(crate) struct FitSetting {
+    pub(crate) config: Config,
+    pub(crate) pretrain: Vec<Table>,
+    pub(crate) pretrain_sha256: Vec<String>,
+    pub(crate) groups: Option<Vec<usize>>,
+    pub(crate) group_column: Option<String>,
+}
+
+impl FitSettingArgs {
+    /// Reads everything that is named, with `more` settings applied last.
+    pub(crate) fn resolve(&self, table: &Table, more: &[Setting], context: &mut Context) -> Result<FitSetting> {
+        let settings: Vec<Setting> = self.set.iter().chain(more).cloned().collect();
+        let config = settings::config(&self.config, &settings)?;
+        let mut pretrain = Vec::new();
+        let mut pretrain_sha256 = Vec::new();
+        for path in &self.pretrain {
+            let Input { table, sources, .. } = suffuse::input::read(path, &InputOptions::default())?;
+            context.talk.detail(&format!("{}: {} samples for pre-training", path.display(), table.n_samples()));
+            pretrain.push(table);
+            pretrain_sha256.extend(sources.into_iter().map(|source| source.sha256));
+        }
+        let groups = match &self.group {
+            Some(column) => Some(split::groups(&table.sample_metadata, column)?),
+            None => None,
+        };
+        Ok(FitSetting { config, pretrain, pretrain_sha256, groups, group_column: self.group.clone() })
+    }
+
+    /// Checks the configuration before anything is read, so that a misspelt key costs no time.
+    pub(crate) fn check(&self, more: &[Setting]) -> Result<()> {
+        let settings: Vec<Setting> = self.set.iter().chain(more).cloned().collect();
+        settings::config(&self.config, &settings)?;
+        for path in &self.pretrain {
+            digest(path)?;
+        }
+        Ok(())
+    }
+
+    /// The name of the configuration, as typed.
+    pub(crate) fn config_name(&self) -> &str {
+        &self.config
+    }
+}
+
+/// How a model is sampled.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Sampling")]
+pub(crate) struct SamplingArgs {
+    /// Draws per entry [default: that of the configuration]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    draws: Option<usize>,
+    /// full, fractional:N (N of 2, 3, 4, 20), ddim:STEPS or adaptive:STEPS [default: that of the
+    /// configuration]
+    #[arg(long, value_name = "NAME")]
+    sampler: Option<suffuse_model::sample::Sampler>,
+    /// Samples per pass; changes speed and memory, never the result
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = at_least_one)]
+    pub(crate) batch_size: usize,
+}
+
+impl SamplingArgs {
+    /// The arguments as settings of the configuration.
+    pub(crate) fn settings(&self) -> Vec<Setting> {
+        let setting = |key: &str, value: String| Setting { key: key.to_string(), value };
+        let draws = self.draws.map(|n| setting("sampling.n_draws", n.to_string()));
+        let sampler = self.sampler.map(|sampler| setting("sampling.sampler", sampler.to_string()));
+        draws.into_iter().chain(sampler).collect()
+    }
+}
+
+/// Seed and device.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Run")]
+pub(crate) struct RunArgs {
+    /// Seed of everything random; one seed gives one result
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+}
+
+/// The device to compute on.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Run")]
+pub(crate) struct DeviceArgs {
+    /// auto, cpu or gpu:N
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    device: String,
+}
+
+impl DeviceArgs {
+    /// Checks that this build can serve the device.
+    pub(crate) fn check(&self) -> Result<()> {
+        match self.device.as_str() {
+            "auto" | "cpu" => Ok(()),
+            gpu if gpu == "gpu" || gpu.starts_with("gpu:") => Err(Error::Usage(format!(
+                "--device {gpu}: this build has no GPU backend; use --device cpu"
+            ))),
+            other => Err(Error::Usage(format!("--device {other}: expected auto, cpu or gpu:N"))),
+        }
+    }
+}
+
+/// What happens to results that are there already.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct OverwriteArgs {
+    /// Replace outputs that exist
+    #[arg(short, long)]
+    force: bool,
+}
+
+impl OverwriteArgs {
+    pub(crate) fn overwrite(&self) -> Overwrite {
+        if self.force { Overwrite::Replace } else { Overwrite::Refuse }
+    }
+}
+
+pub(crate) fn at_least_one(text: &str) -> std::result::Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("expected at least 1".to_string()),
+        Ok(n) => Ok(n),
+        Err(_) => Err("expected a whole number".to_string()),
+    }
+}
+
+pub(crate) fn share(text: &str) -> std::result::Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
+        _ => Err("expected a number from 0 to 1".to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_gpu_is_refused_in_words_and_an_unknown_device_too() {
+        let check = |device: &str| DeviceArgs { device: device.to_string() }.check();
+        assert!(check("auto").is_ok() && check("cpu").is_ok());
+        assert!(check("gpu:0").unwrap_err().to_string().contains("no GPU backend"));
+        assert_eq!(check("tpu").unwrap_err().exit_code(), 2);
+    }
+}

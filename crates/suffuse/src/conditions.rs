@@ -1,0 +1,277 @@
+//! Metadata as conditions of a model: chosen and encoded when it is fitted, and encoded the same
+//! way whenever it is used.
+
+use crate::output::write_text;
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use suffuse_data::Metadata;
+use suffuse_data::format::Overwrite;
+use suffuse_model::cond::{ColumnEncoder, ColumnOptions, SentenceTemplate, TextEncoder, thin_metadata};
+use suffuse_model::systems::depmicrodiff::Conditions;
+
+/// How metadata reaches the network.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Encoding {
+    /// Numbers standardised, categories one-hot.
+    #[default]
+    Columns,
+    /// A sentence per sample through the text encoder in this folder.
+    Text(PathBuf),
+    /// Not at all.
+    Off,
+}
+
+/// Which metadata are used and how.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConditionOptions {
+    /// How they are encoded.
+    pub encoding: Encoding,
+    /// Names of columns; `None` takes all that can serve.
+    pub columns: Option<Vec<String>>,
+    /// Share of the cells that is kept, 0 to 1, to measure what metadata are worth.
+    pub keep: f64,
+}
+
+impl Default for ConditionOptions {
+    fn default() -> Self {
+        ConditionOptions { encoding: Encoding::Columns, columns: None, keep: 1.0 }
+    }
+}
+
+/// The options in one line, as they are recorded with results.
+impl fmt::Display for ConditionOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.encoding {
+            Encoding::Off => return f.write_str("none"),
+            Encoding::Columns => f.write_str("columns")?,
+            Encoding::Text(folder) => {
+                write!(f, "text encoder {}", folder.file_name().unwrap_or_default().display())?;
+            }
+        }
+        match &self.columns {
+            None => f.write_str(" (all)")?,
+            Some(columns) => write!(f, " ({})", columns.join(", "))?,
+        }
+        if self.keep < 1.0 { write!(f, ", {} % of the cells kept", 100.0 * self.keep) } else { Ok(()) }
+    }
+}
+
+/// How the metadata of a fitted model were encoded, as it is stored with it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum ConditionEncoder {
+    /// Numbers and one-hot levels.
+    Columns(ColumnEncoder),
+    /// Sentences through a text encoder.
+    Text {
+        /// The columns that make up a sentence.
+        template: SentenceTemplate,
+        /// Folder of the encoder, as typed.
+        folder: PathBuf,
+        /// SHA-256 over its weights, tokenizer and settings.
+        identity: String,
+    },
+}
+
+/// Conditions of the samples that a model is fitted on.
+#[derive(Clone)]
+pub struct FitConditions {
+    /// The numbers; `None` without metadata.
+    pub conditions: Option<Conditions>,
+    /// How they were made; `None` without metadata.
+    pub encoder: Option<ConditionEncoder>,
+    /// What the user should know, one sentence each.
+    pub notes: Vec<String>,
+}
+
+/// Name of the file in a model's folder that holds its [`ConditionEncoder`].
+const FILE_NAME: &str = "conditions.json";
+
+/// Chooses the columns and encodes the metadata of the samples that a model is fitted on.
+///
+/// # Errors
+/// A column that was named is absent or cannot serve; a text encoder that cannot be read.
+pub fn encode_for_fit(metadata: &Metadata, options: &ConditionOptions, seed: u64) -> Result<FitConditions> {
+    let mut notes = Vec::new();
+    let nothing = |notes| Ok(FitConditions { conditions: None, encoder: None, notes });
+    if options.encoding == Encoding::Off || (metadata.columns().is_empty() && options.columns.is_none()) {
+        return nothing(notes);
+    }
+    let thinned;
+    let metadata = if options.keep < 1.0 {
+        thinned = thin_metadata(metadata, options.keep, seed)?;
+        &thinned
+    } else {
+        metadata
+    };
+    let columns = ColumnOptions { columns: options.columns.clone() };
+    let encoder = match &options.encoding {
+        Encoding::Text(folder) => {
+            let (template, skipped) = SentenceTemplate::fit(metadata, &columns)?;
+            notes.extend(skipped.iter().map(ToString::to_string));
+            let identity = TextEncoder::load(folder)?.identity().to_string();
+            if template.columns().is_empty() {
+                return nothing(notes);
+            }
+            ConditionEncoder::Text { template, folder: folder.clone(), identity }
+        }
+        _ => {
+            let (encoder, skipped) = ColumnEncoder::fit(metadata, &columns)?;
+            notes.extend(skipped.iter().map(ToString::to_string));
+            if encoder.dim() == 0 {
+                return nothing(notes);
+            }
+            ConditionEncoder::Columns(encoder)
+        }
+    };
+    let (conditions, _) = encoder.encode(metadata)?;
+    notes.push(format!("conditions: {}", conditions.description));
+    Ok(FitConditions { conditions: Some(conditions), encoder: Some(encoder), notes })
+}
+
+impl ConditionEncoder {
+    /// Encodes metadata the way the model knows; also returns what the user should know.
+    ///
+    /// # Errors
+    /// A text encoder that cannot be read or is another one; a cell of another kind than in
+    /// fitting.
+    pub fn encode(&self, metadata: &Metadata) -> Result<(Conditions, Vec<String>)> {
+        let mut notes = Vec::new();
+        let conditions = match self {
+            ConditionEncoder::Columns(encoder) => {
+                let encoded = encoder.encode(metadata)?;
+                for unseen in &encoded.unseen {
+                    notes.push(format!(
+                        "metadata column {:?}: value {:?} of {} samples is new to the model and counts as missing",
+                        unseen.column, unseen.level, unseen.n_rows
+                    ));
+                }
+                if !encoded.absent_columns.is_empty() {
+                    notes.push(absent(&encoded.absent_columns.join(", ")));
+                }
+                Conditions {
+                    values: encoded.values,
+                    missing: encoded.is_missing_row,
+                    dim: encoded.dim,
+                    description: encoder.names().join(", "),
+                }
+            }
+            ConditionEncoder::Text { template, folder, identity } => {
+                let encoder = TextEncoder::load(folder)?;
+                if encoder.identity() != identity {
+                    return Err(Error::Table(format!(
+                        "{}: found text encoder {}, expected {identity}, which the model was fitted with",
+                        folder.display(),
+                        encoder.identity()
+                    )));
+                }
+                let absent_columns = template.absent_columns(metadata);
+                if !absent_columns.is_empty() {
+                    notes.push(absent(&absent_columns.join(", ")));
+                }
+                let sentences = template.sentences(metadata);
+                let known: Vec<String> = sentences.iter().flatten().cloned().collect();
+                let mut vectors = encoder.encode(&known)?.into_iter();
+                let dim = encoder.dim();
+                let mut values = Vec::with_capacity(sentences.len() * dim);
+                for sentence in &sentences {
+                    match sentence {
+                        Some(_) => values.extend(vectors.next().expect("one vector per sentence")),
+                        None => values.resize(values.len() + dim, 0.0),
+                    }
+                }
+                Conditions {
+                    values,
+                    missing: sentences.iter().map(Option::is_none).collect(),
+                    dim,
+                    description: format!("sentences of {}", template.columns().join(", ")),
+                }
+            }
+        };
+        Ok((conditions, notes))
+    }
+
+    /// Stores the encoder in the folder of its model.
+    ///
+    /// # Errors
+    /// The folder cannot be written to.
+    pub fn save(&self, model_folder: &Path) -> Result<()> {
+        let text = serde_json::to_string_pretty(self).expect("an encoder holds only text and numbers");
+        write_text(&model_folder.join(FILE_NAME), Overwrite::Replace, &(text + "\n"))
+    }
+
+    /// The encoder in the folder of a model; `None` where the model was fitted without metadata.
+    ///
+    /// # Errors
+    /// A file that is not an encoder.
+    pub fn load(model_folder: &Path) -> Result<Option<ConditionEncoder>> {
+        let path = model_folder.join(FILE_NAME);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let text = std::fs::read_to_string(&path).map_err(|error| Error::io(&path, "read", error))?;
+        let encoder = serde_json::from_str(&text).map_err(|error| {
+            suffuse_data::Error::format(
+                &path,
+                "content",
+                error.to_string(),
+                "the encoding of metadata that `suffuse fit` wrote; fit the model again",
+            )
+        })?;
+        Ok(Some(encoder))
+    }
+}
+
+fn absent(columns: &str) -> String {
+    format!("metadata columns that the model knows are absent and count as missing: {columns}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use suffuse_data::{Column, ColumnValues};
+
+    fn metadata() -> Metadata {
+        let ids: Vec<String> = (0..4).map(|i| format!("s{i}")).collect();
+        let age = ColumnValues::Numeric(vec![20.0, 40.0, 60.0, f64::NAN]);
+        let sex = ColumnValues::Categorical {
+            levels: vec!["f".into(), "m".into()],
+            codes: vec![Some(0), Some(1), Some(0), None],
+        };
+        let column = |name: &str, values| Column { name: name.into(), values };
+        Metadata::new(ids, vec![column("age", age), column("sex", sex)]).unwrap()
+    }
+
+    #[test]
+    fn a_stored_encoder_gives_the_same_numbers_and_a_row_without_values_is_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(ConditionEncoder::load(folder.path()).unwrap(), None);
+        let fitted = encode_for_fit(&metadata(), &ConditionOptions::default(), 0).unwrap();
+        fitted.encoder.unwrap().save(folder.path()).unwrap();
+        let encoder = ConditionEncoder::load(folder.path()).unwrap().unwrap();
+        let (conditions, notes) = encoder.encode(&metadata()).unwrap();
+        let first = fitted.conditions.unwrap();
+        assert_eq!((conditions.values, conditions.dim), (first.values, first.dim));
+        assert_eq!(conditions.missing, [false, false, false, true]);
+        assert_eq!(notes, [""; 0]);
+    }
+
+    #[test]
+    fn metadata_can_be_switched_off_and_a_named_column_must_exist() {
+        let off = ConditionOptions { encoding: Encoding::Off, ..Default::default() };
+        assert!(encode_for_fit(&metadata(), &off, 0).unwrap().conditions.is_none());
+        let named = ConditionOptions { columns: Some(vec!["stage".into()]), ..Default::default() };
+        assert!(encode_for_fit(&metadata(), &named, 0).err().unwrap().to_string().contains("stage"));
+    }
+
+    #[test]
+    fn the_options_are_recorded_in_words() {
+        let mut options = ConditionOptions::default();
+        assert_eq!(options.to_string(), "columns (all)");
+        options.keep = 0.25;
+        options.columns = Some(vec!["age".into()]);
+        assert_eq!(options.to_string(), "columns (age), 25 % of the cells kept");
+    }
+}

@@ -1,0 +1,171 @@
+//! All steps on a simulated table: simulate, hide, fit, fill, score, draw. Needs no file.
+
+use crate::conditions::ConditionOptions;
+use crate::dependencies;
+use crate::evaluate::outcome::{Key, Outcome};
+use crate::evaluate::protocol::Published;
+use crate::evaluate::{ModelSetting, figures, fit_and_impute, mean_of_draws, score_model};
+use crate::impute::Completed;
+use crate::method::Method;
+use crate::output::write_text;
+use crate::provenance::Provenance;
+use crate::report::scatter;
+use crate::watch::Watch;
+use crate::{PRESENCE_THRESHOLD, Result};
+use ndarray::Array2;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+use suffuse_data::format::{self, Overwrite, WriteOptions};
+use suffuse_data::hide::{HiddenAs, hide_nonzero};
+use suffuse_data::simulate::{SimulateOptions, simulate};
+use suffuse_data::split;
+use suffuse_model::systems::depmicrodiff::{Cohort, Config, Fill, ImputeOptions, Totals};
+use suffuse_stats::dependency::{FTestForm, MiTest};
+use suffuse_stats::impute::{Method as Baseline, impute};
+use suffuse_stats::scores::score_entries;
+
+/// Share of the non-zero entries that the demo hides.
+const HIDDEN_FRACTION: f64 = 0.1;
+/// Samples per pass; has no influence on results.
+const BATCH_SIZE: usize = 64;
+
+/// What the demo does.
+#[derive(Debug, Clone)]
+pub struct DemoOptions {
+    /// Configuration of the model.
+    pub config: Config,
+    /// Size of the simulated table.
+    pub n_samples: usize,
+    /// Taxa of the simulated table.
+    pub n_taxa: usize,
+    /// Seed of everything.
+    pub seed: u64,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Demo {
+    /// Scores of the model and the baselines.
+    pub outcomes: Vec<Outcome>,
+    /// The table with hidden entries, filled as `suffuse impute` does it.
+    pub completed: Completed,
+    /// Files written.
+    pub files: Vec<PathBuf>,
+}
+
+/// Runs the demo and writes its files into `folder`: `table.h5ad` as simulated, `completed.h5ad`,
+/// scores and pictures.
+///
+/// # Errors
+/// The folder cannot be written to, or an interruption.
+pub fn run(folder: &Path, options: &DemoOptions, mut provenance: Provenance, watch: &mut Watch) -> Result<Demo> {
+    let simulated = simulate(&SimulateOptions {
+        n_samples: options.n_samples,
+        n_taxa: options.n_taxa,
+        seed: options.seed,
+        ..SimulateOptions::default()
+    })?;
+    let table = simulated.table;
+    let write_options = WriteOptions { overwrite: Overwrite::Replace, ..WriteOptions::default() };
+    let mut files = vec![folder.join("table.h5ad")];
+    format::write(&table, &files[0], &write_options)?;
+
+    let published = Published::new(&table, HIDDEN_FRACTION, options.seed)?;
+    let setting = ModelSetting {
+        config: options.config,
+        conditions: ConditionOptions::default(),
+        groups: Some(split::groups(&table.sample_metadata, "subject")?),
+        group_column: Some("subject".to_string()),
+        pretrain: &[],
+        pretrain_sha256: Vec::new(),
+        batch_size: BATCH_SIZE,
+    };
+    let start = Instant::now();
+    let fitted = fit_and_impute(&published, &setting, options.seed, None, watch)?;
+    let seconds = start.elapsed().as_secs_f64();
+    let (report, draws) = score_model(&published, &fitted.imputation)?;
+    let key = |method: Method| key(options, method);
+    let taxa = table.feature_ids();
+    let mut outcomes = vec![Outcome::new(key(Method::DepMicroDiff), &report, taxa, Some(draws), seconds)];
+    let mut best: Option<(f64, String, Array2<f64>)> = None;
+    for baseline in Baseline::ALL {
+        let start = Instant::now();
+        let completed = impute(baseline, &published.incomplete()?);
+        let seconds = start.elapsed().as_secs_f64();
+        let report = score_entries(&published.truth, &completed, &published.positions())?;
+        if best.as_ref().is_none_or(|(rmse, ..)| report.pooled.rmse < *rmse) {
+            best = Some((report.pooled.rmse, baseline.to_string(), completed));
+        }
+        outcomes.push(Outcome::new(key(Method::Baseline(baseline)), &report, taxa, None, seconds));
+    }
+
+    // Filled as on a user's table: nothing is known of the hidden entries but that they are missing.
+    let hidden = hide_nonzero(&table, HIDDEN_FRACTION, options.seed, None)?;
+    let masked = hidden.apply(&table, HiddenAs::NotMeasured)?;
+    let cohort = Cohort {
+        table: &masked,
+        hidden: &[],
+        totals: Totals::OfWhatIsLeft,
+        conditions: fitted.conditions,
+        groups: None,
+    };
+    let mut impute_options = ImputeOptions {
+        fill: Fill::MissingAndZeros,
+        presence_threshold: PRESENCE_THRESHOLD,
+        structural_zeros: &[],
+        n_draws: options.config.sampling.n_draws,
+        sampler: options.config.sampling.sampler,
+        seed: options.seed,
+        batch_size: BATCH_SIZE,
+        progress: watch.progress,
+        interrupted: watch.interrupted,
+    };
+    let imputation = fitted.model.impute(&cohort, &mut impute_options)?;
+    let mut completed = Completed::from_model(&masked, &imputation)?;
+    provenance.set("method", Method::DepMicroDiff.to_string());
+    provenance.set("seed", options.seed);
+    provenance.set("config", options.config.to_toml());
+    completed.set_provenance(&provenance);
+    files.push(folder.join("completed.h5ad"));
+    format::write(&completed.table, &files[1], &write_options)?;
+
+    let mut panels = vec![panel(&outcomes[0], &published, &mean_of_draws(&published, &fitted.imputation))];
+    if let Some((_, name, prediction)) = best {
+        let outcome = outcomes.iter().find(|outcome| outcome.key.method == name).unwrap_or(&outcomes[0]);
+        panels.push(panel(outcome, &published, &prediction));
+    }
+    if let Some(svg) = scatter::draw("Hidden entries of a simulated table", "ln(1 + percent)", &panels) {
+        files.push(folder.join("filled-and-true.svg"));
+        write_text(&folder.join("filled-and-true.svg"), Overwrite::Replace, &svg)?;
+    }
+    files.extend(figures::write(folder, "simulated table", &outcomes)?);
+    let mut tests = dependencies::tests(0.05, FTestForm::Nested);
+    tests.mi_test = MiTest::GTest;
+    let found = dependencies::find(
+        &table,
+        &dependencies::Options { tests, hide_fraction: HIDDEN_FRACTION, seed: options.seed, granger: None },
+    )?;
+    files.extend(found.write(folder, "simulated table")?);
+    Ok(Demo { outcomes, completed, files })
+}
+
+fn key(options: &DemoOptions, method: Method) -> Key {
+    Key {
+        version: env!("CARGO_PKG_VERSION").to_string(),
+        table: "simulated".to_string(),
+        inputs_sha256: Vec::new(),
+        protocol: "published".to_string(),
+        fraction: HIDDEN_FRACTION,
+        seed: options.seed,
+        method: method.to_string(),
+        setting: BTreeMap::new(),
+    }
+}
+
+fn panel(outcome: &Outcome, published: &Published, prediction: &Array2<f64>) -> scatter::Panel {
+    scatter::Panel {
+        title: format!("{}: RMSE {:.3}", outcome.key.method, outcome.pooled.rmse),
+        points: published.positions().into_iter().map(|at| (published.truth[at], prediction[at])).collect(),
+    }
+}

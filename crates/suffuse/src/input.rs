@@ -1,0 +1,147 @@
+//! Reading a table with its metadata, and what the user should know about it before it is used.
+
+use crate::provenance::{FileDigest, digest};
+use crate::{Error, Result};
+use std::path::{Path, PathBuf};
+use suffuse_data::format::tsv::{Orientation, TsvOptions};
+use suffuse_data::{Table, format, metadata_tsv};
+
+/// Where a table comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InputOptions {
+    /// Metadata sheet to join by sample id; columns replace those of the table of the same name.
+    pub metadata: Option<PathBuf>,
+    /// Which way round a text table lies.
+    pub orientation: Orientation,
+}
+
+impl Default for InputOptions {
+    fn default() -> Self {
+        InputOptions { metadata: None, orientation: Orientation::Auto }
+    }
+}
+
+/// A table as read, with its sources.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Input {
+    /// The table, metadata joined.
+    pub table: Table,
+    /// The files that it was read from, by content.
+    pub sources: Vec<FileDigest>,
+    /// Facts about the table that the user should know, one sentence each.
+    pub notes: Vec<String>,
+}
+
+/// Reads a table and joins its metadata.
+///
+/// # Errors
+/// A file that cannot be read, and metadata that shares no sample id with the table.
+pub fn read(path: &Path, options: &InputOptions) -> Result<Input> {
+    let tsv = TsvOptions { orientation: options.orientation, ..TsvOptions::default() };
+    let read_options = format::ReadOptions { tsv, ..Default::default() };
+    let mut table = format::read(path, &read_options).map_err(|error| Error::from(error).in_file(path))?;
+    let mut sources = vec![digest(path)?];
+    let mut notes = Vec::new();
+    if let Some(sheet) = &options.metadata {
+        let metadata = metadata_tsv::read(sheet).map_err(|error| Error::from(error).in_file(sheet))?;
+        let report = metadata_tsv::join(&mut table, &metadata)
+            .map_err(|error| Error::from(error).in_file(sheet))?;
+        sources.push(digest(sheet)?);
+        if !report.missing_in_metadata.is_empty() || !report.unused.is_empty() {
+            notes.push(format!(
+                "{}: {} samples matched; {} samples of the table have no row (their metadata is missing), {} rows belong to no sample",
+                sheet.display(),
+                report.n_matched,
+                report.missing_in_metadata.len(),
+                report.unused.len()
+            ));
+        }
+    }
+    notes.extend(remarks(&table));
+    Ok(Input { table, sources, notes })
+}
+
+/// Reads a table that something is to be learned from.
+///
+/// # Errors
+/// As [`read`], and a table in which there is nothing to learn: no sample with a non-zero entry,
+/// fewer than [`MIN_SAMPLES`] such samples, or fewer than two features.
+pub fn read_to_learn(path: &Path, options: &InputOptions) -> Result<Input> {
+    let input = read(path, options)?;
+    require_learnable(&input.table).map_err(|error| error.in_file(path))?;
+    Ok(input)
+}
+
+/// Fewest samples with a non-zero entry that a method can learn from.
+pub const MIN_SAMPLES: usize = 3;
+
+fn require_learnable(table: &Table) -> Result<()> {
+    let totals = table.totals();
+    let n_with_content = totals.iter().filter(|total| **total > 0.0).count();
+    if n_with_content == 0 {
+        return Err(Error::Table(format!(
+            "all entries of the {} samples are zero or not measured: there is nothing to learn from; check that the file holds abundances and was exported in full",
+            table.n_samples()
+        )));
+    }
+    if n_with_content < MIN_SAMPLES {
+        return Err(Error::Table(format!(
+            "found {n_with_content} samples with a non-zero entry, expected at least {MIN_SAMPLES}: a table this small tells nothing about its taxa; add samples, or use a model fitted on a larger table (--model)"
+        )));
+    }
+    if table.n_features() < 2 {
+        return Err(Error::Table(
+            "found 1 feature, expected at least 2: abundances are relative to the other features; check the orientation of the table (--orientation)".to_string(),
+        ));
+    }
+    Ok(())
+}
+
+/// What the user should know about the entries.
+fn remarks(table: &Table) -> Vec<String> {
+    let mut remarks = Vec::new();
+    let n_empty = table.totals().iter().filter(|total| **total == 0.0).count();
+    if n_empty > 0 {
+        remarks.push(format!(
+            "{n_empty} of {} samples have no non-zero entry; they keep their place",
+            table.n_samples()
+        ));
+    }
+    let n_missing = table.csr().2.iter().filter(|value| value.is_nan()).count();
+    if n_missing > 0 {
+        remarks.push(format!("{n_missing} entries are not measured (NaN)"));
+    }
+    remarks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(n_samples: usize, n_features: usize, value: f64) -> Table {
+        let names = |prefix: &str, n: usize| (0..n).map(|i| format!("{prefix}{i}")).collect();
+        let dense = vec![value; n_samples * n_features];
+        Table::from_dense(names("s", n_samples), names("t", n_features), &dense).unwrap()
+    }
+
+    #[test]
+    fn tables_without_anything_to_learn_are_refused_with_a_way_out() {
+        let message = |table: &Table| require_learnable(table).unwrap_err().to_string();
+        assert!(message(&table(5, 5, 0.0)).contains("all entries"));
+        assert!(message(&table(1, 5, 1.0)).contains("found 1 samples"));
+        assert!(message(&table(5, 1, 1.0)).contains("found 1 feature"));
+        assert!(require_learnable(&table(3, 2, 1.0)).is_ok());
+    }
+
+    #[test]
+    fn empty_samples_and_unmeasured_entries_are_told() {
+        let mut dense = vec![1.0; 6];
+        dense[..2].fill(0.0);
+        dense[5] = f64::NAN;
+        let names = |prefix: &str, n: usize| (0..n).map(|i| format!("{prefix}{i}")).collect();
+        let table = Table::from_dense(names("s", 3), names("t", 2), &dense).unwrap();
+        let remarks = remarks(&table);
+        assert!(remarks[0].starts_with("1 of 3 samples"));
+        assert!(remarks[1].starts_with("1 entries are not measured"));
+    }
+}

@@ -1,0 +1,30 @@
+//! Fills in sparse biological tables with diffusion models: the library behind the `suffuse`
+//! program. It joins reading and writing (`suffuse-data`), baselines and scores (`suffuse-stats`)
+//! and models (`suffuse-model`).
+//!
+//! ```text
+//! input ─► conditions ─► model or baseline ─► impute::Completed ─► output + provenance
+//!    └──► evaluate: hide ─► fill ─► score ─► one result file each ─► summary, report
+//! ```
+
+pub mod conditions;
+pub mod demo;
+pub mod dependencies;
+pub mod error;
+pub mod evaluate;
+pub mod impute;
+pub mod input;
+pub mod method;
+pub mod output;
+pub mod provenance;
+pub mod report;
+pub mod settings;
+pub mod structural_zeros;
+pub mod summary;
+pub mod watch;
+
+pub use error::{Error, Result};
+pub use watch::Watch;
+
+/// A zero with at least this probability of presence is filled by default.
+pub const PRESENCE_THRESHOLD: f64 = 0.5;

@@ -1,0 +1,59 @@
+//! `suffuse`: fills in sparse biological tables with diffusion models.
+
+mod allocator;
+mod cmd;
+mod talk;
+
+use clap::{CommandFactory, FromArgMatches};
+use cmd::{Cli, Context};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use suffuse::Error;
+use talk::{Talk, Volume};
+
+/// Set by Ctrl-C; looked at between steps.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+fn main() -> ExitCode {
+    allocator::keep_freed_pages();
+    let matches = Cli::command().get_matches();
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    let volume = match (cli.global.quiet, cli.global.verbose) {
+        (true, _) => Volume::Quiet,
+        (_, true) => Volume::Verbose,
+        _ => Volume::Normal,
+    };
+    let mut context = Context {
+        talk: Talk::new(volume),
+        json: cli.global.json,
+        command: suffuse::provenance::command_line(std::env::args()),
+        interrupted: &INTERRUPTED,
+    };
+    match prepare(cli.global.threads).and_then(|()| cmd::run(&cli.command, &mut context)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            context.talk.error(&error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+/// Sets up threads and Ctrl-C. The first Ctrl-C asks the work to stop at the next step, the second
+/// stops the process.
+fn prepare(n_threads: Option<usize>) -> suffuse::Result<()> {
+    if let Some(n_threads) = n_threads {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(n_threads)
+            .build_global()
+            .map_err(|error| Error::Usage(format!("--threads {n_threads}: {error}")))?;
+    }
+    ctrlc::set_handler(|| {
+        if INTERRUPTED.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    })
+    .map_err(|error| Error::Usage(format!("Ctrl-C cannot be caught: {error}")))
+}

@@ -1,0 +1,72 @@
+//! The ways to fill a table: the model and the classical baselines, under one name each.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+use suffuse_stats::impute::Method as Baseline;
+
+/// A way to fill a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub enum Method {
+    /// The diffusion model.
+    DepMicroDiff,
+    /// A classical imputer.
+    Baseline(Baseline),
+}
+
+const MODEL_NAME: &str = "depmicrodiff";
+
+/// All methods, the model first.
+pub fn all() -> Vec<Method> {
+    let mut methods = vec![Method::DepMicroDiff];
+    methods.extend(Baseline::ALL.map(Method::Baseline));
+    methods
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Method::DepMicroDiff => f.write_str(MODEL_NAME),
+            Method::Baseline(baseline) => write!(f, "{baseline}"),
+        }
+    }
+}
+
+impl FromStr for Method {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        all().into_iter().find(|method| method.to_string() == name).ok_or_else(|| {
+            let names: Vec<String> = all().iter().map(ToString::to_string).collect();
+            format!("found {name:?}, expected one of: {}", names.join(", "))
+        })
+    }
+}
+
+impl From<Method> for String {
+    fn from(method: Method) -> String {
+        method.to_string()
+    }
+}
+
+impl TryFrom<String> for Method {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        name.parse()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_reads_back_as_its_method() {
+        for method in all() {
+            assert_eq!(method.to_string().parse::<Method>().unwrap(), method);
+        }
+        assert!("median".parse::<Method>().unwrap_err().contains("taxon-mean"));
+    }
+}

@@ -1,0 +1,80 @@
+//! Writing results: never over an existing file unless told so, never half.
+
+use crate::{Error, Result};
+use std::path::{Path, PathBuf};
+use suffuse_data::format::{Overwrite, write_atomically};
+
+/// Writes a text file through a temporary file in the same folder.
+///
+/// # Errors
+/// The file exists and may not be replaced, or the operating system refuses.
+pub fn write_text(path: &Path, overwrite: Overwrite, text: &str) -> Result<()> {
+    write_atomically(path, overwrite, |file| file.write_all(text.as_bytes()))?;
+    Ok(())
+}
+
+/// Fails early, before any long computation, where a result could not be written later.
+///
+/// # Errors
+/// The file exists and may not be replaced, or its folder is absent or cannot be written to.
+pub fn require_writable(path: &Path, overwrite: Overwrite) -> Result<()> {
+    if path.exists() && overwrite == Overwrite::Refuse {
+        return Err(suffuse_data::Error::OutputExists { path: path.to_path_buf() }.into());
+    }
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    // Only trying tells: permissions, read-only mounts and quotas all look alike from outside.
+    tempfile::tempfile_in(folder).map_err(|error| Error::io(path, "write", error))?;
+    Ok(())
+}
+
+/// Makes a folder for results, or takes one that is empty, or any with [`Overwrite::Replace`].
+///
+/// # Errors
+/// The folder holds something and may not be written into, or cannot be made.
+pub fn make_folder(path: &Path, overwrite: Overwrite) -> Result<()> {
+    if overwrite == Overwrite::Refuse && path.exists() {
+        let is_empty = std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
+        if !is_empty {
+            return Err(suffuse_data::Error::OutputExists { path: path.to_path_buf() }.into());
+        }
+    }
+    std::fs::create_dir_all(path).map_err(|error| Error::io(path, "make the folder", error))?;
+    tempfile::tempfile_in(path).map_err(|error| Error::io(path, "write", error))?;
+    Ok(())
+}
+
+/// The path of a file that accompanies `output`: its name with `suffix` appended.
+pub fn beside(output: &Path, suffix: &str) -> PathBuf {
+    let mut name = output.file_name().unwrap_or_default().to_os_string();
+    name.push(suffix);
+    output.with_file_name(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_existing_file_and_an_absent_folder_are_found_before_the_work() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.tsv");
+        require_writable(&path, Overwrite::Refuse).unwrap();
+        std::fs::write(&path, "x").unwrap();
+        assert!(require_writable(&path, Overwrite::Refuse).is_err());
+        require_writable(&path, Overwrite::Replace).unwrap();
+        assert!(require_writable(&folder.path().join("no/out.tsv"), Overwrite::Refuse).is_err());
+        assert_eq!(beside(&path, ".suffuse.json").file_name().unwrap(), "out.tsv.suffuse.json");
+    }
+
+    #[test]
+    fn a_folder_with_content_is_not_written_into_unasked() {
+        let folder = tempfile::tempdir().unwrap();
+        make_folder(folder.path(), Overwrite::Refuse).unwrap();
+        std::fs::write(folder.path().join("a"), "x").unwrap();
+        assert!(make_folder(folder.path(), Overwrite::Refuse).is_err());
+        make_folder(folder.path(), Overwrite::Replace).unwrap();
+    }
+}

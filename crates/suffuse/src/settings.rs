@@ -1,0 +1,83 @@
+//! The configuration of a run: a preset or a file, with single keys set from the command line.
+
+use crate::{Error, Result};
+use std::path::Path;
+use std::str::FromStr;
+use suffuse_model::systems::depmicrodiff::Config;
+
+/// Names of the configurations that come with the program.
+const PRESETS: [&str; 3] = ["small", "paper", "tiny"];
+
+/// One `key=value` from the command line; the key is dotted for nested tables.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// Path of the key, as in `dat.ar_decay`.
+    pub key: String,
+    /// Value in TOML notation; a word without quotes is text.
+    pub value: String,
+}
+
+impl FromStr for Setting {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        match text.split_once('=') {
+            Some((key, value)) if !key.trim().is_empty() => {
+                Ok(Setting { key: key.trim().to_string(), value: value.trim().to_string() })
+            }
+            _ => Err(format!("found {text:?}, expected key=value")),
+        }
+    }
+}
+
+/// The configuration named `small`, `paper` or `tiny`, or read from a `.toml` file, with `settings`
+/// applied in their order.
+///
+/// # Errors
+/// A name that is neither, an unknown key, a value of the wrong type or out of range.
+pub fn config(name: &str, settings: &[Setting]) -> Result<Config> {
+    let config = if PRESETS.contains(&name) {
+        Config::preset(name)?
+    } else if name.ends_with(".toml") || Path::new(name).is_file() {
+        Config::from_file(Path::new(name))?
+    } else {
+        return Err(Error::Usage(format!(
+            "--config {name}: found neither a preset nor a .toml file of this name; presets: {}",
+            PRESETS.join(", ")
+        )));
+    };
+    if settings.is_empty() {
+        return Ok(config);
+    }
+    let overrides: Vec<(String, String)> =
+        settings.iter().map(|setting| (setting.key.clone(), setting.value.clone())).collect();
+    Ok(config.with_overrides(&overrides)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_is_split_at_its_first_equals_sign() {
+        let setting: Setting = "a.b = x=y".parse().unwrap();
+        assert_eq!(setting, Setting { key: "a.b".into(), value: "x=y".into() });
+        assert!("=3".parse::<Setting>().is_err());
+        assert!("alone".parse::<Setting>().is_err());
+    }
+
+    #[test]
+    fn an_unknown_preset_or_key_is_bad_usage() {
+        assert_eq!(config("huge", &[]).unwrap_err().exit_code(), 2);
+        let unknown: Setting = "no_such_key=1".parse().unwrap();
+        let problem = config("tiny", &[unknown]).unwrap_err();
+        assert_eq!(problem.exit_code(), 2);
+        assert!(problem.to_string().contains("no_such_key"), "{problem}");
+    }
+
+    #[test]
+    fn a_setting_changes_the_configuration() {
+        let draws: Setting = "sampling.n_draws=3".parse().unwrap();
+        assert_eq!(config("tiny", &[draws]).unwrap().sampling.n_draws, 3);
+    }
+}

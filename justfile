@@ -1,0 +1,32 @@
+# Recipes for people who work on suffuse. `just` alone lists them. Install: `pip install rust-just`.
+
+[private]
+default:
+    @just --list
+
+# simulate a table, hide entries, fill them in, score, draw
+demo *arguments:
+    cargo run --release -- demo {{ arguments }}
+
+# all tests, or those named: `just test -p suffuse-data biom`
+test *arguments:
+    scripts/test.sh {{ arguments }}
+
+# what a pull request must pass, without the tests
+lint:
+    cargo fmt --all --check
+    cargo clippy --release --locked --workspace --all-targets -- -D warnings
+    cargo deny check licenses bans sources
+
+# format all code
+fmt:
+    cargo fmt --all
+
+# the book (docs/book) and the API pages (target/doc)
+docs:
+    mdbook build docs
+    RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --workspace --no-deps
+
+# everything that continuous integration runs
+ci:
+    bash .ci/run
