@@ -18,7 +18,10 @@ pub(crate) fn keep_freed_pages() {
     if std::env::var_os("MIMALLOC_PURGE_DELAY").is_some() {
         return;
     }
-    #[expect(unsafe_code, reason = "the option can only be set through the C interface of the allocator")]
+    #[expect(
+        unsafe_code,
+        reason = "the option can only be set through the C interface of the allocator"
+    )]
     // SAFETY: `mi_option_set` stores an integer in the allocator's table of options; the index is
     // checked by the callee and no other thread exists yet.
     unsafe {

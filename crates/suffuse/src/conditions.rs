@@ -6,9 +6,12 @@ use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::{Path, PathBuf};
-use suffuse_data::Metadata;
 use suffuse_data::format::Overwrite;
-use suffuse_model::cond::{ColumnEncoder, ColumnOptions, SentenceTemplate, TextEncoder, thin_metadata};
+use suffuse_data::metadata_tsv::is_missing;
+use suffuse_data::{Column, ColumnValues, Metadata};
+use suffuse_model::cond::{
+    ColumnEncoder, ColumnOptions, SentenceTemplate, TextEncoder, thin_metadata,
+};
 use suffuse_model::systems::depmicrodiff::Conditions;
 
 /// How metadata reaches the network.
@@ -36,7 +39,11 @@ pub struct ConditionOptions {
 
 impl Default for ConditionOptions {
     fn default() -> Self {
-        ConditionOptions { encoding: Encoding::Columns, columns: None, keep: 1.0 }
+        ConditionOptions {
+            encoding: Encoding::Columns,
+            columns: None,
+            keep: 1.0,
+        }
     }
 }
 
@@ -47,14 +54,22 @@ impl fmt::Display for ConditionOptions {
             Encoding::Off => return f.write_str("none"),
             Encoding::Columns => f.write_str("columns")?,
             Encoding::Text(folder) => {
-                write!(f, "text encoder {}", folder.file_name().unwrap_or_default().display())?;
+                write!(
+                    f,
+                    "text encoder {}",
+                    folder.file_name().unwrap_or_default().display()
+                )?;
             }
         }
         match &self.columns {
             None => f.write_str(" (all)")?,
             Some(columns) => write!(f, " ({})", columns.join(", "))?,
         }
-        if self.keep < 1.0 { write!(f, ", {} % of the cells kept", 100.0 * self.keep) } else { Ok(()) }
+        if self.keep < 1.0 {
+            write!(f, ", {} % of the cells kept", 100.0 * self.keep)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -89,24 +104,78 @@ pub struct FitConditions {
 /// Name of the file in a model's folder that holds its [`ConditionEncoder`].
 const FILE_NAME: &str = "conditions.json";
 
+/// The metadata with placeholders of missing values ("", "NA", "not available", ...) made missing.
+///
+/// Text files get this when they are read; a category of an h5ad can be an empty text all the same.
+fn without_placeholders(metadata: &Metadata) -> Result<Metadata> {
+    let columns = metadata
+        .columns()
+        .iter()
+        .map(|column| {
+            let values = match &column.values {
+                ColumnValues::Categorical { levels, codes } => {
+                    let kept: Vec<&String> =
+                        levels.iter().filter(|level| !is_missing(level)).collect();
+                    let code_of = |level: &String| {
+                        kept.iter()
+                            .position(|kept| *kept == level)
+                            .map(|code| code as u32)
+                    };
+                    let new_codes: Vec<Option<u32>> = levels.iter().map(code_of).collect();
+                    ColumnValues::Categorical {
+                        codes: codes
+                            .iter()
+                            .map(|code| code.and_then(|code| new_codes[code as usize]))
+                            .collect(),
+                        levels: kept.into_iter().cloned().collect(),
+                    }
+                }
+                ColumnValues::Text(texts) => {
+                    let known =
+                        |text: &Option<String>| text.clone().filter(|text| !is_missing(text));
+                    ColumnValues::Text(texts.iter().map(known).collect())
+                }
+                other => other.clone(),
+            };
+            Column {
+                name: column.name.clone(),
+                values,
+            }
+        })
+        .collect();
+    Ok(Metadata::new(metadata.ids().to_vec(), columns)?)
+}
+
 /// Chooses the columns and encodes the metadata of the samples that a model is fitted on.
 ///
 /// # Errors
 /// A column that was named is absent or cannot serve; a text encoder that cannot be read.
-pub fn encode_for_fit(metadata: &Metadata, options: &ConditionOptions, seed: u64) -> Result<FitConditions> {
+pub fn encode_for_fit(
+    metadata: &Metadata,
+    options: &ConditionOptions,
+    seed: u64,
+) -> Result<FitConditions> {
     let mut notes = Vec::new();
-    let nothing = |notes| Ok(FitConditions { conditions: None, encoder: None, notes });
-    if options.encoding == Encoding::Off || (metadata.columns().is_empty() && options.columns.is_none()) {
+    let nothing = |notes| {
+        Ok(FitConditions {
+            conditions: None,
+            encoder: None,
+            notes,
+        })
+    };
+    if options.encoding == Encoding::Off
+        || (metadata.columns().is_empty() && options.columns.is_none())
+    {
         return nothing(notes);
     }
-    let thinned;
-    let metadata = if options.keep < 1.0 {
-        thinned = thin_metadata(metadata, options.keep, seed)?;
-        &thinned
-    } else {
-        metadata
+    let mut known = without_placeholders(metadata)?;
+    if options.keep < 1.0 {
+        known = thin_metadata(&known, options.keep, seed)?;
+    }
+    let metadata = &known;
+    let columns = ColumnOptions {
+        columns: options.columns.clone(),
     };
-    let columns = ColumnOptions { columns: options.columns.clone() };
     let encoder = match &options.encoding {
         Encoding::Text(folder) => {
             let (template, skipped) = SentenceTemplate::fit(metadata, &columns)?;
@@ -115,7 +184,11 @@ pub fn encode_for_fit(metadata: &Metadata, options: &ConditionOptions, seed: u64
             if template.columns().is_empty() {
                 return nothing(notes);
             }
-            ConditionEncoder::Text { template, folder: folder.clone(), identity }
+            ConditionEncoder::Text {
+                template,
+                folder: folder.clone(),
+                identity,
+            }
         }
         _ => {
             let (encoder, skipped) = ColumnEncoder::fit(metadata, &columns)?;
@@ -128,7 +201,11 @@ pub fn encode_for_fit(metadata: &Metadata, options: &ConditionOptions, seed: u64
     };
     let (conditions, _) = encoder.encode(metadata)?;
     notes.push(format!("conditions: {}", conditions.description));
-    Ok(FitConditions { conditions: Some(conditions), encoder: Some(encoder), notes })
+    Ok(FitConditions {
+        conditions: Some(conditions),
+        encoder: Some(encoder),
+        notes,
+    })
 }
 
 impl ConditionEncoder {
@@ -139,6 +216,7 @@ impl ConditionEncoder {
     /// fitting.
     pub fn encode(&self, metadata: &Metadata) -> Result<(Conditions, Vec<String>)> {
         let mut notes = Vec::new();
+        let metadata = &without_placeholders(metadata)?;
         let conditions = match self {
             ConditionEncoder::Columns(encoder) => {
                 let encoded = encoder.encode(metadata)?;
@@ -158,7 +236,11 @@ impl ConditionEncoder {
                     description: encoder.names().join(", "),
                 }
             }
-            ConditionEncoder::Text { template, folder, identity } => {
+            ConditionEncoder::Text {
+                template,
+                folder,
+                identity,
+            } => {
                 let encoder = TextEncoder::load(folder)?;
                 if encoder.identity() != identity {
                     return Err(Error::Table(format!(
@@ -198,8 +280,13 @@ impl ConditionEncoder {
     /// # Errors
     /// The folder cannot be written to.
     pub fn save(&self, model_folder: &Path) -> Result<()> {
-        let text = serde_json::to_string_pretty(self).expect("an encoder holds only text and numbers");
-        write_text(&model_folder.join(FILE_NAME), Overwrite::Replace, &(text + "\n"))
+        let text =
+            serde_json::to_string_pretty(self).expect("an encoder holds only text and numbers");
+        write_text(
+            &model_folder.join(FILE_NAME),
+            Overwrite::Replace,
+            &(text + "\n"),
+        )
     }
 
     /// The encoder in the folder of a model; `None` where the model was fitted without metadata.
@@ -211,7 +298,8 @@ impl ConditionEncoder {
         if !path.exists() {
             return Ok(None);
         }
-        let text = std::fs::read_to_string(&path).map_err(|error| Error::io(&path, "read", error))?;
+        let text =
+            std::fs::read_to_string(&path).map_err(|error| Error::io(&path, "read", error))?;
         let encoder = serde_json::from_str(&text).map_err(|error| {
             suffuse_data::Error::format(
                 &path,
@@ -231,7 +319,6 @@ fn absent(columns: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use suffuse_data::{Column, ColumnValues};
 
     fn metadata() -> Metadata {
         let ids: Vec<String> = (0..4).map(|i| format!("s{i}")).collect();
@@ -240,7 +327,10 @@ mod tests {
             levels: vec!["f".into(), "m".into()],
             codes: vec![Some(0), Some(1), Some(0), None],
         };
-        let column = |name: &str, values| Column { name: name.into(), values };
+        let column = |name: &str, values| Column {
+            name: name.into(),
+            values,
+        };
         Metadata::new(ids, vec![column("age", age), column("sex", sex)]).unwrap()
     }
 
@@ -253,17 +343,56 @@ mod tests {
         let encoder = ConditionEncoder::load(folder.path()).unwrap().unwrap();
         let (conditions, notes) = encoder.encode(&metadata()).unwrap();
         let first = fitted.conditions.unwrap();
-        assert_eq!((conditions.values, conditions.dim), (first.values, first.dim));
+        assert_eq!(
+            (conditions.values, conditions.dim),
+            (first.values, first.dim)
+        );
         assert_eq!(conditions.missing, [false, false, false, true]);
         assert_eq!(notes, [""; 0]);
     }
 
     #[test]
+    fn an_empty_category_is_a_missing_one() {
+        let ids: Vec<String> = (0..3).map(|i| format!("s{i}")).collect();
+        let levels = vec![String::new(), "stage I".into(), "stage II".into()];
+        let codes = vec![Some(0), Some(1), Some(2)];
+        let stage = Column {
+            name: "stage".into(),
+            values: ColumnValues::Categorical { levels, codes },
+        };
+        let known = without_placeholders(&Metadata::new(ids, vec![stage]).unwrap()).unwrap();
+        let texts: Vec<Option<String>> = (0..3)
+            .map(|row| known.columns()[0].values.text(row))
+            .collect();
+        assert_eq!(
+            texts,
+            [None, Some("stage I".into()), Some("stage II".into())]
+        );
+    }
+
+    #[test]
     fn metadata_can_be_switched_off_and_a_named_column_must_exist() {
-        let off = ConditionOptions { encoding: Encoding::Off, ..Default::default() };
-        assert!(encode_for_fit(&metadata(), &off, 0).unwrap().conditions.is_none());
-        let named = ConditionOptions { columns: Some(vec!["stage".into()]), ..Default::default() };
-        assert!(encode_for_fit(&metadata(), &named, 0).err().unwrap().to_string().contains("stage"));
+        let off = ConditionOptions {
+            encoding: Encoding::Off,
+            ..Default::default()
+        };
+        assert!(
+            encode_for_fit(&metadata(), &off, 0)
+                .unwrap()
+                .conditions
+                .is_none()
+        );
+        let named = ConditionOptions {
+            columns: Some(vec!["stage".into()]),
+            ..Default::default()
+        };
+        assert!(
+            encode_for_fit(&metadata(), &named, 0)
+                .err()
+                .unwrap()
+                .to_string()
+                .contains("stage")
+        );
     }
 
     #[test]

@@ -59,7 +59,12 @@ pub struct Demo {
 ///
 /// # Errors
 /// The folder cannot be written to, or an interruption.
-pub fn run(folder: &Path, options: &DemoOptions, mut provenance: Provenance, watch: &mut Watch) -> Result<Demo> {
+pub fn run(
+    folder: &Path,
+    options: &DemoOptions,
+    mut provenance: Provenance,
+    watch: &mut Watch,
+) -> Result<Demo> {
     let simulated = simulate(&SimulateOptions {
         n_samples: options.n_samples,
         n_taxa: options.n_taxa,
@@ -67,7 +72,10 @@ pub fn run(folder: &Path, options: &DemoOptions, mut provenance: Provenance, wat
         ..SimulateOptions::default()
     })?;
     let table = simulated.table;
-    let write_options = WriteOptions { overwrite: Overwrite::Replace, ..WriteOptions::default() };
+    let write_options = WriteOptions {
+        overwrite: Overwrite::Replace,
+        ..WriteOptions::default()
+    };
     let mut files = vec![folder.join("table.h5ad")];
     format::write(&table, &files[0], &write_options)?;
 
@@ -87,17 +95,32 @@ pub fn run(folder: &Path, options: &DemoOptions, mut provenance: Provenance, wat
     let (report, draws) = score_model(&published, &fitted.imputation)?;
     let key = |method: Method| key(options, method);
     let taxa = table.feature_ids();
-    let mut outcomes = vec![Outcome::new(key(Method::DepMicroDiff), &report, taxa, Some(draws), seconds)];
+    let mut outcomes = vec![Outcome::new(
+        key(Method::DepMicroDiff),
+        &report,
+        taxa,
+        Some(draws),
+        seconds,
+    )];
     let mut best: Option<(f64, String, Array2<f64>)> = None;
     for baseline in Baseline::ALL {
         let start = Instant::now();
         let completed = impute(baseline, &published.incomplete()?);
         let seconds = start.elapsed().as_secs_f64();
         let report = score_entries(&published.truth, &completed, &published.positions())?;
-        if best.as_ref().is_none_or(|(rmse, ..)| report.pooled.rmse < *rmse) {
+        if best
+            .as_ref()
+            .is_none_or(|(rmse, ..)| report.pooled.rmse < *rmse)
+        {
             best = Some((report.pooled.rmse, baseline.to_string(), completed));
         }
-        outcomes.push(Outcome::new(key(Method::Baseline(baseline)), &report, taxa, None, seconds));
+        outcomes.push(Outcome::new(
+            key(Method::Baseline(baseline)),
+            &report,
+            taxa,
+            None,
+            seconds,
+        ));
     }
 
     // Filled as on a user's table: nothing is known of the hidden entries but that they are missing.
@@ -130,24 +153,48 @@ pub fn run(folder: &Path, options: &DemoOptions, mut provenance: Provenance, wat
     files.push(folder.join("completed.h5ad"));
     format::write(&completed.table, &files[1], &write_options)?;
 
-    let mut panels = vec![panel(&outcomes[0], &published, &mean_of_draws(&published, &fitted.imputation))];
+    let mut panels = vec![panel(
+        &outcomes[0],
+        &published,
+        &mean_of_draws(&published, &fitted.imputation),
+    )];
     if let Some((_, name, prediction)) = best {
-        let outcome = outcomes.iter().find(|outcome| outcome.key.method == name).unwrap_or(&outcomes[0]);
+        let outcome = outcomes
+            .iter()
+            .find(|outcome| outcome.key.method == name)
+            .unwrap_or(&outcomes[0]);
         panels.push(panel(outcome, &published, &prediction));
     }
-    if let Some(svg) = scatter::draw("Hidden entries of a simulated table", "ln(1 + percent)", &panels) {
+    if let Some(svg) = scatter::draw(
+        "Hidden entries of a simulated table",
+        "ln(1 + percent)",
+        &panels,
+    ) {
         files.push(folder.join("filled-and-true.svg"));
-        write_text(&folder.join("filled-and-true.svg"), Overwrite::Replace, &svg)?;
+        write_text(
+            &folder.join("filled-and-true.svg"),
+            Overwrite::Replace,
+            &svg,
+        )?;
     }
     files.extend(figures::write(folder, "simulated table", &outcomes)?);
     let mut tests = dependencies::tests(0.05, FTestForm::Nested);
     tests.mi_test = MiTest::GTest;
     let found = dependencies::find(
         &table,
-        &dependencies::Options { tests, hide_fraction: HIDDEN_FRACTION, seed: options.seed, granger: None },
+        &dependencies::Options {
+            tests,
+            hide_fraction: HIDDEN_FRACTION,
+            seed: options.seed,
+            granger: None,
+        },
     )?;
     files.extend(found.write(folder, "simulated table")?);
-    Ok(Demo { outcomes, completed, files })
+    Ok(Demo {
+        outcomes,
+        completed,
+        files,
+    })
 }
 
 fn key(options: &DemoOptions, method: Method) -> Key {
@@ -166,6 +213,10 @@ fn key(options: &DemoOptions, method: Method) -> Key {
 fn panel(outcome: &Outcome, published: &Published, prediction: &Array2<f64>) -> scatter::Panel {
     scatter::Panel {
         title: format!("{}: RMSE {:.3}", outcome.key.method, outcome.pooled.rmse),
-        points: published.positions().into_iter().map(|at| (published.truth[at], prediction[at])).collect(),
+        points: published
+            .positions()
+            .into_iter()
+            .map(|at| (published.truth[at], prediction[at]))
+            .collect(),
     }
 }

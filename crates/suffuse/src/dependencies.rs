@@ -1,18 +1,16 @@
 //! Which taxa of a table depend on which: the tests of `suffuse-stats` on a user's table, and their
 //! files (edge list, GraphML, pictures).
 
+mod files;
+
 use crate::impute::ln1p_percent;
-use crate::output::write_text;
-use crate::report::{dependency_bars, dependency_network, heat_map};
 use crate::{Error, Result};
 use ndarray::{Array2, Axis};
-use std::path::{Path, PathBuf};
-use suffuse_data::format::Overwrite;
 use suffuse_data::hide::hide_nonzero;
 use suffuse_data::{ColumnValues, Table};
 use suffuse_stats::dependency::{
-    Correction, DependencyOptions, EdgeKind, FTestForm, Granger, GrangerOptions, adjust, dependencies, granger,
-    series_by_subject,
+    Correction, DependencyOptions, EdgeKind, FTestForm, Granger, GrangerOptions, adjust,
+    dependencies, granger, series_by_subject,
 };
 
 /// What is tested.
@@ -63,6 +61,9 @@ pub struct NamedEdge {
 pub struct Found {
     /// Taxon ids, in table order.
     pub taxa: Vec<String>,
+    /// Names for pictures, in table order: the feature metadata's `name` where there is one, else
+    /// the id.
+    pub names: Vec<String>,
     /// Significant pairs: directed, then mutual, then lagged, each by rising q.
     pub edges: Vec<NamedEdge>,
     /// `Dep = C_dir OR C_mi`, `[n_taxa, n_taxa]`; `[i, j]` reads "i depends on j".
@@ -73,11 +74,6 @@ pub struct Found {
     pub notes: Vec<String>,
 }
 
-/// Taxa in the picture of the network, the most variable ones (20 in the paper).
-const N_NETWORK_TAXA: usize = 20;
-/// Pairs in the bar chart.
-const N_BARS: usize = 20;
-
 /// Tests all pairs of taxa.
 ///
 /// # Errors
@@ -85,8 +81,9 @@ const N_BARS: usize = 20;
 pub fn find(table: &Table, options: &Options) -> Result<Found> {
     let mut notes = Vec::new();
     let logs = ln1p_percent(table, &table.totals());
-    let measured: Vec<usize> =
-        (0..logs.nrows()).filter(|row| logs.row(*row).iter().all(|value| !value.is_nan())).collect();
+    let measured: Vec<usize> = (0..logs.nrows())
+        .filter(|row| logs.row(*row).iter().all(|value| !value.is_nan()))
+        .collect();
     if measured.len() < logs.nrows() {
         notes.push(format!(
             "{} samples with entries that are not measured are left out",
@@ -98,9 +95,13 @@ pub fn find(table: &Table, options: &Options) -> Result<Found> {
     for entry in &hidden.entries {
         input[[entry.sample as usize, entry.feature as usize]] = 0.0;
     }
-    let (x, y) = (input.select(Axis(0), &measured), logs.select(Axis(0), &measured));
+    let (x, y) = (
+        input.select(Axis(0), &measured),
+        logs.select(Axis(0), &measured),
+    );
     let found = dependencies(&x, &y, &options.tests)?;
     let taxa = table.feature_ids().to_vec();
+    let names = names(table);
     let mut edges: Vec<NamedEdge> = found
         .edges()
         .into_iter()
@@ -118,18 +119,47 @@ pub fn find(table: &Table, options: &Options) -> Result<Found> {
         })
         .collect();
     if let Some(columns) = &options.granger {
-        edges.extend(lagged(table, &logs, columns, options.tests.alpha, &mut notes)?);
+        edges.extend(lagged(
+            table,
+            &logs,
+            columns,
+            options.tests.alpha,
+            &mut notes,
+        )?);
     }
     let variance = y.var_axis(Axis(0), 0.0);
     let mut by_variance: Vec<usize> = (0..taxa.len()).collect();
     by_variance.sort_by(|a, b| variance[*b].total_cmp(&variance[*a]).then(a.cmp(b)));
-    Ok(Found { taxa, edges, dep: found.dep, by_variance, notes })
+    Ok(Found {
+        taxa,
+        names,
+        edges,
+        dep: found.dep,
+        by_variance,
+        notes,
+    })
+}
+
+fn names(table: &Table) -> Vec<String> {
+    let column = table.feature_metadata.column("name");
+    let ids = table.feature_ids().iter().enumerate();
+    ids.map(|(row, id)| {
+        let name = column.and_then(|column| column.values.text(row));
+        name.filter(|name| !name.is_empty())
+            .unwrap_or_else(|| id.clone())
+    })
+    .collect()
 }
 
 /// The options that `suffuse dependencies` starts from: all pairs at a false discovery rate of
 /// `alpha`, F-tests of this form.
 pub fn tests(alpha: f64, form: FTestForm) -> DependencyOptions {
-    DependencyOptions { alpha, form, correction: Correction::BenjaminiHochberg, ..DependencyOptions::default() }
+    DependencyOptions {
+        alpha,
+        form,
+        correction: Correction::BenjaminiHochberg,
+        ..DependencyOptions::default()
+    }
 }
 
 fn lagged(
@@ -141,30 +171,56 @@ fn lagged(
 ) -> Result<Vec<NamedEdge>> {
     let column = |name: &str| {
         table.sample_metadata.column(name).ok_or_else(|| {
-            let known: Vec<&str> = table.sample_metadata.columns().iter().map(|c| c.name.as_str()).collect();
-            Error::Usage(format!("no metadata column {name:?}; the columns are: {}", known.join(", ")))
+            let known: Vec<&str> = table
+                .sample_metadata
+                .columns()
+                .iter()
+                .map(|c| c.name.as_str())
+                .collect();
+            Error::Usage(format!(
+                "no metadata column {name:?}; the columns are: {}",
+                known.join(", ")
+            ))
         })
     };
     let ColumnValues::Numeric(times) = &column(&columns.time)?.values else {
-        return Err(Error::Usage(format!("--time {}: the column is not numeric", columns.time)));
+        return Err(Error::Usage(format!(
+            "--time {}: the column is not numeric",
+            columns.time
+        )));
     };
     let subject = &column(&columns.subject)?.values;
     // A visit that was not fully measured has no place in a regression on visits.
     let is_measured = |row: usize| logs.row(row).iter().all(|value| !value.is_nan());
-    let subjects: Vec<Option<String>> =
-        (0..logs.nrows()).map(|row| subject.text(row).filter(|_| is_measured(row))).collect();
+    let subjects: Vec<Option<String>> = (0..logs.nrows())
+        .map(|row| subject.text(row).filter(|_| is_measured(row)))
+        .collect();
     let series = series_by_subject(logs, &subjects, times)?;
     if series.n_left_out > 0 {
-        notes.push(format!("{} samples without a time or a subject are left out of the time series", series.n_left_out));
+        notes.push(format!(
+            "{} samples without a time or a subject are left out of the time series",
+            series.n_left_out
+        ));
     }
-    let visits: Vec<Array2<f64>> = series.series.into_iter().map(|(_, visits)| visits).collect();
-    let options = GrangerOptions { n_lags: columns.n_lags, ..GrangerOptions::default() };
+    let visits: Vec<Array2<f64>> = series
+        .series
+        .into_iter()
+        .map(|(_, visits)| visits)
+        .collect();
+    let options = GrangerOptions {
+        n_lags: columns.n_lags,
+        ..GrangerOptions::default()
+    };
     significant(table.feature_ids(), &granger(&visits, options)?, alpha)
 }
 
 fn significant(taxa: &[String], found: &Granger, alpha: f64) -> Result<Vec<NamedEdge>> {
-    let tested: Vec<(usize, usize)> =
-        found.tested.indexed_iter().filter(|(_, tested)| **tested).map(|(at, _)| at).collect();
+    let tested: Vec<(usize, usize)> = found
+        .tested
+        .indexed_iter()
+        .filter(|(_, tested)| **tested)
+        .map(|(at, _)| at)
+        .collect();
     let p: Vec<f64> = tested.iter().map(|at| found.p[*at]).collect();
     let q = adjust(&p, Correction::BenjaminiHochberg)?;
     let mut edges: Vec<NamedEdge> = tested
@@ -181,130 +237,11 @@ fn significant(taxa: &[String], found: &Granger, alpha: f64) -> Result<Vec<Named
             q,
         })
         .collect();
-    edges.sort_by(|a, b| a.q.total_cmp(&b.q).then(b.neg_log10_p.total_cmp(&a.neg_log10_p)));
+    edges.sort_by(|a, b| {
+        a.q.total_cmp(&b.q)
+            .then(b.neg_log10_p.total_cmp(&a.neg_log10_p))
+    });
     Ok(edges)
-}
-
-impl Found {
-    /// Writes `edges.tsv`, `dependencies.graphml` and the pictures; returns the files written.
-    ///
-    /// # Errors
-    /// The folder cannot be written to.
-    pub fn write(&self, folder: &Path, table_name: &str) -> Result<Vec<PathBuf>> {
-        let pictures = [
-            ("pairs.svg", self.bars(table_name)),
-            ("network.svg", self.network(table_name)),
-            ("matrix.svg", self.matrix(table_name)),
-        ];
-        let files = [("edges.tsv", Some(self.edges_tsv())), ("dependencies.graphml", Some(self.graphml()))];
-        let mut written = Vec::new();
-        for (name, text) in files.into_iter().chain(pictures) {
-            if let Some(text) = text {
-                let path = folder.join(name);
-                write_text(&path, Overwrite::Replace, &text)?;
-                written.push(path);
-            }
-        }
-        Ok(written)
-    }
-
-    /// The edges as tab-separated text with a header.
-    pub fn edges_tsv(&self) -> String {
-        let mut text = String::from("source\ttarget\tkind\tstatistic\tp\tneg_log10_p\tq\n");
-        for edge in &self.edges {
-            text.push_str(&format!(
-                "{}\t{}\t{}\t{}\t{:e}\t{}\t{:e}\n",
-                edge.source, edge.target, edge.kind, edge.statistic, edge.p, edge.neg_log10_p, edge.q
-            ));
-        }
-        text
-    }
-
-    /// The taxa and edges as GraphML; mutual edges are undirected.
-    pub fn graphml(&self) -> String {
-        let mut text = String::from(
-            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
-             <graphml xmlns=\"http://graphml.graphdrawing.org/xmlns\">\n\
-             <key id=\"kind\" for=\"edge\" attr.name=\"kind\" attr.type=\"string\"/>\n\
-             <key id=\"statistic\" for=\"edge\" attr.name=\"statistic\" attr.type=\"double\"/>\n\
-             <key id=\"neg_log10_p\" for=\"edge\" attr.name=\"neg_log10_p\" attr.type=\"double\"/>\n\
-             <key id=\"q\" for=\"edge\" attr.name=\"q\" attr.type=\"double\"/>\n\
-             <graph edgedefault=\"directed\">\n",
-        );
-        for taxon in &self.taxa {
-            text.push_str(&format!("<node id=\"{}\"/>\n", escape(taxon)));
-        }
-        for edge in &self.edges {
-            text.push_str(&format!(
-                "<edge source=\"{}\" target=\"{}\" directed=\"{}\"><data key=\"kind\">{}</data><data key=\"statistic\">{}</data><data key=\"neg_log10_p\">{}</data><data key=\"q\">{}</data></edge>\n",
-                escape(&edge.source),
-                escape(&edge.target),
-                edge.kind != "mutual",
-                edge.kind,
-                double(edge.statistic),
-                double(edge.neg_log10_p),
-                edge.q
-            ));
-        }
-        text.push_str("</graph>\n</graphml>\n");
-        text
-    }
-
-    /// The strongest pairs: lagged ones if there are any, else directed ones.
-    fn bars(&self, table_name: &str) -> Option<String> {
-        let kind = if self.edges.iter().any(|edge| edge.kind == "lagged") { "lagged" } else { "directed" };
-        let test = if kind == "lagged" { "lagged Granger causality" } else { "F-test of nested linear models" };
-        let mut pairs: Vec<dependency_bars::Pair> = self
-            .edges
-            .iter()
-            .filter(|edge| edge.kind == kind && edge.neg_log10_p.is_finite())
-            .map(|edge| dependency_bars::Pair {
-                source: edge.source.clone(),
-                target: edge.target.clone(),
-                minus_log10_p: edge.neg_log10_p,
-            })
-            .collect();
-        pairs.sort_by(|a, b| b.minus_log10_p.total_cmp(&a.minus_log10_p));
-        pairs.truncate(N_BARS);
-        dependency_bars::draw(&format!("Strongest directed dependencies ({test}): {table_name}"), &pairs)
-    }
-
-    /// Mutual dependencies among the most variable taxa.
-    fn network(&self, table_name: &str) -> Option<String> {
-        let nodes: Vec<String> =
-            self.by_variance.iter().take(N_NETWORK_TAXA).map(|taxon| self.taxa[*taxon].clone()).collect();
-        let links: Vec<dependency_network::Link> = self
-            .edges
-            .iter()
-            .filter(|edge| edge.kind == "mutual" && nodes.contains(&edge.source) && nodes.contains(&edge.target))
-            .map(|edge| dependency_network::Link {
-                from: edge.source.clone(),
-                to: edge.target.clone(),
-                weight: edge.statistic,
-            })
-            .collect();
-        let title = format!("Mutual information among the {} most variable taxa: {table_name}", nodes.len());
-        dependency_network::draw(&title, &nodes, &links)
-    }
-
-    fn matrix(&self, table_name: &str) -> Option<String> {
-        let values = self.dep.rows().into_iter().map(|row| row.iter().map(|d| f64::from(u8::from(*d))).collect());
-        let matrix = heat_map::Matrix {
-            rows: self.taxa.clone(),
-            columns: self.taxa.clone(),
-            values: values.collect(),
-        };
-        heat_map::draw(&format!("Dependency matrix (row depends on column): {table_name}"), "dependent", &matrix)
-    }
-}
-
-/// A number in the notation of XML schema doubles.
-fn double(value: f64) -> String {
-    if value == f64::INFINITY { "INF".to_string() } else { value.to_string() }
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 #[cfg(test)]
@@ -317,7 +254,12 @@ mod tests {
         let dense: Vec<f64> = (0..60)
             .flat_map(|i| {
                 let a = f64::from(1 + (i * 7) % 11);
-                [a, 2.0 * a + f64::from(i % 2), f64::from(1 + (i * i) % 5), 400.0]
+                [
+                    a,
+                    2.0 * a + f64::from(i % 2),
+                    f64::from(1 + (i * i) % 5),
+                    400.0,
+                ]
             })
             .collect();
         Table::from_dense(names("s", 60), names("t", 4), &dense).unwrap()
@@ -326,33 +268,60 @@ mod tests {
     fn options() -> Options {
         let mut tests = tests(0.05, FTestForm::Nested);
         tests.mi_test = suffuse_stats::dependency::MiTest::GTest;
-        Options { tests, hide_fraction: 0.1, seed: 1, granger: None }
+        Options {
+            tests,
+            hide_fraction: 0.1,
+            seed: 1,
+            granger: None,
+        }
     }
 
     #[test]
     fn a_taxon_that_follows_another_is_found_and_all_files_are_written() {
         let found = find(&table(), &options()).unwrap();
         assert!(found.dep[[1, 0]]);
-        assert!(found.edges.iter().any(|edge| edge.source == "t0" && edge.target == "t1"));
+        assert!(
+            found
+                .edges
+                .iter()
+                .any(|edge| edge.source == "t0" && edge.target == "t1")
+        );
         let folder = tempfile::tempdir().unwrap();
         let written = found.write(folder.path(), "table").unwrap();
-        assert_eq!(written.len(), 5);
+        assert_eq!(written.len(), 6);
         let graph = std::fs::read_to_string(folder.path().join("dependencies.graphml")).unwrap();
         assert_eq!(graph.matches("<node ").count(), 4);
         assert_eq!(graph.matches("<edge ").count(), found.edges.len());
     }
 
     #[test]
-    fn a_time_column_must_exist_and_be_numeric() {
-        let columns = TimeColumns { time: "day".into(), subject: "host".into(), n_lags: 1 };
-        let options = Options { granger: Some(columns), ..options() };
-        let problem = find(&table(), &options).unwrap_err();
-        assert_eq!(problem.exit_code(), 2);
-        assert!(problem.to_string().contains("\"day\""));
+    fn pictures_show_names_and_files_ids() {
+        let mut named = table();
+        let texts = ["Blautia", "Dorea", "Roseburia", ""].map(|name| Some(name.to_string()));
+        let values = ColumnValues::Text(texts.to_vec());
+        let name = "name".to_string();
+        named
+            .feature_metadata
+            .set_column(suffuse_data::Column { name, values })
+            .unwrap();
+        let found = find(&named, &options()).unwrap();
+        assert_eq!(found.names, ["Blautia", "Dorea", "Roseburia", "t3"]);
+        assert!(found.edges_tsv().contains("t0\tt1") && !found.edges_tsv().contains("Dorea"));
     }
 
     #[test]
-    fn names_are_safe_in_xml() {
-        assert_eq!(escape("a<b & \"c\""), "a&lt;b &amp; &quot;c&quot;");
+    fn a_time_column_must_exist_and_be_numeric() {
+        let columns = TimeColumns {
+            time: "day".into(),
+            subject: "host".into(),
+            n_lags: 1,
+        };
+        let options = Options {
+            granger: Some(columns),
+            ..options()
+        };
+        let problem = find(&table(), &options).unwrap_err();
+        assert_eq!(problem.exit_code(), 2);
+        assert!(problem.to_string().contains("\"day\""));
     }
 }

@@ -62,16 +62,31 @@ impl Error {
 
     /// Wraps an operating-system error with its path.
     pub fn io(path: impl Into<PathBuf>, action: &'static str, source: std::io::Error) -> Self {
-        Error::Io { path: path.into(), action, source }
+        Error::Io {
+            path: path.into(),
+            action,
+            source,
+        }
     }
 
     /// Names the file in a problem that does not name one itself.
     pub fn in_file(self, path: impl Into<PathBuf>) -> Self {
         use suffuse_data::Error as Data;
         match self {
-            Error::Data(Data::DuplicateId { .. } | Data::BadValue { .. } | Data::Shape { .. } | Data::Invalid(_) | Data::NoSharedIds { .. })
-            | Error::Model(suffuse_model::Error::Features { .. } | suffuse_model::Error::Table(_))
-            | Error::Table(_) => Error::InFile { path: path.into(), source: Box::new(self) },
+            Error::Data(
+                Data::DuplicateId { .. }
+                | Data::BadValue { .. }
+                | Data::Shape { .. }
+                | Data::Invalid(_)
+                | Data::NoSharedIds { .. },
+            )
+            | Error::Model(
+                suffuse_model::Error::Features { .. } | suffuse_model::Error::Table(_),
+            )
+            | Error::Table(_) => Error::InFile {
+                path: path.into(),
+                source: Box::new(self),
+            },
             other => other,
         }
     }
@@ -94,9 +109,9 @@ impl From<suffuse_model::cond::Error> for Error {
 impl From<suffuse_model::Error> for Error {
     fn from(error: suffuse_model::Error) -> Self {
         match error {
-            suffuse_model::Error::Interrupted => {
-                Error::Interrupted { advice: "nothing was written".to_string() }
-            }
+            suffuse_model::Error::Interrupted => Error::Interrupted {
+                advice: "nothing was written".to_string(),
+            },
             other => Error::Model(other),
         }
     }
@@ -110,9 +125,14 @@ mod tests {
     fn the_exit_code_tells_failure_from_bad_usage_from_interruption() {
         assert_eq!(Error::Table("x".into()).exit_code(), 1);
         assert_eq!(Error::Usage("x".into()).exit_code(), 2);
-        assert_eq!(Error::from(suffuse_model::Error::Interrupted).exit_code(), 130);
-        let unknown_key =
-            suffuse_model::Error::Config { origin: "a.toml".into(), problem: "unknown field".into() };
+        assert_eq!(
+            Error::from(suffuse_model::Error::Interrupted).exit_code(),
+            130
+        );
+        let unknown_key = suffuse_model::Error::Config {
+            origin: "a.toml".into(),
+            problem: "unknown field".into(),
+        };
         assert_eq!(Error::from(unknown_key).exit_code(), 2);
     }
 
@@ -120,7 +140,10 @@ mod tests {
     fn a_file_is_named_once_and_only_where_it_was_missing() {
         let bare = Error::Data(suffuse_data::Error::Invalid("no samples".into())).in_file("a.tsv");
         assert_eq!(bare.to_string(), "a.tsv: no samples");
-        let named = Error::Data(suffuse_data::Error::OutputExists { path: "b.tsv".into() }).in_file("a.tsv");
+        let named = Error::Data(suffuse_data::Error::OutputExists {
+            path: "b.tsv".into(),
+        })
+        .in_file("a.tsv");
         assert!(!named.to_string().contains("a.tsv"));
     }
 }

@@ -7,8 +7,8 @@ use serde::Serialize;
 use suffuse_data::transform::{Scale, percent};
 use suffuse_data::{Dense, Layer, Table};
 use suffuse_model::systems::depmicrodiff::{Action, Imputation};
-use suffuse_stats::impute::Method as Baseline;
 use suffuse_stats::Incomplete;
+use suffuse_stats::impute::Method as Baseline;
 
 /// What was done to an entry, in the order of the codes of the `action` layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +81,10 @@ impl Completed {
     pub fn from_model(table: &Table, imputation: &Imputation) -> Result<Completed> {
         let shape = (table.n_samples(), table.n_features());
         if imputation.value.dim() != shape {
-            return Err(Error::Table(format!("the model returned {:?} entries, expected {shape:?}", imputation.value.dim())));
+            return Err(Error::Table(format!(
+                "the model returned {:?} entries, expected {shape:?}",
+                imputation.value.dim()
+            )));
         }
         let before = table.to_dense();
         let n_features = table.n_features();
@@ -103,7 +106,8 @@ impl Completed {
             }
             done.push(fate(before[at], *action == Action::Filled));
             let is_observed = before[at] > 0.0;
-            if is_observed && imputation.value[[sample, feature]].to_bits() != before[at].to_bits() {
+            if is_observed && imputation.value[[sample, feature]].to_bits() != before[at].to_bits()
+            {
                 return Err(Error::Table(format!(
                     "sample {:?}, feature {:?}: the model changed an observed entry; please report this",
                     table.sample_ids()[sample],
@@ -112,25 +116,42 @@ impl Completed {
             }
         }
         let mut completed = assemble(table, &before, &value, done, filled)?;
-        for (name, matrix) in
-            [("lower", &imputation.lower), ("upper", &imputation.upper), ("presence", &imputation.presence)]
-        {
+        for (name, matrix) in [
+            ("lower", &imputation.lower),
+            ("upper", &imputation.upper),
+            ("presence", &imputation.presence),
+        ] {
             let values = matrix.iter().copied().collect();
-            let dense = Dense { n_rows: shape.0, n_columns: shape.1, values };
-            completed.table.layers.insert(name.to_string(), Layer::Dense(dense));
+            let dense = Dense {
+                n_rows: shape.0,
+                n_columns: shape.1,
+                values,
+            };
+            completed
+                .table
+                .layers
+                .insert(name.to_string(), Layer::Dense(dense));
         }
         Ok(completed)
     }
 
     /// Writes the record of where the table comes from into it.
     pub fn set_provenance(&mut self, provenance: &Provenance) {
-        self.table.uns.insert("suffuse".to_string(), provenance.to_json());
+        self.table
+            .uns
+            .insert("suffuse".to_string(), provenance.to_json());
     }
 
     /// The filled entries as tab-separated text with a header; an undefined number is left empty.
     pub fn filled_tsv(&self) -> String {
         let mut text = String::from("sample\tfeature\tvalue\tlower_90\tupper_90\tpresence\n");
-        let number = |value: f64| if value.is_nan() { String::new() } else { value.to_string() };
+        let number = |value: f64| {
+            if value.is_nan() {
+                String::new()
+            } else {
+                value.to_string()
+            }
+        };
         for entry in &self.filled {
             text.push_str(&format!(
                 "{}\t{}\t{}\t{}\t{}\t{}\n",
@@ -167,7 +188,14 @@ pub fn by_baseline(table: &Table, baseline: Baseline) -> Result<Completed> {
         if is_filled {
             value[at] = percent::from_ln1p_percent(*log, Scale(totals[sample]));
             let (lower, upper, presence) = (f64::NAN, f64::NAN, f64::NAN);
-            filled.push(FilledEntry { sample, feature, value: value[at], lower, upper, presence });
+            filled.push(FilledEntry {
+                sample,
+                feature,
+                value: value[at],
+                lower,
+                upper,
+                presence,
+            });
         }
         done.push(fate(before[at], is_filled));
     }
@@ -178,10 +206,13 @@ pub fn by_baseline(table: &Table, baseline: Baseline) -> Result<Completed> {
 /// sample without a total is zero throughout.
 pub fn ln1p_percent(table: &Table, totals: &[f64]) -> Array2<f64> {
     let dense = table.to_dense();
-    Array2::from_shape_fn((table.n_samples(), table.n_features()), |(sample, feature)| {
-        let value = dense[sample * table.n_features() + feature];
-        percent::ln1p_percent(value, Scale(totals[sample]))
-    })
+    Array2::from_shape_fn(
+        (table.n_samples(), table.n_features()),
+        |(sample, feature)| {
+            let value = dense[sample * table.n_features() + feature];
+            percent::ln1p_percent(value, Scale(totals[sample]))
+        },
+    )
 }
 
 fn fate(before: f64, is_filled: bool) -> Done {
@@ -218,8 +249,14 @@ fn assemble(
     completed.obsm = table.obsm.clone();
     let codes = done.into_iter().map(|done| done as u8).collect();
     let meanings = MEANINGS.map(String::from).to_vec();
-    completed.layers.insert("action".to_string(), Layer::Codes { codes, meanings });
-    Ok(Completed { table: completed, counts, filled })
+    completed
+        .layers
+        .insert("action".to_string(), Layer::Codes { codes, meanings });
+    Ok(Completed {
+        table: completed,
+        counts,
+        filled,
+    })
 }
 
 #[cfg(test)]
@@ -271,7 +308,10 @@ mod tests {
         imputation.action[[1, 1]] = Action::Filled;
         let completed = Completed::from_model(&table, &imputation).unwrap();
         assert_eq!(completed.table.get(1, 1), 5.0);
-        assert_eq!((completed.counts.filled_zeros, completed.counts.kept_missing), (1, 2));
+        assert_eq!(
+            (completed.counts.filled_zeros, completed.counts.kept_missing),
+            (1, 2)
+        );
         imputation.value[[0, 0]] = 61.0;
         assert!(Completed::from_model(&table, &imputation).is_err());
     }

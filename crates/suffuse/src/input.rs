@@ -17,7 +17,10 @@ pub struct InputOptions {
 
 impl Default for InputOptions {
     fn default() -> Self {
-        InputOptions { metadata: None, orientation: Orientation::Auto }
+        InputOptions {
+            metadata: None,
+            orientation: Orientation::Auto,
+        }
     }
 }
 
@@ -37,13 +40,21 @@ pub struct Input {
 /// # Errors
 /// A file that cannot be read, and metadata that shares no sample id with the table.
 pub fn read(path: &Path, options: &InputOptions) -> Result<Input> {
-    let tsv = TsvOptions { orientation: options.orientation, ..TsvOptions::default() };
-    let read_options = format::ReadOptions { tsv, ..Default::default() };
-    let mut table = format::read(path, &read_options).map_err(|error| Error::from(error).in_file(path))?;
+    let tsv = TsvOptions {
+        orientation: options.orientation,
+        ..TsvOptions::default()
+    };
+    let read_options = format::ReadOptions {
+        tsv,
+        ..Default::default()
+    };
+    let mut table =
+        format::read(path, &read_options).map_err(|error| Error::from(error).in_file(path))?;
     let mut sources = vec![digest(path)?];
     let mut notes = Vec::new();
     if let Some(sheet) = &options.metadata {
-        let metadata = metadata_tsv::read(sheet).map_err(|error| Error::from(error).in_file(sheet))?;
+        let metadata =
+            metadata_tsv::read(sheet).map_err(|error| Error::from(error).in_file(sheet))?;
         let report = metadata_tsv::join(&mut table, &metadata)
             .map_err(|error| Error::from(error).in_file(sheet))?;
         sources.push(digest(sheet)?);
@@ -58,7 +69,11 @@ pub fn read(path: &Path, options: &InputOptions) -> Result<Input> {
         }
     }
     notes.extend(remarks(&table));
-    Ok(Input { table, sources, notes })
+    Ok(Input {
+        table,
+        sources,
+        notes,
+    })
 }
 
 /// Reads a table that something is to be learned from.

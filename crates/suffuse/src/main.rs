@@ -13,6 +13,8 @@ use talk::{Talk, Volume};
 
 /// Set by Ctrl-C; looked at between steps.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+/// Says whether something runs that looks at [`INTERRUPTED`].
+static IS_WATCHED: AtomicBool = AtomicBool::new(false);
 
 fn main() -> ExitCode {
     allocator::keep_freed_pages();
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
         json: cli.global.json,
         command: suffuse::provenance::command_line(std::env::args()),
         interrupted: &INTERRUPTED,
+        is_watched: &IS_WATCHED,
     };
     match prepare(cli.global.threads).and_then(|()| cmd::run(&cli.command, &mut context)) {
         Ok(()) => ExitCode::SUCCESS,
@@ -41,8 +44,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Sets up threads and Ctrl-C. The first Ctrl-C asks the work to stop at the next step, the second
-/// stops the process.
+/// Sets up threads and Ctrl-C. Ctrl-C asks the work to stop at its next step; it stops the process
+/// at once where nothing listens, and when it comes again.
 fn prepare(n_threads: Option<usize>) -> suffuse::Result<()> {
     if let Some(n_threads) = n_threads {
         rayon::ThreadPoolBuilder::new()
@@ -51,7 +54,7 @@ fn prepare(n_threads: Option<usize>) -> suffuse::Result<()> {
             .map_err(|error| Error::Usage(format!("--threads {n_threads}: {error}")))?;
     }
     ctrlc::set_handler(|| {
-        if INTERRUPTED.swap(true, Ordering::Relaxed) {
+        if INTERRUPTED.swap(true, Ordering::Relaxed) || !IS_WATCHED.load(Ordering::Relaxed) {
             std::process::exit(130);
         }
     })

@@ -37,10 +37,13 @@ impl FromStr for Method {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        all().into_iter().find(|method| method.to_string() == name).ok_or_else(|| {
-            let names: Vec<String> = all().iter().map(ToString::to_string).collect();
-            format!("found {name:?}, expected one of: {}", names.join(", "))
-        })
+        all()
+            .into_iter()
+            .find(|method| method.to_string() == name)
+            .ok_or_else(|| {
+                let names: Vec<String> = all().iter().map(ToString::to_string).collect();
+                format!("found {name:?}, expected one of: {}", names.join(", "))
+            })
     }
 }
 
@@ -67,6 +70,11 @@ mod tests {
         for method in all() {
             assert_eq!(method.to_string().parse::<Method>().unwrap(), method);
         }
-        assert!("median".parse::<Method>().unwrap_err().contains("taxon-mean"));
+        assert!(
+            "median"
+                .parse::<Method>()
+                .unwrap_err()
+                .contains("taxon-mean")
+        );
     }
 }

@@ -19,7 +19,10 @@ pub fn write_text(path: &Path, overwrite: Overwrite, text: &str) -> Result<()> {
 /// The file exists and may not be replaced, or its folder is absent or cannot be written to.
 pub fn require_writable(path: &Path, overwrite: Overwrite) -> Result<()> {
     if path.exists() && overwrite == Overwrite::Refuse {
-        return Err(suffuse_data::Error::OutputExists { path: path.to_path_buf() }.into());
+        return Err(suffuse_data::Error::OutputExists {
+            path: path.to_path_buf(),
+        }
+        .into());
     }
     let folder = match path.parent() {
         Some(folder) if folder != Path::new("") => folder,
@@ -38,7 +41,10 @@ pub fn make_folder(path: &Path, overwrite: Overwrite) -> Result<()> {
     if overwrite == Overwrite::Refuse && path.exists() {
         let is_empty = std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
         if !is_empty {
-            return Err(suffuse_data::Error::OutputExists { path: path.to_path_buf() }.into());
+            return Err(suffuse_data::Error::OutputExists {
+                path: path.to_path_buf(),
+            }
+            .into());
         }
     }
     std::fs::create_dir_all(path).map_err(|error| Error::io(path, "make the folder", error))?;
@@ -66,7 +72,10 @@ mod tests {
         assert!(require_writable(&path, Overwrite::Refuse).is_err());
         require_writable(&path, Overwrite::Replace).unwrap();
         assert!(require_writable(&folder.path().join("no/out.tsv"), Overwrite::Refuse).is_err());
-        assert_eq!(beside(&path, ".suffuse.json").file_name().unwrap(), "out.tsv.suffuse.json");
+        assert_eq!(
+            beside(&path, ".suffuse.json").file_name().unwrap(),
+            "out.tsv.suffuse.json"
+        );
     }
 
     #[test]

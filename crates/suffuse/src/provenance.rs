@@ -37,8 +37,11 @@ impl Provenance {
         record.insert("program".into(), "suffuse".into());
         record.insert("version".into(), env!("CARGO_PKG_VERSION").into());
         record.insert("command".into(), self.command.clone().into());
-        let inputs: Vec<String> =
-            self.inputs.iter().map(|input| format!("{}  {}", input.sha256, input.path.display())).collect();
+        let inputs: Vec<String> = self
+            .inputs
+            .iter()
+            .map(|input| format!("{}  {}", input.sha256, input.path.display()))
+            .collect();
         record.insert("inputs_sha256".into(), inputs.into());
         record.extend(self.facts.clone());
         serde_json::Value::Object(record)
@@ -60,7 +63,9 @@ pub fn digest(path: &Path) -> Result<FileDigest> {
         let entries = std::fs::read_dir(path).map_err(|error| Error::io(path, "read", error))?;
         let mut files = Vec::new();
         for entry in entries {
-            let file = entry.map_err(|error| Error::io(path, "read", error))?.path();
+            let file = entry
+                .map_err(|error| Error::io(path, "read", error))?
+                .path();
             if file.is_file() {
                 files.push(file);
             }
@@ -73,7 +78,10 @@ pub fn digest(path: &Path) -> Result<FileDigest> {
     } else {
         hash_file(path, &mut hasher)?;
     }
-    Ok(FileDigest { path: path.to_path_buf(), sha256: hexadecimal(&hasher.finalize()) })
+    Ok(FileDigest {
+        path: path.to_path_buf(),
+        sha256: hexadecimal(&hasher.finalize()),
+    })
 }
 
 /// SHA-256 of a text in hexadecimal digits.
@@ -101,7 +109,9 @@ fn hash_file(path: &Path, hasher: &mut Sha256) -> Result<()> {
     let mut file = File::open(path).map_err(|error| Error::io(path, "read", error))?;
     let mut buffer = vec![0; 1 << 16];
     loop {
-        let n = file.read(&mut buffer).map_err(|error| Error::io(path, "read", error))?;
+        let n = file
+            .read(&mut buffer)
+            .map_err(|error| Error::io(path, "read", error))?;
         if n == 0 {
             return Ok(());
         }

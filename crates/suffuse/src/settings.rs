@@ -22,9 +22,10 @@ impl FromStr for Setting {
 
     fn from_str(text: &str) -> std::result::Result<Self, String> {
         match text.split_once('=') {
-            Some((key, value)) if !key.trim().is_empty() => {
-                Ok(Setting { key: key.trim().to_string(), value: value.trim().to_string() })
-            }
+            Some((key, value)) if !key.trim().is_empty() => Ok(Setting {
+                key: key.trim().to_string(),
+                value: value.trim().to_string(),
+            }),
             _ => Err(format!("found {text:?}, expected key=value")),
         }
     }
@@ -49,8 +50,10 @@ pub fn config(name: &str, settings: &[Setting]) -> Result<Config> {
     if settings.is_empty() {
         return Ok(config);
     }
-    let overrides: Vec<(String, String)> =
-        settings.iter().map(|setting| (setting.key.clone(), setting.value.clone())).collect();
+    let overrides: Vec<(String, String)> = settings
+        .iter()
+        .map(|setting| (setting.key.clone(), setting.value.clone()))
+        .collect();
     Ok(config.with_overrides(&overrides)?)
 }
 
@@ -61,7 +64,13 @@ mod tests {
     #[test]
     fn a_setting_is_split_at_its_first_equals_sign() {
         let setting: Setting = "a.b = x=y".parse().unwrap();
-        assert_eq!(setting, Setting { key: "a.b".into(), value: "x=y".into() });
+        assert_eq!(
+            setting,
+            Setting {
+                key: "a.b".into(),
+                value: "x=y".into()
+            }
+        );
         assert!("=3".parse::<Setting>().is_err());
         assert!("alone".parse::<Setting>().is_err());
     }

@@ -60,9 +60,9 @@ fn parse(text: &str, path: &Path, table: &Table) -> Result<Vec<(u32, u32)>> {
         let rows = match sample {
             None => 0..table.n_samples() as u32,
             Some(sample) => {
-                let row = *samples
-                    .get(sample)
-                    .ok_or_else(|| problem(format!("sample {sample:?}"), "a sample id of the table"))?;
+                let row = *samples.get(sample).ok_or_else(|| {
+                    problem(format!("sample {sample:?}"), "a sample id of the table")
+                })?;
                 row..row + 1
             }
         };
@@ -82,7 +82,10 @@ fn parse(text: &str, path: &Path, table: &Table) -> Result<Vec<(u32, u32)>> {
 }
 
 fn positions(ids: &[String]) -> HashMap<&str, u32> {
-    ids.iter().enumerate().map(|(position, id)| (id.as_str(), position as u32)).collect()
+    ids.iter()
+        .enumerate()
+        .map(|(position, id)| (id.as_str(), position as u32))
+        .collect()
 }
 
 #[cfg(test)]
@@ -91,7 +94,12 @@ mod tests {
 
     fn table() -> Table {
         let names = |prefix: &str, n: usize| (0..n).map(|i| format!("{prefix}{i}")).collect();
-        Table::from_dense(names("s", 2), names("t", 3), &[0.0, 1.0, 0.0, 0.0, 0.0, f64::NAN]).unwrap()
+        Table::from_dense(
+            names("s", 2),
+            names("t", 3),
+            &[0.0, 1.0, 0.0, 0.0, 0.0, f64::NAN],
+        )
+        .unwrap()
     }
 
     #[test]
@@ -108,8 +116,11 @@ mod tests {
 
     #[test]
     fn unknown_ids_and_present_entries_are_refused_with_their_line() {
-        let message =
-            |text: &str| parse(text, Path::new("z.txt"), &table()).unwrap_err().to_string();
+        let message = |text: &str| {
+            parse(text, Path::new("z.txt"), &table())
+                .unwrap_err()
+                .to_string()
+        };
         assert!(message("t0\nt9").contains("z.txt: line 2: found feature \"t9\""));
         assert!(message("s7\tt0").contains("found sample \"s7\""));
         assert!(message("s0\tt1").contains("with value 1"));

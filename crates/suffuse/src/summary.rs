@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use std::fmt::Write;
+use suffuse_data::metadata_tsv::is_missing;
 use suffuse_data::{ColumnValues, Metadata, Table};
 
 /// How many ids are given as examples.
@@ -64,7 +65,12 @@ impl TableSummary {
         let n_missing = values.iter().filter(|value| value.is_nan()).count();
         let n_nonzero = values.len() - n_missing;
         let n_measured = table.n_samples() * table.n_features() - n_missing;
-        let mut totals = table.totals();
+        // The sum of nothing is -0.
+        let mut totals: Vec<f64> = table
+            .totals()
+            .into_iter()
+            .map(|total| total + 0.0)
+            .collect();
         let empty_samples = examples(table.sample_ids(), |sample| totals[sample] == 0.0);
         let mut is_present = vec![false; table.n_features()];
         for (column, value) in columns.iter().zip(values) {
@@ -72,14 +78,20 @@ impl TableSummary {
         }
         let empty_features = examples(table.feature_ids(), |feature| !is_present[feature]);
         totals.sort_by(f64::total_cmp);
-        let quantile = |q: f64| totals.get(((totals.len().max(1) - 1) as f64 * q) as usize).copied();
+        let quantile = |q: f64| {
+            totals
+                .get(((totals.len().max(1) - 1) as f64 * q) as usize)
+                .copied()
+        };
         TableSummary {
             n_samples: table.n_samples(),
             n_features: table.n_features(),
             n_nonzero,
             n_missing,
             zero_fraction: 1.0 - n_nonzero as f64 / n_measured.max(1) as f64,
-            is_whole: values.iter().all(|value| value.is_nan() || value.fract() == 0.0),
+            is_whole: values
+                .iter()
+                .all(|value| value.is_nan() || value.fract() == 0.0),
             totals: [0.0, 0.5, 1.0].map(|q| quantile(q).unwrap_or(0.0)),
             n_empty_samples: empty_samples.0,
             empty_samples: empty_samples.1,
@@ -87,7 +99,11 @@ impl TableSummary {
             empty_features: empty_features.1,
             sample_metadata: columns_of(&table.sample_metadata),
             feature_metadata: columns_of(&table.feature_metadata),
-            ranks: table.taxonomy.as_ref().map(|taxonomy| taxonomy.ranks.clone()).unwrap_or_default(),
+            ranks: table
+                .taxonomy
+                .as_ref()
+                .map(|taxonomy| taxonomy.ranks.clone())
+                .unwrap_or_default(),
             layers: table.layers.keys().cloned().collect(),
             obsm: table.obsm.keys().cloned().collect(),
         }
@@ -99,17 +115,33 @@ impl TableSummary {
             format!("samples            {}", self.n_samples),
             format!("features           {}", self.n_features),
             format!("non-zero entries   {}", self.n_nonzero),
-            format!("zeros              {:.1} % of the measured entries", 100.0 * self.zero_fraction),
+            format!(
+                "zeros              {:.1} % of the measured entries",
+                100.0 * self.zero_fraction
+            ),
             format!("not measured       {}", self.n_missing),
-            format!("values             {}", if self.is_whole { "whole numbers" } else { "fractional" }),
+            format!(
+                "values             {}",
+                if self.is_whole {
+                    "whole numbers"
+                } else {
+                    "fractional"
+                }
+            ),
             format!(
                 "totals             {:.6} to {:.6}, median {:.6}",
                 Plain(self.totals[0]),
                 Plain(self.totals[2]),
                 Plain(self.totals[1])
             ),
-            format!("empty samples      {}", with_examples(self.n_empty_samples, &self.empty_samples)),
-            format!("empty features     {}", with_examples(self.n_empty_features, &self.empty_features)),
+            format!(
+                "empty samples      {}",
+                with_examples(self.n_empty_samples, &self.empty_samples)
+            ),
+            format!(
+                "empty features     {}",
+                with_examples(self.n_empty_features, &self.empty_features)
+            ),
         ];
         if !self.ranks.is_empty() {
             lines.push(format!("taxonomy           {}", self.ranks.join(" > ")));
@@ -119,16 +151,21 @@ impl TableSummary {
                 lines.push(format!("{name:<18} {}", entries.join(", ")));
             }
         }
-        for (axis, columns) in
-            [("sample metadata", &self.sample_metadata), ("feature metadata", &self.feature_metadata)]
-        {
+        for (axis, columns) in [
+            ("sample metadata", &self.sample_metadata),
+            ("feature metadata", &self.feature_metadata),
+        ] {
             if !columns.is_empty() {
                 lines.push(format!("{axis}:"));
             }
             for column in columns {
                 let mut line = format!("  {:<28} {:<12}", column.name, column.kind);
                 // Writing to a String cannot fail.
-                let _ = write!(line, " {} distinct, {} missing", column.n_distinct, column.n_missing);
+                let _ = write!(
+                    line,
+                    " {} distinct, {} missing",
+                    column.n_distinct, column.n_missing
+                );
                 lines.push(line);
             }
         }
@@ -142,7 +179,11 @@ struct Plain(f64);
 impl std::fmt::Display for Plain {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let text = format!("{:.*}", f.precision().unwrap_or(6), self.0);
-        let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+        let text = if text.contains('.') {
+            text.trim_end_matches('0').trim_end_matches('.')
+        } else {
+            &text
+        };
         f.write_str(text)
     }
 }
@@ -156,9 +197,16 @@ fn with_examples(n: usize, examples: &[String]) -> String {
 }
 
 fn examples(ids: &[String], is_meant: impl Fn(usize) -> bool) -> (usize, Vec<String>) {
-    let meant: Vec<&String> =
-        ids.iter().enumerate().filter(|(position, _)| is_meant(*position)).map(|(_, id)| id).collect();
-    (meant.len(), meant.into_iter().take(MAX_EXAMPLES).cloned().collect())
+    let meant: Vec<&String> = ids
+        .iter()
+        .enumerate()
+        .filter(|(position, _)| is_meant(*position))
+        .map(|(_, id)| id)
+        .collect();
+    (
+        meant.len(),
+        meant.into_iter().take(MAX_EXAMPLES).cloned().collect(),
+    )
 }
 
 fn columns_of(metadata: &Metadata) -> Vec<ColumnSummary> {
@@ -167,7 +215,10 @@ fn columns_of(metadata: &Metadata) -> Vec<ColumnSummary> {
         .columns()
         .iter()
         .map(|column| {
-            let texts: Vec<Option<String>> = (0..n_rows).map(|row| column.values.text(row)).collect();
+            // An h5ad can hold a missing category as an empty text.
+            let texts: Vec<Option<String>> = (0..n_rows)
+                .map(|row| column.values.text(row).filter(|text| !is_missing(text)))
+                .collect();
             let distinct: std::collections::BTreeSet<&String> = texts.iter().flatten().collect();
             ColumnSummary {
                 name: column.name.clone(),
@@ -194,7 +245,10 @@ mod tests {
         let names = |prefix: &str, n: usize| (0..n).map(|i| format!("{prefix}{i}")).collect();
         let dense = [1.0, 0.0, 3.0, 0.0, f64::NAN, 0.0];
         let mut table = Table::from_dense(names("s", 2), names("t", 3), &dense).unwrap();
-        let ages = Column { name: "age".into(), values: ColumnValues::Numeric(vec![61.0, f64::NAN]) };
+        let ages = Column {
+            name: "age".into(),
+            values: ColumnValues::Numeric(vec![61.0, f64::NAN]),
+        };
         table.sample_metadata.set_column(ages).unwrap();
         let summary = TableSummary::of(&table);
         assert_eq!((summary.n_nonzero, summary.n_missing), (2, 1));
@@ -202,7 +256,12 @@ mod tests {
         assert_eq!((summary.n_empty_samples, summary.n_empty_features), (1, 1));
         assert_eq!(summary.empty_features, ["t1"]);
         assert_eq!(summary.totals, [0.0, 0.0, 4.0]);
-        let expected = ColumnSummary { name: "age".into(), kind: "numeric", n_missing: 1, n_distinct: 1 };
+        let expected = ColumnSummary {
+            name: "age".into(),
+            kind: "numeric",
+            n_missing: 1,
+            n_distinct: 1,
+        };
         assert_eq!(summary.sample_metadata, [expected]);
         assert!(summary.to_text().contains("empty samples      1 (s1)"));
     }

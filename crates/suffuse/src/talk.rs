@@ -40,12 +40,20 @@ impl Talk {
         } else if std::io::stderr().is_terminal() {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
             bar.set_style(
-                ProgressStyle::with_template("{prefix:<12} {bar:32} {pos}/{len}  {msg}  {eta} left")
-                    .expect("the template is a constant that indicatif accepts"),
+                ProgressStyle::with_template(
+                    "{prefix:<12} {bar:32} {pos}/{len}  {msg}  {eta} left",
+                )
+                .expect("the template is a constant that indicatif accepts"),
             );
-            ProgressLine::Bar { bar, stage: String::new() }
+            ProgressLine::Bar {
+                bar,
+                stage: String::new(),
+            }
         } else {
-            ProgressLine::Lines { stage: String::new(), last: Instant::now() }
+            ProgressLine::Lines {
+                stage: String::new(),
+                last: Instant::now(),
+            }
         };
         Talk { volume, progress }
     }
@@ -58,7 +66,13 @@ impl Talk {
         let mut stdout = std::io::stdout().lock();
         let written = stdout
             .write_all(text.as_bytes())
-            .and_then(|()| if text.ends_with('\n') { Ok(()) } else { stdout.write_all(b"\n") })
+            .and_then(|()| {
+                if text.ends_with('\n') {
+                    Ok(())
+                } else {
+                    stdout.write_all(b"\n")
+                }
+            })
             .and_then(|()| stdout.flush());
         match written {
             Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
@@ -112,14 +126,16 @@ impl Talk {
                 if is_new || last.elapsed() >= LINE_EVERY || progress.step == progress.n_steps {
                     stage.clone_from(&progress.stage);
                     *last = Instant::now();
-                    let line = format!(
-                        "{}: step {} of {}  {}{}",
-                        progress.stage,
-                        progress.step,
-                        progress.n_steps,
-                        losses(progress),
-                        time_left(progress)
+                    let mut line = format!(
+                        "{}: step {} of {}",
+                        progress.stage, progress.step, progress.n_steps
                     );
+                    for fact in [losses(progress), time_left(progress)] {
+                        if !fact.is_empty() {
+                            line.push_str("  ");
+                            line.push_str(&fact);
+                        }
+                    }
                     self.line(&line);
                 }
             }
@@ -164,10 +180,18 @@ fn losses(progress: &Progress) -> String {
     text
 }
 
+/// Empty after the first step, which also warms up, and at the end.
 fn time_left(progress: &Progress) -> String {
-    let done = progress.step.max(1) as f64;
-    let left = progress.seconds / done * progress.n_steps.saturating_sub(progress.step) as f64;
-    if left >= 1.0 { format!("  {} left", duration(left)) } else { String::new() }
+    if progress.step < 2 {
+        return String::new();
+    }
+    let n_left = progress.n_steps.saturating_sub(progress.step) as f64;
+    let seconds = progress.seconds / progress.step as f64 * n_left;
+    if seconds >= 1.0 {
+        format!("{} left", duration(seconds))
+    } else {
+        String::new()
+    }
 }
 
 /// A time span as people say it.
@@ -201,7 +225,7 @@ mod tests {
             validation: None,
             seconds: 20.0,
         };
-        assert_eq!(time_left(&progress), "  1 min 00 s left");
+        assert_eq!(time_left(&progress), "1 min 00 s left");
         assert_eq!(losses(&progress), "");
     }
 }

@@ -7,7 +7,9 @@ use suffuse::Result;
 
 /// Arguments of `completions`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  suffuse completions bash > ~/.local/share/bash-completion/completions/suffuse")]
+#[command(
+    after_help = "Example:\n  suffuse completions bash > ~/.local/share/bash-completion/completions/suffuse"
+)]
 pub(crate) struct CompletionsArgs {
     /// Shell to write the script for
     shell: Shell,

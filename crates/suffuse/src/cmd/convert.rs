@@ -35,12 +35,17 @@ pub(super) fn run(arguments: &ConvertArgs, context: &mut Context) -> Result<()> 
     require_writable(&arguments.output, overwrite)?;
     let input = suffuse::input::read(&arguments.input, &arguments.table.options())?;
     context.notes(&input.notes);
-    let options = WriteOptions { overwrite, ..WriteOptions::default() };
+    let options = WriteOptions {
+        overwrite,
+        ..WriteOptions::default()
+    };
     format::write(&input.table, &arguments.output, &options)?;
     let (n_samples, n_features) = (input.table.n_samples(), input.table.n_features());
     if context.json {
         let output = arguments.output.display().to_string();
-        return context.talk.json(&json!({"output": output, "n_samples": n_samples, "n_features": n_features}));
+        return context
+            .talk
+            .json(&json!({"output": output, "n_samples": n_samples, "n_features": n_features}));
     }
     context.talk.note(&format!(
         "{}: {n_samples} samples x {n_features} features",

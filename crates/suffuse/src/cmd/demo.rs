@@ -4,13 +4,13 @@ use super::{Context, DeviceArgs, OverwriteArgs, at_least_one};
 use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
+use suffuse::Result;
 use suffuse::demo::{self, DemoOptions};
 use suffuse::evaluate::summary;
 use suffuse::output::make_folder;
 use suffuse::provenance::Provenance;
 use suffuse::report::score_table;
 use suffuse::settings::{self, Setting};
-use suffuse::Result;
 
 /// Arguments of `demo`.
 #[derive(Debug, Args)]
@@ -53,13 +53,24 @@ pub(super) fn run(arguments: &DemoArgs, context: &mut Context) -> Result<()> {
         "simulating {} samples x {} taxa, hiding 10 % of the non-zero entries, fitting ({})",
         arguments.samples, arguments.taxa, arguments.config
     ));
-    let options =
-        DemoOptions { config, n_samples: arguments.samples, n_taxa: arguments.taxa, seed: arguments.seed };
-    let provenance = Provenance { command: context.command.clone(), ..Provenance::default() };
+    let options = DemoOptions {
+        config,
+        n_samples: arguments.samples,
+        n_taxa: arguments.taxa,
+        seed: arguments.seed,
+    };
+    let provenance = Provenance {
+        command: context.command.clone(),
+        ..Provenance::default()
+    };
     let done = context.watched(|watch| demo::run(&arguments.out, &options, provenance, watch))?;
     let rows = summary::rows(&done.outcomes);
     let verdict = summary::verdict(&rows, "depmicrodiff").unwrap_or_default();
-    let files: Vec<String> = done.files.iter().map(|file| file.display().to_string()).collect();
+    let files: Vec<String> = done
+        .files
+        .iter()
+        .map(|file| file.display().to_string())
+        .collect();
     if context.json {
         return context.talk.json(&json!({
             "scores": rows,
@@ -68,7 +79,9 @@ pub(super) fn run(arguments: &DemoArgs, context: &mut Context) -> Result<()> {
             "files": files,
         }));
     }
-    context.talk.data(&format!("{}\n{verdict}", score_table::draw(&rows)))?;
+    context
+        .talk
+        .data(&format!("{}\n{verdict}", score_table::draw(&rows)))?;
     for file in files {
         context.talk.note(&format!("wrote {file}"));
     }

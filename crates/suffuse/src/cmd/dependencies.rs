@@ -16,7 +16,8 @@ use suffuse_stats::dependency::{FTestForm, MiTest};
 #[command(after_help = "\
 Two tests on every pair of taxa, on ln(1 + percent): F-tests of nested linear models (directed) and
 mutual information (mutual). With a time and a subject column, lagged Granger causality as well.
-Writes edges.tsv, dependencies.graphml, pairs.svg, network.svg, matrix.svg and provenance.json.
+Writes edges.tsv, dependencies.graphml, provenance.json and the pictures pairs.svg, network.svg,
+matrix.svg and attention-mask.svg (how the model's attention follows the dependencies).
 
 Examples:
   suffuse dependencies table.h5ad --out dependencies
@@ -93,31 +94,56 @@ pub(super) fn run(arguments: &DependenciesArgs, context: &mut Context) -> Result
     tests.min_co_present = arguments.tests.min_co_present;
     tests.mi_test = match arguments.tests.permutations {
         0 => MiTest::GTest,
-        n_permutations => MiTest::Permutation { n_permutations, seed: arguments.tests.seed },
+        n_permutations => MiTest::Permutation {
+            n_permutations,
+            seed: arguments.tests.seed,
+        },
     };
     let granger = match (&arguments.series.time, &arguments.series.subject) {
-        (Some(time), Some(subject)) => {
-            Some(TimeColumns { time: time.clone(), subject: subject.clone(), n_lags: arguments.series.lags })
-        }
+        (Some(time), Some(subject)) => Some(TimeColumns {
+            time: time.clone(),
+            subject: subject.clone(),
+            n_lags: arguments.series.lags,
+        }),
         _ => None,
     };
-    let options = Options { tests, hide_fraction: arguments.tests.hide, seed: arguments.tests.seed, granger };
-    let name = arguments.table.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let options = Options {
+        tests,
+        hide_fraction: arguments.tests.hide,
+        seed: arguments.tests.seed,
+        granger,
+    };
+    let name = arguments
+        .table
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
     let found = find(&input.table, &options).map_err(|error| error.in_file(&arguments.table))?;
     context.notes(&found.notes);
 
     make_folder(&arguments.out, arguments.overwrite.overwrite())?;
     let files = found.write(&arguments.out, &name)?;
-    let mut provenance =
-        Provenance { command: context.command.clone(), inputs: input.sources, ..Provenance::default() };
+    let mut provenance = Provenance {
+        command: context.command.clone(),
+        inputs: input.sources,
+        ..Provenance::default()
+    };
     provenance.set("seed", arguments.tests.seed);
     let record = format!("{:#}\n", provenance.to_json());
-    write_text(&arguments.out.join("provenance.json"), Overwrite::Replace, &record)?;
+    write_text(
+        &arguments.out.join("provenance.json"),
+        Overwrite::Replace,
+        &record,
+    )?;
 
     let n_of = |kind: &str| found.edges.iter().filter(|edge| edge.kind == kind).count();
     let counts = ["directed", "mutual", "lagged"].map(|kind| (kind, n_of(kind)));
     if context.json {
-        let files: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+        let files: Vec<String> = files
+            .iter()
+            .map(|file| file.display().to_string())
+            .collect();
         return context.talk.json(&json!({
             "n_taxa": found.taxa.len(),
             "directed": counts[0].1,
@@ -126,8 +152,15 @@ pub(super) fn run(arguments: &DependenciesArgs, context: &mut Context) -> Result
             "files": files,
         }));
     }
-    let counts: Vec<String> = counts.iter().map(|(kind, n)| format!("{n} {kind}")).collect();
-    context.talk.data(&format!("{} taxa; significant pairs: {}", found.taxa.len(), counts.join(", ")))?;
+    let counts: Vec<String> = counts
+        .iter()
+        .map(|(kind, n)| format!("{n} {kind}"))
+        .collect();
+    context.talk.data(&format!(
+        "{} taxa; significant pairs: {}",
+        found.taxa.len(),
+        counts.join(", ")
+    ))?;
     for file in files {
         context.talk.note(&format!("wrote {}", file.display()));
     }

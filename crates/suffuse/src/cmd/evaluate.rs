@@ -1,11 +1,15 @@
 //! `suffuse evaluate TABLE`: hide known entries, fill them with several methods, score.
 
-use super::{Context, DeviceArgs, FitSettingArgs, InputArgs, MetadataArgs, SamplingArgs, at_least_one, share};
+use super::{
+    Context, DeviceArgs, FitSettingArgs, InputArgs, MetadataArgs, SamplingArgs, at_least_one, share,
+};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use std::path::PathBuf;
 use suffuse::evaluate::outcome::Outcome;
-use suffuse::evaluate::{EvaluateOptions, Finished, ModelSetting, Subject, evaluate, figures, summary};
+use suffuse::evaluate::{
+    EvaluateOptions, Finished, ModelSetting, Subject, evaluate, figures, summary,
+};
 use suffuse::method::{self, Method};
 use suffuse::output::make_folder;
 use suffuse::report::score_table;
@@ -80,11 +84,20 @@ pub(super) fn run(arguments: &EvaluateArgs, context: &mut Context) -> Result<()>
     // Other settings add to the folder, so one with content is no obstacle.
     make_folder(&arguments.out, Overwrite::Replace)?;
 
-    let name = arguments.table.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let name = arguments
+        .table
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
     let subject = Subject {
         table: &input.table,
         name: name.clone(),
-        inputs_sha256: input.sources.iter().map(|source| source.sha256.clone()).collect(),
+        inputs_sha256: input
+            .sources
+            .iter()
+            .map(|source| source.sha256.clone())
+            .collect(),
     };
     let options = EvaluateOptions {
         fraction: arguments.protocol.fraction,
@@ -106,26 +119,42 @@ pub(super) fn run(arguments: &EvaluateArgs, context: &mut Context) -> Result<()>
         .watched(|watch| evaluate(&subject, &options, &arguments.out, watch, &mut report))
         .map_err(|error| {
             error
-                .with_advice(|| format!("finished results are kept in {}; run the same command again to go on", arguments.out.display()))
+                .with_advice(|| {
+                    format!(
+                        "finished results are kept in {}; run the same command again to go on",
+                        arguments.out.display()
+                    )
+                })
                 .in_file(&arguments.table)
         })?;
     if n_skipped > 0 {
-        context.talk.note(&format!("{n_skipped} of {} results were there already", finished.len()));
+        context.talk.note(&format!(
+            "{n_skipped} of {} results were there already",
+            finished.len()
+        ));
     }
 
-    let outcomes: Vec<Outcome> = finished.into_iter().map(|finished| finished.outcome).collect();
+    let outcomes: Vec<Outcome> = finished
+        .into_iter()
+        .map(|finished| finished.outcome)
+        .collect();
     let rows = summary::rows(&outcomes);
     let verdict = summary::verdict(&rows, "depmicrodiff");
     summary::write_tsv(&arguments.out, &summary::read_folder(&arguments.out)?)?;
     let pictures = figures::write(&arguments.out, &name, &outcomes)?;
     if context.json {
-        return context.talk.json(&json!({"scores": rows, "verdict": verdict, "n_skipped": n_skipped}));
+        return context
+            .talk
+            .json(&json!({"scores": rows, "verdict": verdict, "n_skipped": n_skipped}));
     }
     context.talk.data(&score_table::draw(&rows))?;
     if let Some(verdict) = verdict {
         context.talk.data(&verdict)?;
     }
-    context.talk.note(&format!("wrote {}", arguments.out.join("results.tsv").display()));
+    context.talk.note(&format!(
+        "wrote {}",
+        arguments.out.join("results.tsv").display()
+    ));
     for picture in pictures {
         context.talk.note(&format!("wrote {}", picture.display()));
     }

@@ -45,11 +45,19 @@ pub(super) fn run(arguments: &FitArgs, context: &mut Context) -> Result<()> {
     let input = input::read_to_learn(&arguments.table, &arguments.input.options())?;
     context.notes(&input.notes);
     let setting = arguments.model.resolve(&input.table, &[], context)?;
-    let encoded = encode_for_fit(&input.table.sample_metadata, &arguments.metadata.options(), arguments.run.seed)?;
+    let encoded = encode_for_fit(
+        &input.table.sample_metadata,
+        &arguments.metadata.options(),
+        arguments.run.seed,
+    )?;
     for note in &encoded.notes {
         context.talk.detail(note);
     }
-    let overwrite = if arguments.resume { Overwrite::Replace } else { arguments.overwrite.overwrite() };
+    let overwrite = if arguments.resume {
+        Overwrite::Replace
+    } else {
+        arguments.overwrite.overwrite()
+    };
     make_folder(&arguments.out, overwrite)?;
     let cohort = Cohort {
         table: &input.table,
@@ -73,7 +81,9 @@ pub(super) fn run(arguments: &FitArgs, context: &mut Context) -> Result<()> {
             error
                 .with_advice(|| {
                     let folder = arguments.out.display();
-                    format!("training is kept in {folder}; run the same command with --resume to go on")
+                    format!(
+                        "training is kept in {folder}; run the same command with --resume to go on"
+                    )
                 })
                 .in_file(&arguments.table)
         })?;
@@ -81,17 +91,28 @@ pub(super) fn run(arguments: &FitArgs, context: &mut Context) -> Result<()> {
     if let Some(encoder) = encoded.encoder {
         encoder.save(&arguments.out)?;
     }
-    let mut provenance =
-        Provenance { command: context.command.clone(), inputs: input.sources, ..Provenance::default() };
+    let mut provenance = Provenance {
+        command: context.command.clone(),
+        inputs: input.sources,
+        ..Provenance::default()
+    };
     provenance.set("seed", arguments.run.seed);
     provenance.set("config", setting.config.to_toml());
     provenance.set("pretrain_sha256", setting.pretrain_sha256);
     let record = format!("{:#}\n", provenance.to_json());
-    write_text(&arguments.out.join("provenance.json"), Overwrite::Replace, &record)?;
+    write_text(
+        &arguments.out.join("provenance.json"),
+        Overwrite::Replace,
+        &record,
+    )?;
     if context.json {
         let folder = arguments.out.display().to_string();
-        return context.talk.json(&json!({"model": folder, "n_features": model.feature_ids().len()}));
+        return context
+            .talk
+            .json(&json!({"model": folder, "n_features": model.feature_ids().len()}));
     }
-    context.talk.note(&format!("wrote {}", arguments.out.display()));
+    context
+        .talk
+        .note(&format!("wrote {}", arguments.out.display()));
     Ok(())
 }

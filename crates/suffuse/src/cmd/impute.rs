@@ -1,7 +1,8 @@
 //! `suffuse impute TABLE -o OUT`: fit and fill, or fill with a fitted model or a baseline.
 
 use super::{
-    Context, FitSettingArgs, InputArgs, MetadataArgs, OverwriteArgs, RunArgs, SamplingArgs, plan, share,
+    Context, FitSettingArgs, InputArgs, MetadataArgs, OverwriteArgs, RunArgs, SamplingArgs, plan,
+    share,
 };
 use clap::{Args, ValueEnum};
 use serde_json::json;
@@ -91,7 +92,13 @@ enum FillArg {
 #[command(next_help_heading = "Model")]
 struct FolderArgs {
     /// Folder of a fitted model to use instead of fitting one
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["checkpoint", "config", "set", "pretrain", "group"])]
+    #[arg(
+        long,
+        value_name = "DIR",
+        conflicts_with_all = [
+            "checkpoint", "config", "set", "pretrain", "group", "metadata_columns", "encoder", "metadata_keep",
+        ]
+    )]
     model: Option<PathBuf>,
     /// Folder that keeps training, so that an interrupted run goes on, and the fitted model
     #[arg(long, value_name = "DIR")]
@@ -111,21 +118,31 @@ pub(super) fn run(arguments: &ImputeArgs, context: &mut Context) -> Result<()> {
         }
         None => Vec::new(),
     };
-    let mut provenance = Provenance { command: context.command.clone(), ..Provenance::default() };
+    let mut provenance = Provenance {
+        command: context.command.clone(),
+        ..Provenance::default()
+    };
     provenance.inputs = std::mem::take(&mut input.sources);
     provenance.set("method", arguments.filling.method.to_string());
     provenance.set("seed", arguments.run.seed);
     let completed = match arguments.filling.method {
-        Method::Baseline(_) if arguments.dry_run => return say_plan(arguments, &input.table, Vec::new(), context),
+        Method::Baseline(_) if arguments.dry_run => {
+            return say_plan(arguments, &input.table, Vec::new(), context);
+        }
         Method::Baseline(baseline) => by_baseline(&input.table, baseline),
-        Method::DepMicroDiff => match by_model(arguments, &input.table, &zeros, &mut provenance, context) {
-            Ok(Some(completed)) => Ok(completed),
-            Ok(None) => return Ok(()),
-            Err(error) => Err(error),
-        },
+        Method::DepMicroDiff => {
+            match by_model(arguments, &input.table, &zeros, &mut provenance, context) {
+                Ok(Some(completed)) => Ok(completed),
+                Ok(None) => return Ok(()),
+                Err(error) => Err(error),
+            }
+        }
     };
-    let mut completed = completed
-        .map_err(|error| error.with_advice(|| advice(arguments.folders.checkpoint.as_deref())).in_file(&arguments.table))?;
+    let mut completed = completed.map_err(|error| {
+        error
+            .with_advice(|| advice(arguments.folders.checkpoint.as_deref()))
+            .in_file(&arguments.table)
+    })?;
     outputs.write(&mut completed, provenance)?;
     report(&outputs, &completed, context)
 }
@@ -140,7 +157,9 @@ fn check(arguments: &ImputeArgs) -> Result<()> {
             )));
         }
         if arguments.folders.model.is_some() || arguments.folders.checkpoint.is_some() {
-            return Err(Error::Usage(format!("--model and --checkpoint do not go with --method {baseline}")));
+            return Err(Error::Usage(format!(
+                "--model and --checkpoint do not go with --method {baseline}"
+            )));
         }
     }
     arguments.model.check(&arguments.sampling.settings())
@@ -156,8 +175,13 @@ fn read(arguments: &ImputeArgs) -> Result<Input> {
 
 fn advice(checkpoint: Option<&Path>) -> String {
     match checkpoint {
-        Some(folder) => format!("training is kept in {}; run the same command again to go on", folder.display()),
-        None => "nothing was written; with --checkpoint DIR an interrupted run can go on".to_string(),
+        Some(folder) => format!(
+            "training is kept in {}; run the same command again to go on",
+            folder.display()
+        ),
+        None => {
+            "nothing was written; with --checkpoint DIR an interrupted run can go on".to_string()
+        }
     }
 }
 
@@ -174,7 +198,12 @@ fn by_model(
         Some(folder) => {
             let (model, conditions) = load(folder, table, context)?;
             if arguments.dry_run {
-                say_plan(arguments, table, vec![format!("model              {}", folder.display())], context)?;
+                say_plan(
+                    arguments,
+                    table,
+                    vec![format!("model              {}", folder.display())],
+                    context,
+                )?;
                 return Ok(None);
             }
             (model, conditions)
@@ -186,8 +215,19 @@ fn by_model(
     };
     let config = with_settings(*model.config(), &settings)?;
     provenance.set("config", config.to_toml());
-    provenance.set("conditions", conditions.as_ref().map_or("none".to_string(), |c| c.description.clone()));
-    let cohort = Cohort { table, hidden: &[], totals: Totals::OfWhatIsLeft, conditions, groups: None };
+    provenance.set(
+        "conditions",
+        conditions
+            .as_ref()
+            .map_or("none".to_string(), |c| c.description.clone()),
+    );
+    let cohort = Cohort {
+        table,
+        hidden: &[],
+        totals: Totals::OfWhatIsLeft,
+        conditions,
+        groups: None,
+    };
     let imputation = context.watched(|watch| {
         let mut options = ImputeOptions {
             fill: match arguments.filling.fill {
@@ -210,12 +250,18 @@ fn by_model(
 }
 
 fn with_settings(config: Config, settings: &[Setting]) -> Result<Config> {
-    let settings: Vec<(String, String)> =
-        settings.iter().map(|setting| (setting.key.clone(), setting.value.clone())).collect();
+    let settings: Vec<(String, String)> = settings
+        .iter()
+        .map(|setting| (setting.key.clone(), setting.value.clone()))
+        .collect();
     Ok(config.with_overrides(&settings)?)
 }
 
-fn load(folder: &Path, table: &Table, context: &mut Context) -> Result<(Model, Option<Conditions>)> {
+fn load(
+    folder: &Path,
+    table: &Table,
+    context: &mut Context,
+) -> Result<(Model, Option<Conditions>)> {
     let model = Model::load(folder)?;
     let conditions = match ConditionEncoder::load(folder)? {
         None => None,
@@ -236,7 +282,11 @@ fn fit_model(
     context: &mut Context,
 ) -> Result<Option<(Model, Option<Conditions>)>> {
     let setting = arguments.model.resolve(table, settings, context)?;
-    let encoded = encode_for_fit(&table.sample_metadata, &arguments.metadata.options(), arguments.run.seed)?;
+    let encoded = encode_for_fit(
+        &table.sample_metadata,
+        &arguments.metadata.options(),
+        arguments.run.seed,
+    )?;
     for note in &encoded.notes {
         context.talk.detail(note);
     }
@@ -248,14 +298,23 @@ fn fit_model(
         groups: setting.groups,
     };
     if arguments.dry_run {
-        let mut lines = vec![format!("configuration      {}", arguments.model.config_name())];
-        lines.extend(plan::measure_fit(&setting.config, &cohort, arguments.run.seed, context)?);
+        let mut lines = vec![format!(
+            "configuration      {}",
+            arguments.model.config_name()
+        )];
+        lines.extend(plan::measure_fit(
+            &setting.config,
+            &cohort,
+            arguments.run.seed,
+            context,
+        )?);
         say_plan(arguments, table, lines, context)?;
         return Ok(None);
     }
     let checkpoint = arguments.folders.checkpoint.as_deref();
     if let Some(folder) = checkpoint {
-        std::fs::create_dir_all(folder).map_err(|error| Error::io(folder, "make the folder", error))?;
+        std::fs::create_dir_all(folder)
+            .map_err(|error| Error::io(folder, "make the folder", error))?;
     }
     let model = context.watched(|watch| {
         let mut options = FitOptions {
@@ -276,17 +335,29 @@ fn fit_model(
     Ok(Some((model, cohort.conditions)))
 }
 
-fn say_plan(arguments: &ImputeArgs, table: &Table, more: Vec<String>, context: &mut Context) -> Result<()> {
+fn say_plan(
+    arguments: &ImputeArgs,
+    table: &Table,
+    more: Vec<String>,
+    context: &mut Context,
+) -> Result<()> {
     let n_missing = table.csr().2.iter().filter(|value| value.is_nan()).count();
     let n_zeros = table.n_samples() * table.n_features() - table.n_stored();
     let mut lines = vec![
-        format!("table              {} samples x {} features", table.n_samples(), table.n_features()),
+        format!(
+            "table              {} samples x {} features",
+            table.n_samples(),
+            table.n_features()
+        ),
         format!("to fill            {n_missing} entries that are not measured"),
         format!("to judge           {n_zeros} zeros"),
         format!("method             {}", arguments.filling.method),
     ];
     lines.extend(more);
-    lines.push(format!("output             {} (not written: dry run)", arguments.output.display()));
+    lines.push(format!(
+        "output             {} (not written: dry run)",
+        arguments.output.display()
+    ));
     if context.json {
         return context.talk.json(&json!({"plan": lines}));
     }
@@ -308,9 +379,16 @@ impl Outputs {
         let table = arguments.output.clone();
         let beside = match Format::of_output(&table)? {
             Format::H5ad => None,
-            _ => Some((beside(&table, ".suffuse.json"), beside(&table, ".filled.tsv"))),
+            _ => Some((
+                beside(&table, ".suffuse.json"),
+                beside(&table, ".filled.tsv"),
+            )),
         };
-        let outputs = Outputs { table, beside, overwrite };
+        let outputs = Outputs {
+            table,
+            beside,
+            overwrite,
+        };
         for path in outputs.paths() {
             require_writable(path, overwrite)?;
         }
@@ -318,7 +396,10 @@ impl Outputs {
     }
 
     fn paths(&self) -> impl Iterator<Item = &PathBuf> {
-        let beside = self.beside.iter().flat_map(|(record, filled)| [record, filled]);
+        let beside = self
+            .beside
+            .iter()
+            .flat_map(|(record, filled)| [record, filled]);
         std::iter::once(&self.table).chain(beside)
     }
 
@@ -328,10 +409,17 @@ impl Outputs {
         provenance.set("counts", counts);
         completed.set_provenance(&provenance);
         if let Some((record, filled)) = &self.beside {
-            write_text(record, self.overwrite, &format!("{:#}\n", provenance.to_json()))?;
+            write_text(
+                record,
+                self.overwrite,
+                &format!("{:#}\n", provenance.to_json()),
+            )?;
             write_text(filled, self.overwrite, &completed.filled_tsv())?;
         }
-        let options = WriteOptions { overwrite: self.overwrite, ..WriteOptions::default() };
+        let options = WriteOptions {
+            overwrite: self.overwrite,
+            ..WriteOptions::default()
+        };
         Ok(format::write(&completed.table, &self.table, &options)?)
     }
 }
@@ -339,8 +427,13 @@ impl Outputs {
 fn report(outputs: &Outputs, completed: &Completed, context: &mut Context) -> Result<()> {
     let counts = completed.counts;
     if context.json {
-        let files: Vec<String> = outputs.paths().map(|path| path.display().to_string()).collect();
-        return context.talk.json(&json!({"files": files, "counts": counts}));
+        let files: Vec<String> = outputs
+            .paths()
+            .map(|path| path.display().to_string())
+            .collect();
+        return context
+            .talk
+            .json(&json!({"files": files, "counts": counts}));
     }
     context.talk.note(&format!(
         "filled {} entries that were not measured and {} zeros; kept {} observed entries, {} zeros and {} missing ones",

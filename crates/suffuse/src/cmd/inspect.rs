@@ -29,6 +29,7 @@ pub(super) fn run(arguments: &InspectArgs, context: &mut Context) -> Result<()> 
         return inspect_model(&arguments.path, context);
     }
     let input = suffuse::input::read(&arguments.path, &arguments.table.options())?;
+    context.notes(&input.notes);
     let summary = TableSummary::of(&input.table);
     let format = detect(&arguments.path)?.name();
     if context.json {
@@ -39,7 +40,10 @@ pub(super) fn run(arguments: &InspectArgs, context: &mut Context) -> Result<()> 
         value["sha256"] = input.sources[0].sha256.clone().into();
         return context.talk.json(&value);
     }
-    context.talk.data(&format!("format             {format}\n{}", summary.to_text()))
+    context.talk.data(&format!(
+        "format             {format}\n{}",
+        summary.to_text()
+    ))
 }
 
 /// Says whether a folder holds a model (a 10x table is a folder, too).
@@ -52,8 +56,14 @@ fn inspect_model(folder: &Path, context: &mut Context) -> Result<()> {
     let conditions = match ConditionEncoder::load(folder)? {
         None => "none".to_string(),
         Some(ConditionEncoder::Columns(encoder)) => encoder.names().join(", "),
-        Some(ConditionEncoder::Text { template, folder, .. }) => {
-            format!("sentences of {} through {}", template.columns().join(", "), folder.display())
+        Some(ConditionEncoder::Text {
+            template, folder, ..
+        }) => {
+            format!(
+                "sentences of {} through {}",
+                template.columns().join(", "),
+                folder.display()
+            )
         }
     };
     let features = model.feature_ids();

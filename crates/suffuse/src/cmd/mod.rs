@@ -13,7 +13,7 @@ mod plan;
 use crate::talk::Talk;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use suffuse::conditions::{ConditionOptions, Encoding};
 use suffuse::input::{Input, InputOptions};
 use suffuse::provenance::digest;
@@ -91,6 +91,8 @@ pub(crate) struct Context {
     /// The command as typed.
     pub(crate) command: String,
     pub(crate) interrupted: &'static AtomicBool,
+    /// Set while something looks at `interrupted`.
+    pub(crate) is_watched: &'static AtomicBool,
 }
 
 /// Runs a command.
@@ -115,7 +117,13 @@ impl Context {
     pub(crate) fn watched<T>(&mut self, work: impl FnOnce(&mut Watch) -> Result<T>) -> Result<T> {
         let talk = &mut self.talk;
         let mut progress = |step: &Progress| talk.step(step);
-        work(&mut Watch { progress: &mut progress, interrupted: self.interrupted })
+        self.is_watched.store(true, Ordering::Relaxed);
+        let done = work(&mut Watch {
+            progress: &mut progress,
+            interrupted: self.interrupted,
+        });
+        self.is_watched.store(false, Ordering::Relaxed);
+        done
     }
 
     /// Passes on what the user should know.
@@ -155,7 +163,10 @@ impl InputArgs {
             OrientationArg::Samples => Orientation::SamplesInRows,
             OrientationArg::Features => Orientation::SamplesInColumns,
         };
-        InputOptions { metadata: self.metadata.clone(), orientation }
+        InputOptions {
+            metadata: self.metadata.clone(),
+            orientation,
+        }
     }
 }
 
@@ -181,7 +192,11 @@ impl MetadataArgs {
             "none" => Encoding::Off,
             folder => Encoding::Text(PathBuf::from(folder)),
         };
-        ConditionOptions { encoding, columns: self.metadata_columns.clone(), keep: self.metadata_keep }
+        ConditionOptions {
+            encoding,
+            columns: self.metadata_columns.clone(),
+            keep: self.metadata_keep,
+        }
     }
 }
 
@@ -214,14 +229,24 @@ pub(crate) struct FitSetting {
 
 impl FitSettingArgs {
     /// Reads everything that is named, with `more` settings applied last.
-    pub(crate) fn resolve(&self, table: &Table, more: &[Setting], context: &mut Context) -> Result<FitSetting> {
+    pub(crate) fn resolve(
+        &self,
+        table: &Table,
+        more: &[Setting],
+        context: &mut Context,
+    ) -> Result<FitSetting> {
         let settings: Vec<Setting> = self.set.iter().chain(more).cloned().collect();
         let config = settings::config(&self.config, &settings)?;
         let mut pretrain = Vec::new();
         let mut pretrain_sha256 = Vec::new();
         for path in &self.pretrain {
-            let Input { table, sources, .. } = suffuse::input::read(path, &InputOptions::default())?;
-            context.talk.detail(&format!("{}: {} samples for pre-training", path.display(), table.n_samples()));
+            let Input { table, sources, .. } =
+                suffuse::input::read(path, &InputOptions::default())?;
+            context.talk.detail(&format!(
+                "{}: {} samples for pre-training",
+                path.display(),
+                table.n_samples()
+            ));
             pretrain.push(table);
             pretrain_sha256.extend(sources.into_iter().map(|source| source.sha256));
         }
@@ -229,7 +254,13 @@ impl FitSettingArgs {
             Some(column) => Some(split::groups(&table.sample_metadata, column)?),
             None => None,
         };
-        Ok(FitSetting { config, pretrain, pretrain_sha256, groups, group_column: self.group.clone() })
+        Ok(FitSetting {
+            config,
+            pretrain,
+            pretrain_sha256,
+            groups,
+            group_column: self.group.clone(),
+        })
     }
 
     /// Checks the configuration before anything is read, so that a misspelt key costs no time.
@@ -267,9 +298,16 @@ pub(crate) struct SamplingArgs {
 impl SamplingArgs {
     /// The arguments as settings of the configuration.
     pub(crate) fn settings(&self) -> Vec<Setting> {
-        let setting = |key: &str, value: String| Setting { key: key.to_string(), value };
-        let draws = self.draws.map(|n| setting("sampling.n_draws", n.to_string()));
-        let sampler = self.sampler.map(|sampler| setting("sampling.sampler", sampler.to_string()));
+        let setting = |key: &str, value: String| Setting {
+            key: key.to_string(),
+            value,
+        };
+        let draws = self
+            .draws
+            .map(|n| setting("sampling.n_draws", n.to_string()));
+        let sampler = self
+            .sampler
+            .map(|sampler| setting("sampling.sampler", sampler.to_string()));
         draws.into_iter().chain(sampler).collect()
     }
 }
@@ -302,7 +340,9 @@ impl DeviceArgs {
             gpu if gpu == "gpu" || gpu.starts_with("gpu:") => Err(Error::Usage(format!(
                 "--device {gpu}: this build has no GPU backend; use --device cpu"
             ))),
-            other => Err(Error::Usage(format!("--device {other}: expected auto, cpu or gpu:N"))),
+            other => Err(Error::Usage(format!(
+                "--device {other}: expected auto, cpu or gpu:N"
+            ))),
         }
     }
 }
@@ -318,7 +358,11 @@ pub(crate) struct OverwriteArgs {
 
 impl OverwriteArgs {
     pub(crate) fn overwrite(&self) -> Overwrite {
-        if self.force { Overwrite::Replace } else { Overwrite::Refuse }
+        if self.force {
+            Overwrite::Replace
+        } else {
+            Overwrite::Refuse
+        }
     }
 }
 
@@ -349,9 +393,19 @@ mod tests {
 
     #[test]
     fn a_gpu_is_refused_in_words_and_an_unknown_device_too() {
-        let check = |device: &str| DeviceArgs { device: device.to_string() }.check();
+        let check = |device: &str| {
+            DeviceArgs {
+                device: device.to_string(),
+            }
+            .check()
+        };
         assert!(check("auto").is_ok() && check("cpu").is_ok());
-        assert!(check("gpu:0").unwrap_err().to_string().contains("no GPU backend"));
+        assert!(
+            check("gpu:0")
+                .unwrap_err()
+                .to_string()
+                .contains("no GPU backend")
+        );
         assert_eq!(check("tpu").unwrap_err().exit_code(), 2);
     }
 }

@@ -14,14 +14,24 @@ use suffuse_model::train::Progress;
 const N_STEPS: usize = 4;
 
 /// Fits for a few steps and reports the time of all of them and the memory in use.
-pub(super) fn measure_fit(config: &Config, cohort: &Cohort, seed: u64, context: &mut Context) -> Result<Vec<String>> {
+pub(super) fn measure_fit(
+    config: &Config,
+    cohort: &Cohort,
+    seed: u64,
+    context: &mut Context,
+) -> Result<Vec<String>> {
     let mut short = *config;
     short.vae.training.n_steps = config.vae.training.n_steps.min(N_STEPS);
     short.dat.training.n_steps = config.dat.training.n_steps.min(N_STEPS);
     short.dat.n_pretraining_steps = 0;
     let mut seconds: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     context.watched(|watch: &mut Watch| {
-        let mut progress = |step: &Progress| seconds.entry(step.stage.clone()).or_default().push(step.seconds);
+        let mut progress = |step: &Progress| {
+            seconds
+                .entry(step.stage.clone())
+                .or_default()
+                .push(step.seconds)
+        };
         let mut options = FitOptions {
             seed,
             pretrain: &[],
@@ -32,10 +42,13 @@ pub(super) fn measure_fit(config: &Config, cohort: &Cohort, seed: u64, context: 
         Ok(fit(&short, cohort, &mut options)?)
     })?;
     let n_steps = config.vae.training.n_steps + config.dat.training.n_steps;
-    let time: f64 = [("vae", config.vae.training.n_steps), ("denoiser", config.dat.training.n_steps)]
-        .into_iter()
-        .map(|(stage, n)| per_step(seconds.get(stage).map_or(&[], Vec::as_slice)) * n as f64)
-        .sum();
+    let time: f64 = [
+        ("vae", config.vae.training.n_steps),
+        ("denoiser", config.dat.training.n_steps),
+    ]
+    .into_iter()
+    .map(|(stage, n)| per_step(seconds.get(stage).map_or(&[], Vec::as_slice)) * n as f64)
+    .sum();
     let mut lines = vec![format!(
         "fitting            at most {n_steps} steps, about {} without early stopping (measured on {N_STEPS} steps of each stage)",
         duration(time)
@@ -58,7 +71,9 @@ fn per_step(clock: &[f64]) -> f64 {
 /// Largest resident memory of this process so far, where the operating system tells (Linux).
 fn peak_memory_mib() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib / 1024)
 }

@@ -24,8 +24,10 @@ impl TaxonCorrelations {
     /// Gathers them from results.
     pub fn new(outcomes: &[Outcome]) -> Self {
         let groups = by_method(outcomes);
-        let mut taxa: Vec<String> =
-            outcomes.iter().flat_map(|outcome| outcome.taxa.iter().map(|taxon| taxon.id.clone())).collect();
+        let mut taxa: Vec<String> = outcomes
+            .iter()
+            .flat_map(|outcome| outcome.taxa.iter().map(|taxon| taxon.id.clone()))
+            .collect();
         taxa.sort();
         taxa.dedup();
         let mut values = Vec::new();
@@ -38,19 +40,32 @@ impl TaxonCorrelations {
                     *n += 1;
                 }
             }
-            let mean = |taxon: &String| sums.get(taxon.as_str()).map_or(f64::NAN, |(sum, n)| sum / *n as f64);
+            let mean = |taxon: &String| {
+                sums.get(taxon.as_str())
+                    .map_or(f64::NAN, |(sum, n)| sum / *n as f64)
+            };
             values.push(taxa.iter().map(mean).collect());
         }
-        TaxonCorrelations { methods: groups.into_iter().map(|(method, _)| method).collect(), taxa, values }
+        TaxonCorrelations {
+            methods: groups.into_iter().map(|(method, _)| method).collect(),
+            taxa,
+            values,
+        }
     }
 
     /// Leaves out the methods without any correlation (a constant prediction has none).
     pub fn defined(mut self) -> Self {
-        let is_defined: Vec<bool> = self.values.iter().map(|row| row.iter().any(|v| v.is_finite())).collect();
+        let is_defined: Vec<bool> = self
+            .values
+            .iter()
+            .map(|row| row.iter().any(|v| v.is_finite()))
+            .collect();
         let mut keep = is_defined.iter();
-        self.methods.retain(|_| *keep.next().expect("one flag per method"));
+        self.methods
+            .retain(|_| *keep.next().expect("one flag per method"));
         let mut keep = is_defined.iter();
-        self.values.retain(|_| *keep.next().expect("one flag per method"));
+        self.values
+            .retain(|_| *keep.next().expect("one flag per method"));
         self
     }
 }
@@ -66,16 +81,37 @@ pub fn write(folder: &Path, table_name: &str, outcomes: &[Outcome]) -> Result<Ve
         .methods
         .iter()
         .zip(&correlations.values)
-        .map(|(name, values)| box_plot::Group { name: name.clone(), values: values.clone() })
+        .map(|(name, values)| box_plot::Group {
+            name: name.clone(),
+            values: values.clone(),
+        })
         .collect();
     let matrix = heat_map::Matrix {
         rows: correlations.methods.clone(),
         columns: correlations.taxa.clone(),
         values: correlations.values.clone(),
     };
+    let cells = heat_map::Cells {
+        name: "PCC",
+        colours: heat_map::Colours::Gradient,
+    };
+    let pcc = box_plot::Axis {
+        name: "PCC",
+        range: (-1.0, 1.0),
+    };
     let pictures = [
-        ("taxon-pcc-heat-map.svg", heat_map::draw(&format!("Correlation of filled and true values per taxon: {table_name}"), "PCC", &matrix)),
-        ("taxon-pcc-boxes.svg", box_plot::draw(&format!("Correlation per taxon: {table_name}"), "PCC", &boxes)),
+        (
+            "taxon-pcc-heat-map.svg",
+            heat_map::draw(
+                &format!("Correlation of filled and true values per taxon: {table_name}"),
+                cells,
+                &matrix,
+            ),
+        ),
+        (
+            "taxon-pcc-boxes.svg",
+            box_plot::draw(&format!("Correlation per taxon: {table_name}"), pcc, &boxes),
+        ),
     ];
     let mut written = Vec::new();
     for (name, picture) in pictures {
@@ -95,7 +131,11 @@ mod tests {
 
     #[test]
     fn correlations_are_averaged_over_the_seeds_that_define_them() {
-        let mut outcomes = vec![example("knn", 1, 0.5), example("knn", 2, 0.5), example("zero", 1, 0.5)];
+        let mut outcomes = vec![
+            example("knn", 1, 0.5),
+            example("knn", 2, 0.5),
+            example("zero", 1, 0.5),
+        ];
         outcomes[0].taxa[0].figures.pcc = 0.2;
         outcomes[1].taxa[0].figures.pcc = 0.6;
         let correlations = TaxonCorrelations::new(&outcomes);
@@ -104,6 +144,10 @@ mod tests {
         assert_eq!(correlations.defined().methods, ["knn"]);
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(write(folder.path(), "t", &outcomes).unwrap().len(), 2);
-        assert!(write(folder.path(), "t", &outcomes[2..]).unwrap().is_empty());
+        assert!(
+            write(folder.path(), "t", &outcomes[2..])
+                .unwrap()
+                .is_empty()
+        );
     }
 }

@@ -17,7 +17,7 @@ use std::path::Path;
 use std::time::Instant;
 use suffuse_data::Table;
 use suffuse_model::systems::depmicrodiff::{
-    Cohort, Conditions, Config, Fill, FitOptions, ImputeOptions, Imputation, Model, Totals, fit,
+    Cohort, Conditions, Config, Fill, FitOptions, Imputation, ImputeOptions, Model, Totals, fit,
 };
 use suffuse_stats::impute::impute;
 use suffuse_stats::scores::{DrawScores, ScoreReport, score_draws, score_entries};
@@ -95,11 +95,16 @@ pub fn evaluate(
         let mut published = None;
         for &method in &options.methods {
             if watch.is_interrupted() {
-                return Err(Error::Interrupted { advice: String::new() });
+                return Err(Error::Interrupted {
+                    advice: String::new(),
+                });
             }
             let key = key(subject, options, method, seed);
             let finished = match Outcome::find(folder, &key)? {
-                Some(outcome) => Finished { outcome, was_there: true },
+                Some(outcome) => Finished {
+                    outcome,
+                    was_there: true,
+                },
                 None => {
                     if published.is_none() {
                         published = Some(Published::new(subject.table, options.fraction, seed)?);
@@ -107,7 +112,10 @@ pub fn evaluate(
                     let published = published.as_ref().expect("set just above");
                     let outcome = run(key, published, options, method, folder, watch)?;
                     outcome.write(folder)?;
-                    Finished { outcome, was_there: false }
+                    Finished {
+                        outcome,
+                        was_there: false,
+                    }
                 }
             };
             report(&finished);
@@ -135,15 +143,31 @@ fn run(
             Ok(Outcome::new(key, &report, feature_ids, None, seconds))
         }
         Method::DepMicroDiff => {
-            let checkpoint = folder.join(UNDER_WAY).join(key.file_name().trim_end_matches(".json"));
-            std::fs::create_dir_all(&checkpoint).map_err(|error| Error::io(&checkpoint, "make the folder", error))?;
-            let fitted = fit_and_impute(published, &options.model, key.seed, Some(&checkpoint), watch)?;
+            let checkpoint = folder
+                .join(UNDER_WAY)
+                .join(key.file_name().trim_end_matches(".json"));
+            std::fs::create_dir_all(&checkpoint)
+                .map_err(|error| Error::io(&checkpoint, "make the folder", error))?;
+            let fitted = fit_and_impute(
+                published,
+                &options.model,
+                key.seed,
+                Some(&checkpoint),
+                watch,
+            )?;
             let seconds = start.elapsed().as_secs_f64();
             let (report, draws) = score_model(published, &fitted.imputation)?;
-            std::fs::remove_dir_all(&checkpoint).map_err(|error| Error::io(&checkpoint, "remove", error))?;
+            std::fs::remove_dir_all(&checkpoint)
+                .map_err(|error| Error::io(&checkpoint, "remove", error))?;
             // Fails while another evaluation is under way beside this one, which is as it should be.
             let _ = std::fs::remove_dir(folder.join(UNDER_WAY));
-            Ok(Outcome::new(key, &report, feature_ids, Some(draws), seconds))
+            Ok(Outcome::new(
+                key,
+                &report,
+                feature_ids,
+                Some(draws),
+                seconds,
+            ))
         }
     }
 }
@@ -197,14 +221,21 @@ pub fn fit_and_impute(
         interrupted: watch.interrupted,
     };
     let imputation = model.impute(&cohort, &mut impute_options)?;
-    Ok(Fitted { model, imputation, conditions: cohort.conditions })
+    Ok(Fitted {
+        model,
+        imputation,
+        conditions: cohort.conditions,
+    })
 }
 
 /// Scores the mean of the draws of every hidden entry, and the draws themselves.
 ///
 /// # Errors
 /// Draws of another number than hidden entries, which would be a defect of the model.
-pub fn score_model(published: &Published, imputation: &Imputation) -> Result<(ScoreReport, DrawScores)> {
+pub fn score_model(
+    published: &Published,
+    imputation: &Imputation,
+) -> Result<(ScoreReport, DrawScores)> {
     let n_draws = imputation.hidden_draws.first().map_or(0, Vec::len);
     let flat: Vec<f64> = imputation.hidden_draws.iter().flatten().copied().collect();
     let draws = Array2::from_shape_vec((published.hidden.len(), n_draws), flat)
@@ -212,13 +243,20 @@ pub fn score_model(published: &Published, imputation: &Imputation) -> Result<(Sc
     let positions = published.positions();
     let prediction = mean_of_draws(published, imputation);
     let report = score_entries(&published.truth, &prediction, &positions)?;
-    Ok((report, score_draws(&published.hidden_truth(), draws.view())?))
+    Ok((
+        report,
+        score_draws(&published.hidden_truth(), draws.view())?,
+    ))
 }
 
 /// The mean of the draws at hidden entries, 0 elsewhere, in `ln(1 + percent)`.
 pub fn mean_of_draws(published: &Published, imputation: &Imputation) -> Array2<f64> {
     let mut prediction = Array2::zeros(published.truth.dim());
-    for (at, draws) in published.positions().into_iter().zip(&imputation.hidden_draws) {
+    for (at, draws) in published
+        .positions()
+        .into_iter()
+        .zip(&imputation.hidden_draws)
+    {
         prediction[at] = draws.iter().sum::<f64>() / draws.len() as f64;
     }
     prediction

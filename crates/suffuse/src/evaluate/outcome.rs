@@ -37,7 +37,12 @@ impl Key {
     /// Name of the result file.
     pub fn file_name(&self) -> String {
         let text = serde_json::to_string(self).expect("a key holds only text and finite numbers");
-        format!("{}-seed{}-{}.json", self.method, self.seed, &digest_text(&text)[..16])
+        format!(
+            "{}-seed{}-{}.json",
+            self.method,
+            self.seed,
+            &digest_text(&text)[..16]
+        )
     }
 }
 
@@ -62,13 +67,25 @@ pub struct Figures {
 
 impl From<Scores> for Figures {
     fn from(s: Scores) -> Self {
-        Figures { pcc: s.pcc, cos: s.cos, rmse: s.rmse, mae: s.mae, n: s.n }
+        Figures {
+            pcc: s.pcc,
+            cos: s.cos,
+            rmse: s.rmse,
+            mae: s.mae,
+            n: s.n,
+        }
     }
 }
 
 impl From<Summary> for Figures {
     fn from(s: Summary) -> Self {
-        Figures { pcc: s.pcc, cos: s.cos, rmse: s.rmse, mae: s.mae, n: s.n_groups }
+        Figures {
+            pcc: s.pcc,
+            cos: s.cos,
+            rmse: s.rmse,
+            mae: s.mae,
+            n: s.n_groups,
+        }
     }
 }
 
@@ -168,11 +185,22 @@ impl From<DrawScores> for DrawFigures {
 
 impl Outcome {
     /// Gathers the scores of a run.
-    pub fn new(key: Key, report: &ScoreReport, feature_ids: &[String], draws: Option<DrawScores>, seconds: f64) -> Self {
+    pub fn new(
+        key: Key,
+        report: &ScoreReport,
+        feature_ids: &[String],
+        draws: Option<DrawScores>,
+        seconds: f64,
+    ) -> Self {
         let taxa = feature_ids
             .iter()
             .zip(&report.per_taxon.groups)
-            .filter_map(|(id, group)| group.map(|scores| TaxonFigures { id: id.clone(), figures: scores.into() }))
+            .filter_map(|(id, group)| {
+                group.map(|scores| TaxonFigures {
+                    id: id.clone(),
+                    figures: scores.into(),
+                })
+            })
             .collect();
         Outcome {
             key,
@@ -206,7 +234,11 @@ impl Outcome {
             return Ok(None);
         }
         let outcome = Outcome::read(&path)?;
-        if outcome.key == *key { Ok(Some(outcome)) } else { Err(not_a_result(&path, "the result of another run".into())) }
+        if outcome.key == *key {
+            Ok(Some(outcome))
+        } else {
+            Err(not_a_result(&path, "the result of another run".into()))
+        }
     }
 
     /// Reads a result file.
@@ -224,15 +256,21 @@ impl Outcome {
     /// The folder cannot be written to.
     pub fn write(&self, folder: &Path) -> Result<PathBuf> {
         let path = folder.join(self.key.file_name());
-        let text = serde_json::to_string_pretty(self).expect("an outcome holds only text and numbers");
+        let text =
+            serde_json::to_string_pretty(self).expect("an outcome holds only text and numbers");
         write_text(&path, Overwrite::Replace, &(text + "\n"))?;
         Ok(path)
     }
 }
 
 fn not_a_result(path: &Path, found: String) -> Error {
-    suffuse_data::Error::format(path, "content", found, "a result of `suffuse evaluate`; delete the file to compute it again")
-        .into()
+    suffuse_data::Error::format(
+        path,
+        "content",
+        found,
+        "a result of `suffuse evaluate`; delete the file to compute it again",
+    )
+    .into()
 }
 
 /// JSON has no `NaN`: an undefined score is written as `null`.
@@ -253,8 +291,17 @@ pub(super) mod tests {
     use super::*;
 
     pub(crate) fn example(method: &str, seed: u64, rmse: f64) -> Outcome {
-        let figures = Figures { pcc: 0.5, cos: 0.9, rmse, mae: rmse / 2.0, n: 10 };
-        let undefined = Figures { pcc: f64::NAN, ..figures };
+        let figures = Figures {
+            pcc: 0.5,
+            cos: 0.9,
+            rmse,
+            mae: rmse / 2.0,
+            n: 10,
+        };
+        let undefined = Figures {
+            pcc: f64::NAN,
+            ..figures
+        };
         Outcome {
             key: Key {
                 version: "0".into(),
@@ -271,7 +318,10 @@ pub(super) mod tests {
             per_taxon_median: undefined,
             per_sample: figures,
             per_sample_median: figures,
-            taxa: vec![TaxonFigures { id: "a".into(), figures: undefined }],
+            taxa: vec![TaxonFigures {
+                id: "a".into(),
+                figures: undefined,
+            }],
             draws: None,
             seconds: 1.5,
         }
@@ -283,7 +333,11 @@ pub(super) mod tests {
         let outcome = example("knn", 1, 0.25);
         assert_eq!(Outcome::find(folder.path(), &outcome.key).unwrap(), None);
         let path = outcome.write(folder.path()).unwrap();
-        assert!(std::fs::read_to_string(&path).unwrap().contains("\"pcc\": null"));
+        assert!(
+            std::fs::read_to_string(&path)
+                .unwrap()
+                .contains("\"pcc\": null")
+        );
         let back = Outcome::find(folder.path(), &outcome.key).unwrap().unwrap();
         assert_eq!(format!("{back:?}"), format!("{outcome:?}"));
     }
@@ -296,7 +350,9 @@ pub(super) mod tests {
         others[1].method = "zero".into();
         others[2].fraction = 0.3;
         others[3].inputs_sha256[0] = "abd".into();
-        others[4].setting.insert("config".into(), "epochs = 4".into());
+        others[4]
+            .setting
+            .insert("config".into(), "epochs = 4".into());
         for other in others {
             assert_ne!(other.file_name(), key.file_name());
         }
@@ -308,7 +364,12 @@ pub(super) mod tests {
         let outcome = example("knn", 1, 0.25);
         let path = outcome.write(folder.path()).unwrap();
         std::fs::write(&path, "{").unwrap();
-        let message = Outcome::find(folder.path(), &outcome.key).unwrap_err().to_string();
-        assert!(message.contains("knn-seed1-") && message.contains("delete the file"), "{message}");
+        let message = Outcome::find(folder.path(), &outcome.key)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.contains("knn-seed1-") && message.contains("delete the file"),
+            "{message}"
+        );
     }
 }

@@ -7,8 +7,8 @@
 use crate::Result;
 use crate::impute::ln1p_percent;
 use ndarray::Array2;
-use suffuse_data::hide::hide_nonzero;
 use suffuse_data::Table;
+use suffuse_data::hide::hide_nonzero;
 use suffuse_stats::Incomplete;
 
 /// A table with hidden entries and their true values.
@@ -34,8 +34,17 @@ impl<'a> Published<'a> {
         let hidden = hide_nonzero(table, fraction, seed, None)?;
         let totals = table.totals();
         let truth = ln1p_percent(table, &totals);
-        let hidden = hidden.entries.iter().map(|entry| (entry.sample, entry.feature)).collect();
-        Ok(Published { table, hidden, totals, truth })
+        let hidden = hidden
+            .entries
+            .iter()
+            .map(|entry| (entry.sample, entry.feature))
+            .collect();
+        Ok(Published {
+            table,
+            hidden,
+            totals,
+            truth,
+        })
     }
 
     /// What a baseline sees: logs with `NaN` at hidden (and unmeasured) entries.
@@ -52,12 +61,18 @@ impl<'a> Published<'a> {
 
     /// Hidden entries as indices of matrices.
     pub fn positions(&self) -> Vec<(usize, usize)> {
-        self.hidden.iter().map(|(sample, feature)| (*sample as usize, *feature as usize)).collect()
+        self.hidden
+            .iter()
+            .map(|(sample, feature)| (*sample as usize, *feature as usize))
+            .collect()
     }
 
     /// True `ln(1 + percent)` of the hidden entries, in their order.
     pub fn hidden_truth(&self) -> Vec<f64> {
-        self.positions().into_iter().map(|at| self.truth[at]).collect()
+        self.positions()
+            .into_iter()
+            .map(|at| self.truth[at])
+            .collect()
     }
 }
 
@@ -74,7 +89,11 @@ mod tests {
         assert_eq!(published.hidden.len(), 6); // 20 % of 30 non-zero entries
         assert_eq!(published.totals, table.totals());
         let incomplete = published.incomplete().unwrap();
-        for (at, truth) in published.positions().into_iter().zip(published.hidden_truth()) {
+        for (at, truth) in published
+            .positions()
+            .into_iter()
+            .zip(published.hidden_truth())
+        {
             assert!(incomplete.values[at].is_nan());
             let percent = 100.0 * table.get(at.0, at.1) / 12.0; // 0+1+2+3, twice
             assert!((truth - percent.ln_1p()).abs() < 1e-12);

@@ -47,7 +47,10 @@ pub struct Row {
 pub fn by_method(outcomes: &[Outcome]) -> Vec<(String, Vec<&Outcome>)> {
     let mut groups: Vec<(String, Vec<&Outcome>)> = Vec::new();
     for outcome in outcomes {
-        match groups.iter_mut().find(|(method, _)| *method == outcome.key.method) {
+        match groups
+            .iter_mut()
+            .find(|(method, _)| *method == outcome.key.method)
+        {
             Some((_, group)) => group.push(outcome),
             None => groups.push((outcome.key.method.clone(), vec![outcome])),
         }
@@ -62,7 +65,10 @@ pub fn rows(outcomes: &[Outcome]) -> Vec<Row> {
     for scope in Scope::ALL {
         for (method, group) in &groups {
             let of = |score: fn(&Figures) -> f64| -> Vec<f64> {
-                group.iter().map(|outcome| score(&outcome.in_scope(scope))).collect()
+                group
+                    .iter()
+                    .map(|outcome| score(&outcome.in_scope(scope)))
+                    .collect()
             };
             rows.push(Row {
                 method: method.clone(),
@@ -74,7 +80,8 @@ pub fn rows(outcomes: &[Outcome]) -> Vec<Row> {
                 rmse_log10: spread(&of(|f| f.rmse / LN_10)),
                 mae_log10: spread(&of(|f| f.mae / LN_10)),
                 n_seeds: group.len(),
-                seconds: group.iter().map(|outcome| outcome.seconds).sum::<f64>() / group.len() as f64,
+                seconds: group.iter().map(|outcome| outcome.seconds).sum::<f64>()
+                    / group.len() as f64,
             });
         }
     }
@@ -84,7 +91,10 @@ pub fn rows(outcomes: &[Outcome]) -> Vec<Row> {
 /// Says in words how the model compares with the best baseline, by the pooled RMSE and then by
 /// every pooled score; `None` without a model or without a baseline.
 pub fn verdict(rows: &[Row], model: &str) -> Option<String> {
-    let pooled: Vec<&Row> = rows.iter().filter(|row| row.scope == Scope::Pooled.name()).collect();
+    let pooled: Vec<&Row> = rows
+        .iter()
+        .filter(|row| row.scope == Scope::Pooled.name())
+        .collect();
     let model = pooled.iter().find(|row| row.method == model)?;
     let best = pooled
         .iter()
@@ -96,13 +106,25 @@ pub fn verdict(rows: &[Row], model: &str) -> Option<String> {
         ("RMSE", best.rmse_ln.mean - model.rmse_ln.mean),
         ("MAE", best.mae_ln.mean - model.mae_ln.mean),
     ];
-    let lost: Vec<&str> =
-        scores.iter().filter(|(_, gain)| gain.is_nan() || *gain <= 0.0).map(|(name, _)| *name).collect();
-    let numbers = format!("pooled RMSE {:.4} against {:.4}", model.rmse_ln.mean, best.rmse_ln.mean);
+    let lost: Vec<&str> = scores
+        .iter()
+        .filter(|(_, gain)| gain.is_nan() || *gain <= 0.0)
+        .map(|(name, _)| *name)
+        .collect();
+    let numbers = format!(
+        "pooled RMSE {:.4} against {:.4}",
+        model.rmse_ln.mean, best.rmse_ln.mean
+    );
     Some(if lost.is_empty() {
-        format!("{} beats the best baseline ({}) on all four pooled scores: {numbers}", model.method, best.method)
+        format!(
+            "{} beats the best baseline ({}) on all four pooled scores: {numbers}",
+            model.method, best.method
+        )
     } else if lost.contains(&"RMSE") {
-        format!("{} does NOT beat the best baseline ({}): {numbers}; use {} on this table", model.method, best.method, best.method)
+        format!(
+            "{} does NOT beat the best baseline ({}): {numbers}; use {} on this table",
+            model.method, best.method, best.method
+        )
     } else {
         format!(
             "{} beats the best baseline ({}) on pooled RMSE but not on {}: {numbers}",
@@ -118,16 +140,30 @@ pub fn verdict(rows: &[Row], model: &str) -> Option<String> {
 /// # Errors
 /// A file that is named like a result and is not one.
 pub fn read_folder(folder: &Path) -> Result<Vec<Outcome>> {
-    let entries = std::fs::read_dir(folder).map_err(|error| crate::Error::io(folder, "read", error))?;
+    let entries =
+        std::fs::read_dir(folder).map_err(|error| crate::Error::io(folder, "read", error))?;
     let mut outcomes = Vec::new();
     for entry in entries {
-        let path = entry.map_err(|error| crate::Error::io(folder, "read", error))?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let path = entry
+            .map_err(|error| crate::Error::io(folder, "read", error))?
+            .path();
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         if name.ends_with(".json") && name.contains("-seed") {
             outcomes.push(Outcome::read(&path)?);
         }
     }
-    outcomes.sort_by_key(|o| (o.key.table.clone(), format!("{:?}", o.key.setting), o.key.method.clone(), o.key.seed));
+    outcomes.sort_by_key(|o| {
+        (
+            o.key.table.clone(),
+            format!("{:?}", o.key.setting),
+            o.key.method.clone(),
+            o.key.seed,
+        )
+    });
     Ok(outcomes)
 }
 
@@ -139,12 +175,22 @@ pub fn write_tsv(folder: &Path, outcomes: &[Outcome]) -> Result<()> {
     let mut text = String::from(
         "table\tprotocol\tfraction\tmethod\tseed\tscope\tn\tpcc\tcos\trmse_ln\tmae_ln\trmse_log10\tmae_log10\tcrps_ln\tcoverage_50\tcoverage_90\tseconds\tfile\n",
     );
-    let number = |value: f64| if value.is_nan() { String::new() } else { format!("{value:.6}") };
+    let number = |value: f64| {
+        if value.is_nan() {
+            String::new()
+        } else {
+            format!("{value:.6}")
+        }
+    };
     for outcome in outcomes {
         for scope in Scope::ALL {
             let figures = outcome.in_scope(scope);
             let draws = outcome.draws.filter(|_| scope == Scope::Pooled);
-            let of_draws = [draws.map(|d| d.crps), draws.map(|d| d.coverage_50), draws.map(|d| d.coverage_90)];
+            let of_draws = [
+                draws.map(|d| d.crps),
+                draws.map(|d| d.coverage_50),
+                draws.map(|d| d.coverage_90),
+            ];
             let scores = [
                 figures.pcc,
                 figures.cos,
@@ -174,11 +220,22 @@ pub fn write_tsv(folder: &Path, outcomes: &[Outcome]) -> Result<()> {
 }
 
 fn spread(values: &[f64]) -> Spread {
-    let defined: Vec<f64> = values.iter().copied().filter(|value| !value.is_nan()).collect();
+    let defined: Vec<f64> = values
+        .iter()
+        .copied()
+        .filter(|value| !value.is_nan())
+        .collect();
     let n = defined.len() as f64;
     let mean = defined.iter().sum::<f64>() / n;
     let squares: f64 = defined.iter().map(|value| (value - mean).powi(2)).sum();
-    Spread { mean, sd: if defined.len() > 1 { (squares / (n - 1.0)).sqrt() } else { f64::NAN } }
+    Spread {
+        mean,
+        sd: if defined.len() > 1 {
+            (squares / (n - 1.0)).sqrt()
+        } else {
+            f64::NAN
+        },
+    }
 }
 
 #[cfg(test)]
@@ -190,7 +247,10 @@ mod tests {
     fn the_spread_is_that_of_the_seeds_and_one_seed_has_none() {
         // statistics.mean and statistics.stdev of Python on [1, 2, 4]
         let three = spread(&[1.0, 2.0, 4.0]);
-        assert!((three.mean - 7.0 / 3.0).abs() < 1e-15 && (three.sd - 1.527_525_231_651_946_8).abs() < 1e-15);
+        assert!(
+            (three.mean - 7.0 / 3.0).abs() < 1e-15
+                && (three.sd - 1.527_525_231_651_946_8).abs() < 1e-15
+        );
         assert!(spread(&[1.0]).sd.is_nan());
         assert_eq!(spread(&[1.0, f64::NAN]).mean, 1.0);
     }
@@ -198,14 +258,24 @@ mod tests {
     #[test]
     fn the_verdict_names_the_best_baseline_and_does_not_flatter() {
         let with_model_at = |rmse| {
-            rows(&[example("depmicrodiff", 1, rmse), example("zero", 1, 0.9), example("knn", 1, 0.5)])
+            rows(&[
+                example("depmicrodiff", 1, rmse),
+                example("zero", 1, 0.9),
+                example("knn", 1, 0.5),
+            ])
         };
         let lost = verdict(&with_model_at(0.6), "depmicrodiff").unwrap();
-        assert!(lost.contains("does NOT beat the best baseline (knn)"), "{lost}");
+        assert!(
+            lost.contains("does NOT beat the best baseline (knn)"),
+            "{lost}"
+        );
         // The examples share PCC and COS, so a lower error alone does not beat them everywhere.
         let partly = verdict(&with_model_at(0.4), "depmicrodiff").unwrap();
         assert!(partly.contains("but not on PCC, COS"), "{partly}");
-        assert_eq!(verdict(&rows(&[example("knn", 1, 0.5)]), "depmicrodiff"), None);
+        assert_eq!(
+            verdict(&rows(&[example("knn", 1, 0.5)]), "depmicrodiff"),
+            None
+        );
     }
 
     #[test]

@@ -3,34 +3,43 @@
 use kuva::prelude::{Layout, NetworkLayout, NetworkPlot, Plot};
 
 /// An undirected edge of the picture.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Link {
-    /// Name of one taxon.
-    pub from: String,
-    /// Name of the other.
-    pub to: String,
+    /// Positions of the two taxa among the nodes.
+    pub between: (usize, usize),
     /// Strength; drawn as width.
     pub weight: f64,
 }
 
 /// Draws `nodes` (with or without an edge) and `links` among them as SVG; `None` without a link.
+///
+/// # Panics
+/// A link to a position beyond the nodes.
 pub fn draw(title: &str, nodes: &[String], links: &[Link]) -> Option<String> {
     if links.is_empty() {
         return None;
     }
+    let labels = super::labels(nodes);
     let mut plot = NetworkPlot::new()
         .with_layout(NetworkLayout::Circle)
         .with_edge_opacity(0.5)
         .with_label_size(9)
         .with_labels();
-    for node in nodes {
-        plot = plot.with_node(super::label(node));
+    for label in &labels {
+        plot = plot.with_node(label.clone());
     }
     for link in links {
-        plot = plot.with_edge(super::label(&link.from), super::label(&link.to), link.weight);
+        plot = plot.with_edge(
+            labels[link.between.0].clone(),
+            labels[link.between.1].clone(),
+            link.weight,
+        );
     }
     let plots = vec![Plot::Network(plot)];
-    let layout = Layout::auto_from_plots(&plots).with_title(title).with_width(900.0).with_height(760.0);
+    let layout = Layout::auto_from_plots(&plots)
+        .with_title(title)
+        .with_width(900.0)
+        .with_height(760.0);
     Some(kuva::render_to_svg(plots, layout))
 }
 
@@ -41,7 +50,10 @@ mod tests {
     #[test]
     fn taxa_without_an_edge_are_drawn_too() {
         let nodes = ["a1", "b2", "alone"].map(String::from);
-        let link = Link { from: "a1".into(), to: "b2".into(), weight: 1.0 };
+        let link = Link {
+            between: (0, 1),
+            weight: 1.0,
+        };
         let svg = draw("t", &nodes, &[link]).unwrap();
         assert!(svg.contains("alone"));
         assert_eq!(draw("t", &nodes, &[]), None);

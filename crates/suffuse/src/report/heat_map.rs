@@ -2,6 +2,7 @@
 //! matrices (the blocks of its Fig. 9).
 
 use kuva::prelude::{ColorMap, Heatmap, Layout, Plot};
+use std::sync::Arc;
 
 /// A matrix with names on both sides.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,6 +13,24 @@ pub struct Matrix {
     pub columns: Vec<String>,
     /// `values[row][column]`; `NaN` is undefined.
     pub values: Vec<Vec<f64>>,
+}
+
+/// What the colours of the cells mean.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Cells<'a> {
+    /// Name of the value.
+    pub name: &'a str,
+    /// How values become colours.
+    pub colours: Colours,
+}
+
+/// How values become colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Colours {
+    /// From dark to bright, for scores.
+    Gradient,
+    /// Blue for 0 and red for 1, as in the figure of the attention mask.
+    BlueRed,
 }
 
 /// Up to this many names stand on an axis; a longer axis goes without.
@@ -25,18 +44,38 @@ fn cell_px(n: usize) -> f64 {
 /// Draws a matrix as SVG. Undefined cells take the lowest value, which the caption says.
 ///
 /// `None` when there is no defined cell.
-pub fn draw(title: &str, value_name: &str, matrix: &Matrix) -> Option<String> {
-    let lowest = matrix.values.iter().flatten().copied().filter(|v| v.is_finite()).reduce(f64::min)?;
-    let n_undefined = matrix.values.iter().flatten().filter(|v| !v.is_finite()).count();
+pub fn draw(title: &str, cells: Cells, matrix: &Matrix) -> Option<String> {
+    let lowest = matrix
+        .values
+        .iter()
+        .flatten()
+        .copied()
+        .filter(|v| v.is_finite())
+        .reduce(f64::min)?;
+    let n_undefined = matrix
+        .values
+        .iter()
+        .flatten()
+        .filter(|v| !v.is_finite())
+        .count();
+    // The first row of the plot lies at the bottom.
     let values: Vec<Vec<f64>> = matrix
         .values
         .iter()
-        .map(|row| row.iter().map(|v| if v.is_finite() { *v } else { lowest }).collect())
+        .rev()
+        .map(|row| {
+            row.iter()
+                .map(|v| if v.is_finite() { *v } else { lowest })
+                .collect()
+        })
         .collect();
     let plot = Heatmap::new()
         .with_data(values)
-        .with_color_map(ColorMap::Viridis)
-        .with_legend(value_name)
+        .with_color_map(match cells.colours {
+            Colours::Gradient => ColorMap::Viridis,
+            Colours::BlueRed => ColorMap::Custom(Arc::new(blue_red)),
+        })
+        .with_legend(cells.name)
         .with_cell_size(1.0);
     let plots = vec![Plot::Heatmap(plot)];
     let (n_rows, n_columns) = (matrix.rows.len(), matrix.columns.len());
@@ -47,11 +86,21 @@ pub fn draw(title: &str, value_name: &str, matrix: &Matrix) -> Option<String> {
         .with_x_tick_rotate(-90.0)
         .with_tick_size(tick_size(n_rows.max(n_columns)))
         .with_x_categories(axis(&matrix.columns))
-        .with_y_categories(axis(&matrix.rows));
+        .with_y_categories(axis(&matrix.rows).into_iter().rev().collect());
     if n_undefined > 0 {
-        layout = layout.with_subtitle(format!("{n_undefined} undefined cells are drawn at the lowest value"));
+        layout = layout.with_subtitle(format!(
+            "{n_undefined} undefined cells are drawn at the lowest value"
+        ));
     }
     Some(kuva::render_to_svg(plots, layout))
+}
+
+fn blue_red(value: f64) -> String {
+    if value < 0.5 {
+        "#4a7ab5".to_string()
+    } else {
+        "#c8523f".to_string()
+    }
 }
 
 fn tick_size(n: usize) -> u32 {
@@ -70,6 +119,11 @@ fn axis(names: &[String]) -> Vec<String> {
 mod tests {
     use super::*;
 
+    const PCC: Cells = Cells {
+        name: "PCC",
+        colours: Colours::Gradient,
+    };
+
     #[test]
     fn undefined_cells_are_announced_and_an_undefined_matrix_is_not_drawn() {
         let mut matrix = Matrix {
@@ -77,9 +131,9 @@ mod tests {
             columns: vec!["a".into(), "b".into()],
             values: vec![vec![0.5, f64::NAN]],
         };
-        let svg = draw("t", "PCC", &matrix).unwrap();
+        let svg = draw("t", PCC, &matrix).unwrap();
         assert!(svg.contains("1 undefined cells") && svg.contains("knn") && !svg.contains("NaN"));
         matrix.values[0][0] = f64::NAN;
-        assert_eq!(draw("t", "PCC", &matrix), None);
+        assert_eq!(draw("t", PCC, &matrix), None);
     }
 }

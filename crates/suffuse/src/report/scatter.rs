@@ -1,7 +1,7 @@
 //! Filled against true values, one panel per method, with the line where both are equal.
 
 use kuva::backend::svg::SvgBackend;
-use kuva::prelude::{LinePlot, Layout, Plot, ScatterPlot};
+use kuva::prelude::{Layout, LinePlot, Plot, ScatterPlot};
 use kuva::render::figure::Figure;
 
 /// The points of one panel.
@@ -32,8 +32,10 @@ pub fn draw(title: &str, unit: &str, panels: &[Panel]) -> Option<String> {
             .with_color("steelblue")
             .with_size(2.5)
             .with_marker_opacity(0.5);
-        let equal =
-            LinePlot::new().with_data(vec![(0.0, 0.0), (largest, largest)]).with_color("gray").with_dashed();
+        let equal = LinePlot::new()
+            .with_data(vec![(0.0, 0.0), (largest, largest)])
+            .with_color("gray")
+            .with_dashed();
         layouts.push(
             Layout::new((0.0, largest), (0.0, largest))
                 .with_title(panel.title.clone())
@@ -56,7 +58,10 @@ mod tests {
 
     #[test]
     fn every_method_has_its_panel() {
-        let panel = |title: &str| Panel { title: title.to_string(), points: vec![(1.0, 1.5), (2.0, 1.0)] };
+        let panel = |title: &str| Panel {
+            title: title.to_string(),
+            points: vec![(1.0, 1.5), (2.0, 1.0)],
+        };
         let svg = draw("t", "ln(1 + percent)", &[panel("knn"), panel("zero")]).unwrap();
         assert!(svg.contains("knn") && svg.contains("zero"));
         assert_eq!(draw("t", "u", &[]), None);

@@ -8,11 +8,30 @@ use comfy_table::{Cell, CellAlignment, Table};
 pub fn draw(rows: &[Row]) -> String {
     let mut table = Table::new();
     table.load_preset(UTF8_FULL_CONDENSED);
-    table.set_header(["scope", "method", "PCC", "COS", "RMSE ln", "MAE ln", "RMSE log10", "MAE log10", "seconds"]);
+    table.set_header([
+        "scope",
+        "method",
+        "PCC",
+        "COS",
+        "RMSE ln",
+        "MAE ln",
+        "RMSE log10",
+        "MAE log10",
+        "seconds",
+    ]);
     for row in rows {
         let mut cells = vec![Cell::new(row.scope), Cell::new(&row.method)];
-        let scores = [&row.pcc, &row.cos, &row.rmse_ln, &row.mae_ln, &row.rmse_log10, &row.mae_log10];
-        cells.extend(scores.map(|score| Cell::new(with_spread(score)).set_alignment(CellAlignment::Right)));
+        let scores = [
+            &row.pcc,
+            &row.cos,
+            &row.rmse_ln,
+            &row.mae_ln,
+            &row.rmse_log10,
+            &row.mae_log10,
+        ];
+        cells.extend(
+            scores.map(|score| Cell::new(with_spread(score)).set_alignment(CellAlignment::Right)),
+        );
         cells.push(Cell::new(format!("{:.1}", row.seconds)).set_alignment(CellAlignment::Right));
         table.add_row(cells);
     }

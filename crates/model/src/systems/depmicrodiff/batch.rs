@@ -50,7 +50,7 @@ pub struct Rows {
     flags: Vec<f32>,
     is_observed: Vec<f32>,
     is_known: Vec<f32>,
-    is_target: Vec<f32>,
+    target_flags: Vec<Option<Flag>>,
     observed_share: Vec<f32>,
     metadata: Vec<f32>,
     no_metadata: Vec<f32>,
@@ -100,7 +100,7 @@ impl Rows {
             let is_known = matches!(known, Known::Present | Known::Absent);
             self.is_observed.push(f32::from(u8::from(flag.is_observed())));
             self.is_known.push(f32::from(u8::from(is_known)));
-            self.is_target.push(f32::from(u8::from(is_known && !flag.is_observed() && total > 0.0)));
+            self.target_flags.push((is_known && !flag.is_observed() && total > 0.0).then_some(*flag));
             if flag.is_observed() {
                 observed += x;
             }
@@ -127,9 +127,22 @@ impl Rows {
         tensor(self.is_known.clone(), [self.n_rows, self.n_taxa], device)
     }
 
-    /// 1 where the truth is known and hidden from the network, `[rows, n_taxa]` in row-major order.
-    pub fn is_target(&self) -> &[f32] {
-        &self.is_target
+    /// Weight of each entry in the loss, `[rows, n_taxa]` in row-major order.
+    ///
+    /// Only hidden entries whose truth is known count. Those flagged as present share the weight
+    /// `known_present`, those of which nothing is known share the rest: otherwise the many hidden
+    /// zeros of a sparse table would drown the abundances.
+    pub fn loss_weights(&self, known_present: f64) -> Vec<f32> {
+        let count = |flag| self.target_flags.iter().filter(|target| **target == Some(flag)).count() as f64;
+        let (n_present, n_hidden) = (count(Flag::HiddenPresent), count(Flag::Hidden));
+        let weight = |target: &Option<Flag>| match target {
+            Some(Flag::HiddenPresent) if n_hidden == 0.0 => 1.0 / n_present,
+            Some(Flag::HiddenPresent) => known_present / n_present,
+            Some(Flag::Hidden) if n_present == 0.0 => 1.0 / n_hidden,
+            Some(Flag::Hidden) => (1.0 - known_present) / n_hidden,
+            _ => 0.0,
+        };
+        self.target_flags.iter().map(|target| weight(target) as f32).collect()
     }
 
     /// Normalised latents of the known entries, 0 elsewhere, `[rows, n_taxa, d_latent]`.

@@ -150,14 +150,16 @@ impl Entries {
         }
     }
 
-    /// Samples with something to learn from: a positive total and at least two observed entries.
+    /// Samples with something to learn from: at least one observed abundance.
     pub fn informative_samples(&self) -> Vec<usize> {
         (0..self.n_samples())
-            .filter(|sample| {
-                let n_present = self.known_row(*sample).iter().filter(|known| **known == Known::Present).count();
-                n_present >= 1 && self.total(*sample, None) > 0.0
-            })
+            .filter(|sample| self.known_row(*sample).contains(&Known::Present) && self.total(*sample, None) > 0.0)
             .collect()
+    }
+
+    /// Samples that can be filled: those whose total is known and positive.
+    pub fn fillable_samples(&self) -> Vec<usize> {
+        (0..self.n_samples()).filter(|sample| self.total(*sample, None) > 0.0).collect()
     }
 }
 

@@ -287,8 +287,8 @@ impl DatObjective<'_> {
         rows
     }
 
-    /// Weighted squared error of the prediction on hidden entries, and the sum of weights.
-    fn denoising_loss(&self, builder: &mut Builder, rows: &Rows, rng: &mut ChaCha8Rng, device: &Device) -> (Tensor<1>, f64) {
+    /// Weighted squared error of the prediction on hidden entries.
+    fn denoising_loss(&self, builder: &mut Builder, rows: &Rows, rng: &mut ChaCha8Rng, device: &Device) -> Tensor<1> {
         let config = self.config;
         let (n_rows, n_taxa, d) = (rows.len(), self.standardisation.mean.len(), config.vae.d_latent);
         let dat = Dat::new(builder, &config.dat, &config.vae, n_taxa, self.d_metadata);
@@ -329,12 +329,11 @@ impl DatObjective<'_> {
         let time = time_features(&timesteps, [n_rows, n_taxa], device);
         let (predicted, _) = dat.denoise(noisy, time, 0..n_taxa, &token_order, &context, &masks);
 
-        let weights: Vec<f32> =
-            (0..n_rows).flat_map(|row| order.iter().map(move |taxon| rows.is_target()[row * n_taxa + taxon])).collect();
-        let n_targets: f64 = weights.iter().map(|w| f64::from(*w)).sum();
+        let in_table_order = rows.loss_weights(config.hiding.known_present);
+        let weights = (0..n_rows).flat_map(|row| order.iter().map(move |taxon| row * n_taxa + taxon)).map(|at| in_table_order[at]).collect();
         let error = predicted - target;
         let squared = (error.clone() * error).mean_dim(2) * tensor(weights, [n_rows, n_taxa, 1], device);
-        (squared.sum() / n_targets.max(1.0) as f32, n_targets)
+        squared.sum()
     }
 }
 
@@ -378,7 +377,7 @@ impl Objective for DatObjective<'_> {
         let mut rng = generator(self.seed, Stage::TrainingStep, &format!("denoiser {shard}"), step as u64);
         let rows = self.rows(part, &mut rng);
         let device = Device::flex().autodiff();
-        let (loss, _) = self.denoising_loss(builder, &rows, &mut rng, &device);
+        let loss = self.denoising_loss(builder, &rows, &mut rng, &device);
         Shard { loss, share: part.len() as f64 / chosen.len() as f64 }
     }
 
@@ -394,13 +393,13 @@ impl Objective for DatObjective<'_> {
                 let mut rng = generator(self.seed, Stage::Validation, &format!("denoiser {i}"), copy as u64);
                 let rows = self.rows(part, &mut rng);
                 let mut builder = Builder::new(parameters, Absent::Refuse, &Device::flex());
-                let (loss, n) = self.denoising_loss(&mut builder, &rows, &mut rng, &Device::flex());
+                let loss = self.denoising_loss(&mut builder, &rows, &mut rng, &Device::flex());
                 builder.finish()?;
-                sum += f64::from(loss.into_scalar::<f32>()) * n;
-                weight += n;
+                sum += f64::from(loss.into_scalar::<f32>()) * part.len() as f64;
+                weight += part.len() as f64;
             }
         }
-        Ok(sum / f64::max(weight, 1.0))
+        Ok(sum / weight)
     }
 
     fn samples(&self, step: usize) -> Vec<String> {

@@ -87,7 +87,7 @@ impl Model {
     /// Fills a cohort that has the model's features.
     ///
     /// The value is the mean of the draws in ln(1+percent), turned back into the unit of the table.
-    /// Samples without any observed abundance are left as they are.
+    /// Samples whose total is not known to be positive are left as they are.
     ///
     /// # Errors
     /// Other features than the model's, metadata of another length, an interruption.
@@ -105,14 +105,14 @@ impl Model {
                 Known::Present | Known::Withheld => false,
             })
             .collect();
-        let informative = entries.informative_samples();
+        let fillable = entries.fillable_samples();
         let mut presence: Vec<f64> = entries
             .known
             .iter()
             .map(|known| f64::from(u8::from(matches!(known, Known::Present | Known::Withheld))))
             .collect();
         let n_presence_draws = options.n_draws.div_ceil(2);
-        self.in_batches(cohort, &entries, options, "presence", &informative, &mut |model, run, samples| {
+        self.in_batches(cohort, &entries, options, "presence", &fillable, &mut |model, run, samples| {
             let mut jobs = Vec::new();
             for &sample in samples {
                 if !is_candidate[sample * n_taxa..(sample + 1) * n_taxa].contains(&true) {
@@ -164,7 +164,7 @@ impl Model {
         };
         let mut draws: Vec<Vec<f64>> = vec![Vec::new(); n_samples * n_taxa];
         let n_draws = options.n_draws;
-        self.in_batches(cohort, &entries, options, "values", &informative, &mut |model, run, samples| {
+        self.in_batches(cohort, &entries, options, "values", &fillable, &mut |model, run, samples| {
             let mut jobs = Vec::new();
             for &sample in samples {
                 let range = sample * n_taxa..(sample + 1) * n_taxa;
@@ -187,7 +187,7 @@ impl Model {
             Ok(())
         })?;
 
-        let is_informative: HashSet<usize> = informative.into_iter().collect();
+        let is_fillable: HashSet<usize> = fillable.into_iter().collect();
         for sample in 0..n_samples {
             let total = entries.total(sample, None);
             for taxon in 0..n_taxa {
@@ -200,7 +200,7 @@ impl Model {
                     result.lower[place] = from_ln1p_percent(quantile(&sorted, 0.05), total);
                     result.upper[place] = from_ln1p_percent(quantile(&sorted, 0.95), total);
                     result.action[place] = Action::Filled;
-                } else if entries.known[at] == Known::Unknown && is_candidate[at] && is_informative.contains(&sample) {
+                } else if entries.known[at] == Known::Unknown && is_candidate[at] && is_fillable.contains(&sample) {
                     result.value[place] = 0.0;
                     result.lower[place] = 0.0;
                     result.upper[place] = 0.0;

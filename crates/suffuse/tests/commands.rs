@@ -1,0 +1,422 @@
+//! The commands on good input: what they write, what they say, what they keep. Runs the real
+//! program.
+
+mod program;
+
+use program::{Workbench, count};
+use serde_json::Value;
+use std::path::PathBuf;
+use suffuse_data::Layer;
+use suffuse_data::format::{self, ReadOptions};
+use suffuse_data::simulate::{SimulateOptions, simulate};
+
+/// A small simulated table with metadata, as h5ad.
+fn simulated(bench: &Workbench, name: &str) -> PathBuf {
+    let options = SimulateOptions {
+        n_samples: 40,
+        n_taxa: 12,
+        zero_fraction: 0.5,
+        seed: 3,
+        ..Default::default()
+    };
+    let path = bench.path(name);
+    let table = simulate(&options).expect("the options are in range").table;
+    format::write(&table, &path, &Default::default())
+        .expect("the folder of the test can be written to");
+    path
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).expect("the program writes JSON")
+}
+
+#[test]
+fn a_table_survives_all_formats_with_its_values_and_ids() {
+    let bench = Workbench::new();
+    let first = format::read(
+        &bench.table("0.tsv", (9, 5), count),
+        &ReadOptions::default(),
+    )
+    .unwrap();
+    let chain = [
+        "0.tsv",
+        "1.h5ad",
+        "2.biom",
+        "3.biom.json",
+        "4.csv",
+        "5.tsv.gz",
+        "6.mtx",
+        "7.h5ad",
+    ];
+    for pair in chain.windows(2) {
+        bench.succeed(&["convert", pair[0], pair[1], "-q"]);
+    }
+    let last = format::read(&bench.path("7.h5ad"), &ReadOptions::default()).unwrap();
+    assert_eq!(last.sample_ids(), first.sample_ids());
+    assert_eq!(last.feature_ids(), first.feature_ids());
+    assert_eq!(last.csr(), first.csr());
+}
+
+#[test]
+fn inspect_counts_zeros_and_metadata() {
+    let bench = Workbench::new();
+    bench.table("table.tsv", (9, 5), count);
+    bench.file("meta.tsv", "sample-id\tage\tsex\ns0\t61\tf\ns1\t\tm\n");
+    let text = bench
+        .succeed(&["inspect", "table.tsv", "-m", "meta.tsv"])
+        .stdout;
+    assert!(
+        text.contains("samples            9") && text.contains("8 missing"),
+        "{text}"
+    );
+    let found = json(
+        &bench
+            .succeed(&["inspect", "table.tsv", "-m", "meta.tsv", "--json"])
+            .stdout,
+    );
+    assert_eq!(
+        (&found["n_samples"], &found["n_features"]),
+        (&9.into(), &5.into())
+    );
+    let n_zeros = (0..45).filter(|i| count(i / 5, i % 5) == "0").count();
+    assert_eq!(found["n_nonzero"], 45 - n_zeros);
+    assert_eq!(found["sample_metadata"][0]["name"], "age");
+}
+
+#[test]
+fn impute_keeps_observed_entries_and_tells_what_it_did_to_the_others() {
+    let bench = Workbench::new();
+    let path = simulated(&bench, "table.h5ad");
+    let run = bench.succeed(&[
+        "impute",
+        "table.h5ad",
+        "-o",
+        "out.h5ad",
+        "--config",
+        "tiny",
+        "--json",
+    ]);
+    let before = format::read(&path, &ReadOptions::default()).unwrap();
+    let after = format::read(&bench.path("out.h5ad"), &ReadOptions::default()).unwrap();
+    let observed = before
+        .to_dense()
+        .into_iter()
+        .zip(after.to_dense())
+        .filter(|(b, _)| *b > 0.0);
+    assert!(observed.clone().all(|(b, a)| b.to_bits() == a.to_bits()));
+    let counts = &json(&run.stdout)["counts"];
+    assert_eq!(counts["observed"], observed.count());
+    let n_all: u64 = [
+        "observed",
+        "filled_missing",
+        "filled_zeros",
+        "kept_zeros",
+        "kept_missing",
+    ]
+    .iter()
+    .map(|name| counts[name].as_u64().unwrap())
+    .sum();
+    assert_eq!(n_all, 40 * 12);
+    for layer in ["lower", "upper", "presence", "action"] {
+        assert!(after.layers.contains_key(layer), "{layer}");
+    }
+    assert!(matches!(after.layers["lower"], Layer::Dense(_)));
+    let record = &after.uns["suffuse"];
+    assert_eq!(
+        record["command"],
+        "suffuse impute table.h5ad -o out.h5ad --config tiny --json"
+    );
+    assert_eq!(record["method"], "depmicrodiff");
+    // The table was named without its folder, so no folder may be recorded.
+    let folder = path.parent().unwrap().display().to_string();
+    assert!(!record.to_string().contains(&folder), "{record}");
+}
+
+#[test]
+fn nothing_to_fill_leaves_the_matrix_as_it_was() {
+    let bench = Workbench::new();
+    bench.table("table.tsv", (9, 5), count);
+    bench.succeed(&[
+        "impute",
+        "table.tsv",
+        "-o",
+        "out.biom",
+        "--config",
+        "tiny",
+        "--fill",
+        "missing",
+    ]);
+    let before = format::read(&bench.path("table.tsv"), &ReadOptions::default()).unwrap();
+    let after = format::read(&bench.path("out.biom"), &ReadOptions::default()).unwrap();
+    assert_eq!(before.csr(), after.csr());
+    let record = json(&std::fs::read_to_string(bench.path("out.biom.suffuse.json")).unwrap());
+    assert_eq!(record["counts"]["observed"], before.n_stored());
+    assert_eq!(record["program"], "suffuse");
+    assert_eq!(
+        std::fs::read_to_string(bench.path("out.biom.filled.tsv"))
+            .unwrap()
+            .lines()
+            .count(),
+        1
+    );
+}
+
+#[test]
+fn a_fitted_model_gives_the_same_table_as_fitting_in_one_go() {
+    let bench = Workbench::new();
+    simulated(&bench, "table.h5ad");
+    bench.succeed(&["fit", "table.h5ad", "-o", "model", "--config", "tiny", "-q"]);
+    bench.succeed(&[
+        "impute",
+        "table.h5ad",
+        "-o",
+        "two-steps.tsv",
+        "--model",
+        "model",
+        "-q",
+    ]);
+    bench.succeed(&[
+        "impute",
+        "table.h5ad",
+        "-o",
+        "one-step.tsv",
+        "--config",
+        "tiny",
+        "-q",
+    ]);
+    let text = |name| std::fs::read_to_string(bench.path(name)).unwrap();
+    assert_eq!(text("two-steps.tsv"), text("one-step.tsv"));
+    let found = json(&bench.succeed(&["inspect", "model", "--json"]).stdout);
+    assert_eq!(
+        (&found["kind"], &found["n_features"]),
+        (&"model".into(), &12.into())
+    );
+    assert!(
+        found["conditions"].as_str().unwrap().contains("age"),
+        "{found}"
+    );
+}
+
+#[test]
+fn a_dry_run_tells_the_plan_and_writes_nothing() {
+    let bench = Workbench::new();
+    simulated(&bench, "table.h5ad");
+    let before = bench.content();
+    let run = bench.succeed(&[
+        "impute",
+        "table.h5ad",
+        "-o",
+        "out.h5ad",
+        "--config",
+        "tiny",
+        "--dry-run",
+    ]);
+    assert!(
+        run.stdout.contains("40 samples x 12 features"),
+        "{}",
+        run.stdout
+    );
+    assert!(
+        run.stdout.contains("fitting") && run.stdout.contains("not written"),
+        "{}",
+        run.stdout
+    );
+    assert_eq!(bench.content(), before);
+}
+
+#[test]
+fn evaluate_keeps_a_file_per_result_and_skips_finished_ones() {
+    let bench = Workbench::new();
+    simulated(&bench, "table.h5ad");
+    let arguments = [
+        "evaluate",
+        "table.h5ad",
+        "--out",
+        "results",
+        "--seeds",
+        "2",
+        "--config",
+        "tiny",
+        "--fraction",
+        "0.2",
+    ];
+    let run = bench.succeed(&arguments);
+    for word in [
+        "depmicrodiff",
+        "soft-impute",
+        "pooled",
+        "per taxon",
+        "per sample",
+        "RMSE log10",
+        "baseline",
+    ] {
+        assert!(
+            run.stdout.contains(word),
+            "{word:?} is not in {}",
+            run.stdout
+        );
+    }
+    let results = |bench: &Workbench| {
+        let is_result = |path: &PathBuf| path.to_string_lossy().contains("-seed");
+        bench
+            .content()
+            .into_iter()
+            .filter(is_result)
+            .collect::<Vec<_>>()
+    };
+    let n_results = results(&bench).len();
+    assert_eq!(n_results, 2 * 6);
+    let tsv = std::fs::read_to_string(bench.path("results/results.tsv")).unwrap();
+    assert_eq!(tsv.lines().count(), 1 + 3 * n_results);
+
+    let again = json(
+        &bench
+            .succeed(&[&arguments[..], &["--json", "-q"]].concat())
+            .stdout,
+    );
+    assert_eq!(again["n_skipped"], n_results);
+    // One result lost is the only one computed again; another setting adds its own for the model.
+    std::fs::remove_file(&results(&bench)[0]).unwrap();
+    let again = json(
+        &bench
+            .succeed(&[&arguments[..], &["--json", "-q"]].concat())
+            .stdout,
+    );
+    assert_eq!(again["n_skipped"], n_results - 1);
+    bench.succeed(&[&arguments[..], &["--set", "dat.ar_decay=0.9", "-q"]].concat());
+    assert_eq!(results(&bench).len(), n_results + 2);
+}
+
+#[test]
+fn evaluate_runs_the_baselines_alone() {
+    let bench = Workbench::new();
+    simulated(&bench, "table.h5ad");
+    let arguments = [
+        "evaluate",
+        "table.h5ad",
+        "--out",
+        "r",
+        "--methods",
+        "zero,taxon-mean,knn",
+        "--seeds",
+        "3",
+    ];
+    let scores = json(
+        &bench
+            .succeed(&[&arguments[..], &["--json"]].concat())
+            .stdout,
+    );
+    assert_eq!(scores["verdict"], Value::Null);
+    let rows = scores["scores"].as_array().unwrap();
+    let pooled = |method: &str| {
+        let is_meant = |row: &&Value| row["method"] == method && row["scope"] == "pooled";
+        rows.iter().find(is_meant).unwrap()["rmse_ln"]["mean"]
+            .as_f64()
+            .unwrap()
+    };
+    assert!(pooled("taxon-mean") < pooled("zero"), "{rows:?}");
+}
+
+#[test]
+fn dependencies_are_written_as_edges_graph_and_pictures() {
+    let bench = Workbench::new();
+    simulated(&bench, "table.h5ad");
+    bench.succeed(&[
+        "dependencies",
+        "table.h5ad",
+        "--out",
+        "found",
+        "--permutations",
+        "0",
+        "--alpha",
+        "0.5",
+    ]);
+    let edges = std::fs::read_to_string(bench.path("found/edges.tsv")).unwrap();
+    assert!(edges.starts_with("source\ttarget\tkind\tstatistic\tp\tneg_log10_p\tq\n"));
+    let graph = std::fs::read_to_string(bench.path("found/dependencies.graphml")).unwrap();
+    assert_eq!(graph.matches("<edge ").count(), edges.lines().count() - 1);
+    assert!(
+        bench.path("found/matrix.svg").exists() && bench.path("found/provenance.json").exists()
+    );
+}
+
+#[test]
+fn the_demo_goes_through_all_steps() {
+    let bench = Workbench::new();
+    let arguments = [
+        "demo",
+        "--out",
+        "demo",
+        "--config",
+        "tiny",
+        "--samples",
+        "40",
+        "--taxa",
+        "12",
+    ];
+    let run = bench.succeed(&arguments);
+    assert!(
+        run.stdout.contains("depmicrodiff") && run.stdout.contains("taxon-mean-offset"),
+        "{}",
+        run.stdout
+    );
+    for name in [
+        "table.h5ad",
+        "completed.h5ad",
+        "filled-and-true.svg",
+        "edges.tsv",
+    ] {
+        assert!(bench.path("demo").join(name).exists(), "{name}");
+    }
+    bench.fail(1, &arguments, &["demo", "--force"]);
+}
+
+#[test]
+fn one_seed_gives_one_result_for_any_number_of_threads() {
+    let bench = Workbench::new();
+    simulated(&bench, "table.h5ad");
+    let text = |threads: &str, seed: &str| {
+        let out = format!("out-{threads}-{seed}.tsv");
+        let run = [
+            "--config",
+            "tiny",
+            "--threads",
+            threads,
+            "--seed",
+            seed,
+            "-q",
+        ];
+        bench.succeed(&[&["impute", "table.h5ad", "-o", &out][..], &run[..]].concat());
+        std::fs::read_to_string(bench.path(&out)).unwrap()
+    };
+    let one_thread = text("1", "5");
+    assert_eq!(one_thread, text("2", "5"));
+    assert_ne!(one_thread, text("1", "6"));
+}
+
+#[test]
+fn help_has_examples_and_completions_are_written() {
+    let bench = Workbench::new();
+    for command in [
+        "impute",
+        "fit",
+        "evaluate",
+        "dependencies",
+        "inspect",
+        "convert",
+        "demo",
+        "completions",
+    ] {
+        let help = bench.succeed(&[command, "--help"]).stdout;
+        assert!(
+            help.contains(&format!("suffuse {command}")) && help.contains("Example"),
+            "{help}"
+        );
+    }
+    assert!(
+        bench
+            .succeed(&["completions", "bash"])
+            .stdout
+            .contains("_suffuse")
+    );
+}
