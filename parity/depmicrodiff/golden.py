@@ -114,7 +114,7 @@ def mask(dependent):
 
 
 def dat():
-    shapes = {"taxon": (N_TAXA, WIDTH), "no_metadata": (WIDTH,), "dependency_bias0": (N_HEADS,)}
+    shapes = {"taxon": (N_TAXA, WIDTH), "no_metadata": (WIDTH,), "dependency_bias0": (N_HEADS * N_TAXA, N_TAXA)}
     mlp_shapes(shapes, "profile", N_TAXA * (D_LATENT + N_FLAGS) + 1, PROFILE_WIDTH, N_PROFILE * WIDTH)
     mlp_shapes(shapes, "condition", (N_PROFILE + 1) * WIDTH, WIDTH, WIDTH)
     mlp_shapes(shapes, "time", 64, WIDTH, WIDTH)
@@ -156,7 +156,13 @@ def dat():
         1,
     )
     allowed, favoured = mask(DEPENDENT)
-    bias = p["dependency_bias0"][:, None, None] * favoured
+    c = N_PROFILE + 1
+    pairs = p["dependency_bias0"].reshape(N_HEADS, N_TAXA, N_TAXA)[:, ORDER][:, :, ORDER]
+    bias = torch.zeros(N_HEADS, c + v + N_TAXA, c + v + N_TAXA)
+    bias[:, c : c + v, c : c + v] = pairs[:, :v, :v]
+    bias[:, c + v :, c : c + v] = pairs[:, :, :v]
+    bias[:, c + v :, c + v :] = pairs
+    bias = bias * favoured
     bias = bias.masked_fill(~allowed, float("-inf"))[None]
     shift, scale, gate, mlp_shift, mlp_scale, mlp_gate = linear(p, "block0.modulation", vector).chunk(6, 2)
     h = modulate(x, shift, scale)

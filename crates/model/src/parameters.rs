@@ -30,6 +30,8 @@ pub struct Parameters {
 pub enum Initial {
     /// All zero: a residual branch that starts closed.
     Zero,
+    /// All equal to this.
+    Constant(f32),
     /// Uniform in `+-1/sqrt(n_inputs)`, as PyTorch's linear layer.
     FanIn(usize),
     /// Uniform with this standard deviation: embeddings.
@@ -216,6 +218,7 @@ pub fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 fn draw(seed: u64, path: &str, n: usize, initial: Initial) -> Vec<f32> {
     let bound = match initial {
         Initial::Zero => return vec![0.0; n],
+        Initial::Constant(value) => return vec![value; n],
         Initial::FanIn(n_inputs) => 1.0 / (n_inputs.max(1) as f64).sqrt(),
         Initial::Spread(sd) => sd * 3f64.sqrt(),
     };

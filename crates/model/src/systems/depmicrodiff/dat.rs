@@ -24,6 +24,9 @@ pub const N_FLAGS: usize = 4;
 /// Length of the sinusoidal features of a timestep.
 pub const N_TIME_FEATURES: usize = 64;
 
+/// Initial bias of a dependent pair: it starts with e^2 times the attention of another pair.
+const INITIAL_BIAS: f32 = 2.0;
+
 /// The network.
 #[derive(Debug, Clone)]
 pub struct Dat {
@@ -39,7 +42,7 @@ pub struct Dat {
     blocks: Vec<Block>,
     last_modulation: Linear,
     last: Linear,
-    dependency_bias: Vec<Tensor<1>>,
+    dependency_bias: Vec<Tensor<2>>,
 }
 
 #[derive(Debug, Clone)]
@@ -66,6 +69,7 @@ pub struct Known {
 #[derive(Debug, Clone)]
 pub struct Context {
     prefix: Vec<KeyValue>,
+    biases: Vec<Option<Tensor<4>>>,
     modulations: Vec<Tensor<3>>,
     last_modulation: Tensor<3>,
     observed: Tensor<3>,
@@ -75,10 +79,19 @@ pub struct Context {
 /// Masks of the two streams, cut from one [`Mask`].
 #[derive(Debug, Clone)]
 pub struct StreamMasks {
-    prefix: AttentionMask,
-    prefix_favoured: Option<Tensor<4>>,
-    noisy: AttentionMask,
-    noisy_favoured: Option<Tensor<4>>,
+    n_condition: usize,
+    n_visible: usize,
+    noisy_tokens: std::ops::Range<usize>,
+    prefix: Tensor<4, Bool>,
+    noisy: Tensor<4, Bool>,
+    favoured: Option<Favoured>,
+}
+
+/// 1 where a pair is allowed and dependent, `[1, 1, rows, columns]`.
+#[derive(Debug, Clone)]
+struct Favoured {
+    prefix: Tensor<4>,
+    noisy: Tensor<4>,
 }
 
 impl StreamMasks {
@@ -106,12 +119,17 @@ impl StreamMasks {
             let block: Vec<f32> = block.iter().map(|b| f32::from(u8::from(*b))).collect();
             Tensor::<4>::from_data(TensorData::new(block, shape), device)
         };
-        let is_bias = mode == DependencyMask::Bias;
+        let favoured = (mode == DependencyMask::Bias).then(|| Favoured {
+            prefix: float_tensor(part(&mask.favoured, 0..context, false)),
+            noisy: float_tensor(part(&mask.favoured, rows.clone(), true)),
+        });
         StreamMasks {
-            prefix: AttentionMask { blocked: bool_tensor(part(&mask.blocked, 0..context, false)), bias: None },
-            prefix_favoured: is_bias.then(|| float_tensor(part(&mask.favoured, 0..context, false))),
-            noisy: AttentionMask { blocked: bool_tensor(part(&mask.blocked, rows.clone(), true)), bias: None },
-            noisy_favoured: is_bias.then(|| float_tensor(part(&mask.favoured, rows, true))),
+            n_condition: mask.n_condition,
+            n_visible: mask.n_visible,
+            noisy_tokens: noisy.clone(),
+            prefix: bool_tensor(part(&mask.blocked, 0..context, false)),
+            noisy: bool_tensor(part(&mask.blocked, rows, true)),
+            favoured,
         }
     }
 }
@@ -148,7 +166,10 @@ impl Dat {
             last_modulation: Linear::zero(p, "last_modulation", width, 2 * width),
             last: Linear::zero(p, "last", width, d),
             dependency_bias: (0..n_biases)
-                .map(|i| p.vector(&format!("dependency_bias{i}"), config.n_heads, Initial::Zero))
+                .map(|i| {
+                    let shape = [config.n_heads * n_taxa, n_taxa];
+                    p.matrix(&format!("dependency_bias{i}"), shape, Initial::Constant(INITIAL_BIAS))
+                })
                 .collect(),
         }
     }
@@ -194,8 +215,11 @@ impl Dat {
         let mut x = Tensor::cat(tokens, 1); // [batch, c + v, width]
         let modulations: Vec<Tensor<3>> = self.blocks.iter().map(|b| b.modulation.forward(vector.clone())).collect();
         let mut prefix = Vec::with_capacity(self.blocks.len());
+        let mut biases = Vec::with_capacity(self.blocks.len());
         for (i, block) in self.blocks.iter().enumerate() {
-            let mask = self.with_bias(i, &masks.prefix, &masks.prefix_favoured);
+            let (bias, noisy_bias) = self.biases(i, order, masks);
+            biases.push(noisy_bias);
+            let mask = AttentionMask { blocked: masks.prefix.clone(), bias };
             let parts = split_modulation(&modulations[i]);
             let h = modulate(x.clone(), &parts.attention);
             let own = block.attention.key_value(&h);
@@ -209,6 +233,7 @@ impl Dat {
         let reorder = |tensor: &Tensor<3>| tensor.clone().select(1, order.clone());
         Context {
             prefix,
+            biases,
             modulations,
             last_modulation: self.last_modulation.forward(vector),
             observed: reorder(&known.observed),
@@ -237,7 +262,7 @@ impl Dat {
         let mut x = self.noisy.forward(Tensor::cat(vec![noisy, observed, flags], 2)) + taxa + self.time.forward(time);
         let mut maps = Vec::with_capacity(self.blocks.len());
         for (i, block) in self.blocks.iter().enumerate() {
-            let mask = self.with_bias(i, &masks.noisy, &masks.noisy_favoured);
+            let mask = AttentionMask { blocked: masks.noisy.clone(), bias: context.biases[i].clone() };
             let parts = split_modulation(&context.modulations[i]);
             let h = modulate(x.clone(), &parts.attention);
             let seen = context.prefix[i].followed_by(&block.attention.key_value(&h));
@@ -250,13 +275,30 @@ impl Dat {
         (self.last.forward(modulate(x, &Modulation { shift, scale })), maps)
     }
 
-    fn with_bias(&self, block: usize, mask: &AttentionMask, favoured: &Option<Tensor<4>>) -> AttentionMask {
-        let bias = favoured.as_ref().map(|favoured| {
-            let n_heads = self.config.n_heads;
-            let strength = self.dependency_bias[block].clone().reshape([1, n_heads, 1, 1]);
-            favoured.clone() * strength
-        });
-        AttentionMask { blocked: mask.blocked.clone(), bias }
+    /// Learned additive biases of a block for the prefix and for the noisy tokens,
+    /// `[1, heads, rows, columns]`: one number per head and dependent pair of taxa.
+    fn biases(&self, block: usize, order: &Tensor<1, Int>, masks: &StreamMasks) -> (Option<Tensor<4>>, Option<Tensor<4>>) {
+        let Some(favoured) = &masks.favoured else { return (None, None) };
+        let n_heads = self.config.n_heads;
+        let [_, n_taxa] = self.dependency_bias[block].dims();
+        let pairs = self.dependency_bias[block].clone().reshape([n_heads, n_taxa, n_taxa]);
+        let pairs = pairs.select(1, order.clone()).select(2, order.clone()); // [heads, tokens, tokens]
+        let (c, v) = (masks.n_condition, masks.n_visible);
+        let device = pairs.device();
+        let part = |rows: std::ops::Range<usize>, columns: std::ops::Range<usize>| {
+            pairs.clone().slice([0..n_heads, rows, columns])
+        };
+        let zeros = |rows: usize, columns: usize| Tensor::<3>::zeros([n_heads, rows, columns], &device);
+        let rows = masks.noisy_tokens.clone();
+        let n = rows.len();
+        let (prefix, noisy) = if v == 0 {
+            (zeros(c, c), Tensor::cat(vec![zeros(n, c), part(rows.clone(), rows)], 2))
+        } else {
+            let clean = Tensor::cat(vec![zeros(v, c), part(0..v, 0..v)], 2);
+            let noisy = vec![zeros(n, c), part(rows.clone(), 0..v), part(rows.clone(), rows)];
+            (Tensor::cat(vec![zeros(c, c + v), clean], 1), Tensor::cat(noisy, 2))
+        };
+        (Some(prefix.unsqueeze() * favoured.prefix.clone()), Some(noisy.unsqueeze() * favoured.noisy.clone()))
     }
 }
 
