@@ -40,7 +40,7 @@ impl CosineSchedule {
         self.alpha_bar[t]
     }
 
-    /// Variance added at step `t` in `1..=T` (paper 001, eq. 3).
+    /// Variance added at step `t` in `1..=T` (DepMicroDiff paper, eq. 3).
     pub fn beta(&self, t: usize) -> f64 {
         1.0 - self.alpha_bar[t] / self.alpha_bar[t - 1]
     }

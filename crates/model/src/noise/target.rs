@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Prediction {
-    /// The noise `eps` (Ho 2020, eq. 14; paper 001).
+    /// The noise `eps` (Ho 2020, eq. 14; DepMicroDiff paper).
     Noise,
     /// The clean data `x_0`.
     X0,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// The reverse process of one autoregressive step (paper 001, section IV e).
+/// The reverse process of one autoregressive step (DepMicroDiff paper, section IV e).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Sampler {

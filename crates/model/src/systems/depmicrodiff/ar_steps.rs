@@ -12,7 +12,7 @@ pub struct ArSteps {
 }
 
 impl ArSteps {
-    /// Draws a split of `n_tokens` tokens (paper 001, Algorithm 1).
+    /// Draws a split of `n_tokens` tokens (DepMicroDiff paper, Algorithm 1).
     ///
     /// The number of steps `N` is `i + 1` with probability `(1 - alpha) alpha^i / (1 - alpha^S)`
     /// for `i` in `0..S`, or uniform over `1..=S` when `alpha` is 1. The `N - 1` cut points are a

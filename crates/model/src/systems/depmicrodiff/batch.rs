@@ -1,11 +1,13 @@
 //! Rows of the networks' inputs, made on the CPU from entries and from what is hidden of them.
 
 use super::dat::{self, N_FLAGS, N_TIME_FEATURES};
-use super::entries::{Conditions, Entries, Known, Standardisation, ln1p_percent};
+use super::entries::{Conditions, Entries, Known, Standardisation};
 use super::vae::{N_CHANNELS, Vae};
 use crate::nn::timestep::timestep_features;
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
+use suffuse_data::transform::Scale;
+use suffuse_data::transform::percent::ln1p_percent;
 
 /// Largest standardised abundance that a network sees: when a dominant taxon is hidden, its value
 /// relative to the little that is left would otherwise rule the loss.
@@ -91,7 +93,7 @@ impl Rows {
         for (taxon, (x, flag)) in entries.abundance_row(sample).iter().zip(flags).enumerate() {
             let known = known_row[taxon];
             let is_present = known == Known::Present;
-            let u = if is_present { standardisation.forward(taxon, ln1p_percent(*x, total)) } else { 0.0 };
+            let u = if is_present { standardisation.forward(taxon, ln1p_percent(*x, Scale(total))) } else { 0.0 };
             let u = u.clamp(-MAX_STANDARDISED, MAX_STANDARDISED);
             self.entries.extend([f32::from(u8::from(is_present)), u as f32]);
             let mut one_hot = [0.0; N_FLAGS];

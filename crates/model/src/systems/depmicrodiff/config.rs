@@ -24,7 +24,7 @@ pub struct Config {
     pub sampling: SamplingConfig,
 }
 
-/// The autoencoder (paper 001, Eq. 5-8).
+/// The autoencoder (DepMicroDiff paper, Eq. 5-8).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VaeConfig {

@@ -3,6 +3,8 @@
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use suffuse_data::Table;
+use suffuse_data::transform::Scale;
+use suffuse_data::transform::percent::ln1p_percent;
 
 /// What 100 percent is for a sample.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,6 +79,8 @@ pub struct Standardisation {
     pub mean: Vec<f64>,
     /// Standard deviation of the same.
     pub sd: Vec<f64>,
+    /// Smallest of the same: what is present is not filled with less.
+    pub least: Vec<f64>,
 }
 
 /// Smallest scale of a taxon, in ln(1+percent).
@@ -163,29 +167,21 @@ impl Entries {
     }
 }
 
-/// `ln(1 + 100 x / total)`; 0 when the total is 0 (PROTOCOLS: `ln1p_percent`).
-pub fn ln1p_percent(x: f64, total: f64) -> f64 {
-    if total > 0.0 { (100.0 * x / total).ln_1p() } else { 0.0 }
-}
-
-/// The inverse of [`ln1p_percent`], never below 0.
-pub fn from_ln1p_percent(y: f64, total: f64) -> f64 {
-    (y.exp_m1() * total / 100.0).max(0.0)
-}
-
 impl Standardisation {
     /// Fits centre and scale on the observed non-zeros, shrunk to the pooled ones.
     pub fn fit(entries: &Entries) -> Self {
         let n_taxa = entries.n_taxa;
         let (mut n, mut sum, mut square) = (vec![0.0; n_taxa], vec![0.0; n_taxa], vec![0.0; n_taxa]);
+        let mut least = vec![f64::INFINITY; n_taxa];
         for sample in 0..entries.n_samples() {
-            let total = entries.total(sample, None);
+            let total = Scale(entries.total(sample, None));
             for (taxon, (known, x)) in entries.known_row(sample).iter().zip(entries.abundance_row(sample)).enumerate() {
                 if *known == Known::Present {
                     let y = ln1p_percent(*x, total);
                     n[taxon] += 1.0;
                     sum[taxon] += y;
                     square[taxon] += y * y;
+                    least[taxon] = least[taxon].min(y);
                 }
             }
         }
@@ -193,7 +189,10 @@ impl Standardisation {
         let pooled_mean = if n_all > 0.0 { sum.iter().sum::<f64>() / n_all } else { 0.0 };
         let within: f64 = (0..n_taxa).filter(|j| n[*j] > 0.0).map(|j| square[j] - sum[j] * sum[j] / n[j]).sum();
         let pooled_variance = if n_all > 0.0 { (within / n_all).max(MIN_SD * MIN_SD) } else { 1.0 };
-        let mut standardisation = Standardisation { mean: Vec::new(), sd: Vec::new() };
+        let least_of_all = least.iter().copied().fold(f64::INFINITY, f64::min);
+        let least_of_all = if least_of_all.is_finite() { least_of_all } else { 0.0 };
+        least.iter_mut().filter(|least| least.is_infinite()).for_each(|least| *least = least_of_all);
+        let mut standardisation = Standardisation { mean: Vec::new(), sd: Vec::new(), least };
         for j in 0..n_taxa {
             let weight = n[j] + PRIOR_OBSERVATIONS;
             let mean = (sum[j] + PRIOR_OBSERVATIONS * pooled_mean) / weight;
@@ -211,9 +210,9 @@ impl Standardisation {
         (y - self.mean[taxon]) / self.sd[taxon]
     }
 
-    /// `mean + sd * u`, never below 0.
+    /// `mean + sd * u`, never below the smallest observed value of the taxon.
     pub fn inverse(&self, taxon: usize, u: f64) -> f64 {
-        (self.mean[taxon] + self.sd[taxon] * u).max(0.0)
+        (self.mean[taxon] + self.sd[taxon] * u).max(self.least[taxon])
     }
 }
 
@@ -249,13 +248,9 @@ mod tests {
     }
 
     #[test]
-    fn units_and_standardisation_invert() {
-        let y = ln1p_percent(3.0, 4.0);
-        assert!((y - 76f64.ln()).abs() < 1e-12);
-        assert!((from_ln1p_percent(y, 4.0) - 3.0).abs() < 1e-12);
-        assert_eq!(ln1p_percent(3.0, 0.0), 0.0);
-        let standardisation = Standardisation { mean: vec![2.0], sd: vec![0.5] };
-        assert!((standardisation.inverse(0, standardisation.forward(0, y)) - y).abs() < 1e-12);
-        assert_eq!(standardisation.inverse(0, -100.0), 0.0);
+    fn standardisation_inverts_and_stays_above_the_smallest_observed_value() {
+        let standardisation = Standardisation { mean: vec![2.0], sd: vec![0.5], least: vec![0.3] };
+        assert!((standardisation.inverse(0, standardisation.forward(0, 1.7)) - 1.7).abs() < 1e-12);
+        assert_eq!(standardisation.inverse(0, -100.0), 0.3);
     }
 }

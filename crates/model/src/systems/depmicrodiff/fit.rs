@@ -5,7 +5,7 @@ use super::ar_steps::ArSteps;
 use super::batch::{Flag, LatentScale, Rows, tensor, time_features};
 use super::config::Config;
 use super::dat::{Dat, StreamMasks};
-use super::entries::{Cohort, Conditions, Entries, Known, Standardisation, Totals, ln1p_percent};
+use super::entries::{Cohort, Conditions, Entries, Known, Standardisation, Totals};
 use super::mask::{Dependent, attention_mask};
 use super::pretraining;
 use super::vae::Vae;
@@ -24,6 +24,8 @@ use sha2::{Digest, Sha256};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use suffuse_data::Table;
+use suffuse_data::transform::Scale;
+use suffuse_data::transform::percent::ln1p_percent;
 use suffuse_stats::dependency::{DependencyOptions, MiTest, dependencies};
 
 /// How a fit is run; everything but `seed` and `pretrain` leaves the result unchanged.
@@ -446,7 +448,7 @@ fn estimate_dependencies(config: &Config, entries: &Entries, seed: u64) -> Resul
     let mut hidden = clean.clone();
     let mut rng = generator(seed, Stage::Dependencies, "", 0);
     for (row, sample) in samples.iter().enumerate() {
-        let total = entries.total(*sample, None);
+        let total = Scale(entries.total(*sample, None));
         for (taxon, x) in entries.abundance_row(*sample).iter().enumerate() {
             clean[(row, taxon)] = ln1p_percent(*x, total);
             let is_hidden = rng.random_bool(config.dependencies.hide_fraction);

@@ -2,7 +2,7 @@
 
 use super::Model;
 use super::batch::Flag;
-use super::entries::{Cohort, Entries, Known, from_ln1p_percent};
+use super::entries::{Cohort, Entries, Known};
 use super::sampling::{Job, Run};
 use crate::error::{Error, Result};
 use crate::rng::{Stage, generator};
@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
+use suffuse_data::transform::Scale;
+use suffuse_data::transform::percent::from_ln1p_percent;
 
 /// Which entries may be filled, besides those that are withheld.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -189,7 +191,7 @@ impl Model {
 
         let is_fillable: HashSet<usize> = fillable.into_iter().collect();
         for sample in 0..n_samples {
-            let total = entries.total(sample, None);
+            let total = Scale(entries.total(sample, None));
             for taxon in 0..n_taxa {
                 let (at, place) = (sample * n_taxa + taxon, (sample, taxon));
                 if !draws[at].is_empty() {

@@ -90,7 +90,7 @@ impl Mask {
     }
 }
 
-/// Builds the mask (paper 001, Algorithm 2).
+/// Builds the mask (DepMicroDiff paper, Algorithm 2).
 ///
 /// Condition tokens see condition tokens. A clean token sees condition tokens and the clean tokens
 /// of its own and earlier steps. A noisy token sees condition tokens, the clean tokens of EARLIER

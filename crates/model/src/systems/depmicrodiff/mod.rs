@@ -1,5 +1,5 @@
 //! DepMicroDiff: imputation of abundance tables by latent diffusion with a Dependency-Aware
-//! Transformer (paper 001).
+//! Transformer (arXiv 2507.23676).
 //!
 //! ```text
 //! table --entries--> what is known, totals, standardised ln(1+percent)

@@ -4,8 +4,9 @@ use super::entries::{Cohort, Entries, Totals};
 use super::fit::Source;
 use crate::error::{Error, Result};
 use sha2::{Digest, Sha256};
-use std::collections::{HashMap, HashSet};
-use suffuse_data::{Csr, Table};
+use std::collections::HashSet;
+use suffuse_data::Table;
+use suffuse_data::select::align_features;
 
 /// The other cohorts on the target's features; features that a cohort lacks are not measured there.
 ///
@@ -26,8 +27,10 @@ pub(super) fn aligned(target: &Cohort, others: &[Table]) -> Result<Vec<Source>> 
                 return Err(twice("same content"));
             }
         }
-        let aligned = align(other, target.table.feature_ids())
-            .ok_or(Error::NoCommonFeatures { table, n_features: target.table.n_features() })?;
+        let (aligned, _) = align_features(other, target.table.feature_ids()).map_err(|error| match error {
+            suffuse_data::Error::NoSharedIds { .. } => Error::NoCommonFeatures { table, n_features: target.table.n_features() },
+            other => Error::Data(other),
+        })?;
         let cohort = Cohort { table: &aligned, hidden: &[], totals: Totals::OfWhatIsLeft, conditions: None, groups: None };
         let entries = Entries::new(&cohort)?;
         let samples = entries.informative_samples();
@@ -59,22 +62,4 @@ fn content(table: &Table, sample: usize) -> Option<[u8; 32]> {
         hash.update(bits.to_le_bytes());
     }
     Some(hash.finalize().into())
-}
-
-fn align(table: &Table, feature_ids: &[String]) -> Option<Table> {
-    let position: HashMap<&str, usize> = table.feature_ids().iter().enumerate().map(|(i, id)| (id.as_str(), i)).collect();
-    let source: Vec<Option<usize>> = feature_ids.iter().map(|id| position.get(id.as_str()).copied()).collect();
-    source.iter().flatten().next()?;
-    let mut csr = Csr { indptr: vec![0], ..Csr::default() };
-    for sample in 0..table.n_samples() {
-        for (column, source) in source.iter().enumerate() {
-            let value = source.map_or(f64::NAN, |source| table.get(sample, source));
-            if value != 0.0 {
-                csr.indices.push(column as u32);
-                csr.values.push(value);
-            }
-        }
-        csr.indptr.push(csr.indices.len());
-    }
-    Some(Table::new(table.sample_ids().to_vec(), feature_ids.to_vec(), csr).expect("ids and values come from valid tables"))
 }

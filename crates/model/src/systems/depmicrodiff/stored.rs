@@ -98,8 +98,9 @@ impl Model {
         }
         let feature_ids: Vec<String> = text("features.tsv")?.lines().map(str::to_string).collect();
         let n = feature_ids.len();
-        let lengths = [transform.standardisation.mean.len(), transform.standardisation.sd.len(), transform.dependencies.len()];
-        if lengths != [n; 3] {
+        let Standardisation { mean, sd, least } = &transform.standardisation;
+        let lengths = [mean.len(), sd.len(), least.len(), transform.dependencies.len()];
+        if lengths != [n; 4] {
             return Err(broken("transform.json", format!("describes {lengths:?} features, features.tsv has {n}")));
         }
         let d = config.vae.d_latent;

@@ -1,0 +1,182 @@
+//! Softmax attention with a mask and an additive bias.
+
+use crate::blocked::Blocked;
+use crate::fused::{InputGradients, Inputs, Output};
+use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::flex::FlexTensor;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Backend, Dispatch, DispatchDevice, Flex, backend_extension};
+use burn::tensor::activation::softmax;
+use burn::tensor::{Bool, DType, Tensor, TensorData};
+
+/// Attends from queries to keys: `softmax(q k^T / sqrt(d) + bias, blocked pairs left out) v`
+/// (Vaswani 2017, eq. 1).
+///
+/// A query that may see no key gives zeros, and no gradient flows through it. What a blocked key
+/// holds does not change a bit of the result, as long as it is finite.
+///
+/// - `query`: `[batch, heads, n_queries, d_head]`
+/// - `key`, `value`: `[batch, heads, n_keys, d_head]`
+/// - `blocked`: `[n_queries, n_keys]`, the same for all samples and heads
+/// - `bias`: `[heads, n_queries, n_keys]`, added to the scores; its gradient is summed over the batch
+/// - returns `[batch, heads, n_queries, d_head]`; on `flex` it lies in memory such that
+///   `swap_dims(1, 2)` and a `reshape` that joins the heads copy nothing
+///
+/// On Burn's `flex` backend with `f32` numbers, with and without autodiff, this is one fused
+/// operator whose results do not depend on the number of threads. All else takes the same equation
+/// in Burn's own operators, whose gradients agree up to rounding.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use suffuse_kernels::{Blocked, masked_attention};
+///
+/// let device = Device::flex();
+/// let query = Tensor::<4>::from_data([[[[1.0], [2.0]]]], &device); // one sample, one head, d_head 1
+/// let value = Tensor::<4>::from_data([[[[10.0], [20.0]]]], &device);
+/// let blocked = Blocked::new(vec![false, true, true, true], 2, 2); // query 0 sees key 0 alone
+/// let mixed = masked_attention(query.clone(), query, value, &blocked, None);
+/// assert_eq!(mixed.into_data().to_vec::<f32>().unwrap(), [10.0, 0.0]);
+/// ```
+///
+/// # Panics
+/// When the shapes do not fit each other.
+pub fn masked_attention(
+    query: Tensor<4>,
+    key: Tensor<4>,
+    value: Tensor<4>,
+    blocked: &Blocked,
+    bias: Option<Tensor<3>>,
+) -> Tensor<4> {
+    let [batch, n_heads, n_queries, d_head] = query.dims();
+    let [n_queries_blocked, n_keys] = blocked.dims();
+    assert_eq!(n_queries, n_queries_blocked, "queries of the tensor and of the mask");
+    assert_eq!(key.dims(), [batch, n_heads, n_keys, d_head], "shape of the keys: [batch, heads, keys, d_head]");
+    assert_eq!(value.dims(), key.dims(), "shape of the values: that of the keys");
+    if let Some(bias) = &bias {
+        assert_eq!(bias.dims(), [n_heads, n_queries, n_keys], "shape of the bias: [heads, queries, keys]");
+    }
+    let is_single = |dtype: DType| dtype == DType::F32;
+    let is_fused = matches!(query.device().inner().as_dispatch(), DispatchDevice::Flex(_))
+        && [&query, &key, &value].iter().all(|tensor| is_single(tensor.dtype()))
+        && bias.as_ref().is_none_or(|bias| is_single(bias.dtype()));
+    if !is_fused {
+        return composed(query, key, value, blocked, bias);
+    }
+    let bias = bias.map(Tensor::into_dispatch);
+    Tensor::from_dispatch(<Dispatch as MaskedAttention>::masked_attention(
+        query.into_dispatch(),
+        key.into_dispatch(),
+        value.into_dispatch(),
+        bias,
+        blocked.clone(),
+    ))
+}
+
+/// The same in Burn's operators.
+fn composed(
+    query: Tensor<4>,
+    key: Tensor<4>,
+    value: Tensor<4>,
+    blocked: &Blocked,
+    bias: Option<Tensor<3>>,
+) -> Tensor<4> {
+    let [batch, n_heads, n_queries, d_head] = query.dims();
+    let [_, n_keys] = blocked.dims();
+    let shape = [batch, n_heads, n_queries, n_keys];
+    let mask = TensorData::new(blocked.pairs().to_vec(), [1, 1, n_queries, n_keys]);
+    let mask = Tensor::<4, Bool>::from_data(mask, &query.device().inner()).expand(shape);
+    let mut scores = query.mul_scalar(1.0 / (d_head as f64).sqrt()).matmul(key.swap_dims(2, 3));
+    if let Some(bias) = bias {
+        scores = scores + bias.unsqueeze::<4>();
+    }
+    // A finite number keeps rows without an open key free of NaN; the second fill empties them.
+    let weights = softmax(scores.mask_fill(mask.clone(), -1e9), 3).mask_fill(mask, 0.0);
+    weights.matmul(value)
+}
+
+/// The fused operator of each backend that has one.
+#[backend_extension(Flex, Autodiff)]
+trait MaskedAttention: Backend {
+    fn masked_attention(
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        bias: Option<FloatTensor<Self>>,
+        blocked: Blocked,
+    ) -> FloatTensor<Self>;
+}
+
+impl MaskedAttention for Flex {
+    fn masked_attention(
+        query: FlexTensor,
+        key: FlexTensor,
+        value: FlexTensor,
+        bias: Option<FlexTensor>,
+        blocked: Blocked,
+    ) -> FlexTensor {
+        Inputs { query, key, value, bias, blocked }.forward().output
+    }
+}
+
+impl<C: CheckpointStrategy> MaskedAttention for Autodiff<Flex, C> {
+    fn masked_attention(
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        bias: Option<FloatTensor<Self>>,
+        blocked: Blocked,
+    ) -> FloatTensor<Self> {
+        let (query, query_node) = query.into_parts();
+        let (key, key_node) = key.into_parts();
+        let (value, value_node) = value.into_parts();
+        let nodes = [query_node, key_node, value_node];
+        match bias {
+            None => {
+                let inputs = Inputs { query, key, value, bias: None, blocked };
+                match Gradient.prepare::<C>(nodes).compute_bound().stateful() {
+                    OpsKind::Tracked(prep) => {
+                        let output = inputs.forward();
+                        let tensor = output.output.clone();
+                        prep.finish((inputs, output), tensor)
+                    }
+                    OpsKind::UnTracked(prep) => prep.finish(inputs.forward().output),
+                }
+            }
+            Some(bias) => {
+                let (bias, bias_node) = bias.into_parts();
+                let [query_node, key_node, value_node] = nodes;
+                let inputs = Inputs { query, key, value, bias: Some(bias), blocked };
+                let nodes = [query_node, key_node, value_node, bias_node];
+                match Gradient.prepare::<C>(nodes).compute_bound().stateful() {
+                    OpsKind::Tracked(prep) => {
+                        let output = inputs.forward();
+                        let tensor = output.output.clone();
+                        prep.finish((inputs, output), tensor)
+                    }
+                    OpsKind::UnTracked(prep) => prep.finish(inputs.forward().output),
+                }
+            }
+        }
+    }
+}
+
+/// The backward step, with and without a bias.
+#[derive(Debug)]
+struct Gradient;
+
+impl<const N: usize> Backward<Flex, N> for Gradient {
+    type State = (Inputs, Output);
+
+    fn backward(self, ops: Ops<Self::State, N>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
+        let output_gradient = grads.consume::<Flex>(&ops.node);
+        let (inputs, output) = ops.state;
+        let InputGradients { query, key, value, bias } = inputs.backward(&output, &output_gradient);
+        for (parent, gradient) in ops.parents.into_iter().zip([Some(query), Some(key), Some(value), bias]) {
+            if let (Some(node), Some(gradient)) = (parent, gradient) {
+                grads.register::<Flex>(node.id, gradient);
+            }
+        }
+    }
+}
