@@ -39,7 +39,9 @@ pub enum Error {
         path: PathBuf,
     },
     /// Two samples, features or metadata rows have the same id.
-    #[error("{axis} id {id:?} occurs more than once (positions {first} and {second}); ids must be unique: rename or merge them")]
+    #[error(
+        "{axis} id {id:?} occurs more than once (positions {first} and {second}); ids must be unique: rename or merge them"
+    )]
     DuplicateId {
         /// "sample" or "feature".
         axis: &'static str,
@@ -51,7 +53,9 @@ pub enum Error {
         second: usize,
     },
     /// A value that no abundance table can hold.
-    #[error("sample {sample:?}, feature {feature:?}: value {value}; abundances must be finite and not negative (leave a value out, or write NaN, if it was not measured)")]
+    #[error(
+        "sample {sample:?}, feature {feature:?}: value {value}; abundances must be finite and not negative (leave a value out, or write NaN, if it was not measured)"
+    )]
     BadValue {
         /// Sample id.
         sample: String,
@@ -71,7 +75,9 @@ pub enum Error {
         expected: usize,
     },
     /// Two sources that must be about the same things have no id in common.
-    #[error("{what} share no id: the one has {left}, the other {right}; check for another spelling, a prefix, or samples and features swapped")]
+    #[error(
+        "{what} share no id: the one has {left}, the other {right}; check for another spelling, a prefix, or samples and features swapped"
+    )]
     NoSharedIds {
         /// The two sources, as in "table and metadata".
         what: &'static str,
@@ -96,7 +102,11 @@ pub enum Error {
 impl Error {
     /// Wraps an operating-system error with its path.
     pub fn io(path: impl Into<PathBuf>, action: &'static str, source: std::io::Error) -> Self {
-        Error::Io { path: path.into(), action, source }
+        Error::Io {
+            path: path.into(),
+            action,
+            source,
+        }
     }
 
     /// Says that `place` in the file at `path` holds `found` instead of `expected`.

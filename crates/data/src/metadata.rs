@@ -71,15 +71,22 @@ impl ColumnValues {
     pub fn take(&self, rows: &[Option<usize>]) -> ColumnValues {
         match self {
             ColumnValues::Numeric(v) => ColumnValues::Numeric(
-                rows.iter().map(|row| row.map_or(f64::NAN, |row| v[row])).collect(),
+                rows.iter()
+                    .map(|row| row.map_or(f64::NAN, |row| v[row]))
+                    .collect(),
             ),
             ColumnValues::Categorical { levels, codes } => ColumnValues::Categorical {
                 levels: levels.clone(),
-                codes: rows.iter().map(|row| row.and_then(|row| codes[row])).collect(),
+                codes: rows
+                    .iter()
+                    .map(|row| row.and_then(|row| codes[row]))
+                    .collect(),
             },
-            ColumnValues::Text(v) => {
-                ColumnValues::Text(rows.iter().map(|row| row.and_then(|row| v[row].clone())).collect())
-            }
+            ColumnValues::Text(v) => ColumnValues::Text(
+                rows.iter()
+                    .map(|row| row.and_then(|row| v[row].clone()))
+                    .collect(),
+            ),
             ColumnValues::Boolean(v) => {
                 ColumnValues::Boolean(rows.iter().map(|row| row.and_then(|row| v[row])).collect())
             }
@@ -108,7 +115,10 @@ impl Metadata {
 
     /// A data frame with rows and no column.
     pub fn empty(ids: Vec<String>) -> Self {
-        Metadata { ids, columns: Vec::new() }
+        Metadata {
+            ids,
+            columns: Vec::new(),
+        }
     }
 
     /// Row ids.
@@ -147,15 +157,25 @@ impl Metadata {
 
     /// The rows of `ids` in that order; an id without a row gets missing values.
     pub fn align(&self, ids: &[String]) -> Metadata {
-        let row_of: HashMap<&str, usize> =
-            self.ids.iter().enumerate().map(|(row, id)| (id.as_str(), row)).collect();
-        let rows: Vec<Option<usize>> = ids.iter().map(|id| row_of.get(id.as_str()).copied()).collect();
+        let row_of: HashMap<&str, usize> = self
+            .ids
+            .iter()
+            .enumerate()
+            .map(|(row, id)| (id.as_str(), row))
+            .collect();
+        let rows: Vec<Option<usize>> = ids
+            .iter()
+            .map(|id| row_of.get(id.as_str()).copied())
+            .collect();
         Metadata {
             ids: ids.to_vec(),
             columns: self
                 .columns
                 .iter()
-                .map(|column| Column { name: column.name.clone(), values: column.values.take(&rows) })
+                .map(|column| Column {
+                    name: column.name.clone(),
+                    values: column.values.take(&rows),
+                })
                 .collect(),
         }
     }
@@ -166,7 +186,12 @@ pub(crate) fn check_unique(axis: &'static str, ids: &[String]) -> Result<()> {
     let mut seen: HashMap<&str, usize> = HashMap::with_capacity(ids.len());
     for (position, id) in ids.iter().enumerate() {
         if let Some(first) = seen.insert(id, position) {
-            return Err(Error::DuplicateId { axis, id: id.clone(), first: first + 1, second: position + 1 });
+            return Err(Error::DuplicateId {
+                axis,
+                id: id.clone(),
+                first: first + 1,
+                second: position + 1,
+            });
         }
     }
     Ok(())

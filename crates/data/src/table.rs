@@ -85,12 +85,24 @@ impl Table {
     pub fn new(sample_ids: Vec<String>, feature_ids: Vec<String>, csr: Csr) -> Result<Self> {
         check_unique("sample", &sample_ids)?;
         check_unique("feature", &feature_ids)?;
-        let shape = |what: &str, found, expected| Error::Shape { what: what.to_string(), found, expected };
+        let shape = |what: &str, found, expected| Error::Shape {
+            what: what.to_string(),
+            found,
+            expected,
+        };
         if csr.indptr.len() != sample_ids.len() + 1 {
-            return Err(shape("row starts of the sparse matrix", csr.indptr.len(), sample_ids.len() + 1));
+            return Err(shape(
+                "row starts of the sparse matrix",
+                csr.indptr.len(),
+                sample_ids.len() + 1,
+            ));
         }
         if csr.indices.len() != csr.values.len() {
-            return Err(shape("column indices of the sparse matrix", csr.indices.len(), csr.values.len()));
+            return Err(shape(
+                "column indices of the sparse matrix",
+                csr.indices.len(),
+                csr.values.len(),
+            ));
         }
         let mut indptr = Vec::with_capacity(csr.indptr.len());
         let mut indices = Vec::with_capacity(csr.indices.len());
@@ -99,7 +111,11 @@ impl Table {
         for (row, sample) in sample_ids.iter().enumerate() {
             let (start, end) = (csr.indptr[row], csr.indptr[row + 1]);
             if start > end || end > csr.indices.len() {
-                return Err(shape(&format!("end of row {row} in the sparse matrix"), end, csr.indices.len()));
+                return Err(shape(
+                    &format!("end of row {row} in the sparse matrix"),
+                    end,
+                    csr.indices.len(),
+                ));
             }
             let mut entries: Vec<(u32, f64)> = Vec::with_capacity(end - start);
             for position in start..end {
@@ -112,7 +128,11 @@ impl Table {
                     ));
                 };
                 if value < 0.0 || value.is_infinite() {
-                    return Err(Error::BadValue { sample: sample.clone(), feature: feature.clone(), value });
+                    return Err(Error::BadValue {
+                        sample: sample.clone(),
+                        feature: feature.clone(),
+                        value,
+                    });
                 }
                 if value != 0.0 {
                     entries.push((column, value));
@@ -152,7 +172,11 @@ impl Table {
     ///
     /// # Errors
     /// As [`Table::new`].
-    pub fn from_dense(sample_ids: Vec<String>, feature_ids: Vec<String>, dense: &[f64]) -> Result<Self> {
+    pub fn from_dense(
+        sample_ids: Vec<String>,
+        feature_ids: Vec<String>,
+        dense: &[f64],
+    ) -> Result<Self> {
         let n_features = feature_ids.len();
         if dense.len() != sample_ids.len() * n_features {
             return Err(Error::Shape {
@@ -161,7 +185,10 @@ impl Table {
                 expected: sample_ids.len() * n_features,
             });
         }
-        let mut csr = Csr { indptr: vec![0], ..Csr::default() };
+        let mut csr = Csr {
+            indptr: vec![0],
+            ..Csr::default()
+        };
         for row in 0..sample_ids.len() {
             for column in 0..n_features {
                 let value = dense[row * n_features + column];
@@ -209,7 +236,9 @@ impl Table {
     /// One entry: zero where nothing is stored, `NaN` where nothing was measured.
     pub fn get(&self, sample: usize, feature: usize) -> f64 {
         let (columns, values) = self.row(sample);
-        columns.binary_search(&(feature as u32)).map_or(0.0, |position| values[position])
+        columns
+            .binary_search(&(feature as u32))
+            .map_or(0.0, |position| values[position])
     }
 
     /// The compressed rows: row starts, columns, values.
@@ -232,7 +261,13 @@ impl Table {
     /// Sum of the measured entries of each sample, in the unit of the table.
     pub fn totals(&self) -> Vec<f64> {
         (0..self.n_samples())
-            .map(|sample| self.row(sample).1.iter().filter(|value| !value.is_nan()).sum())
+            .map(|sample| {
+                self.row(sample)
+                    .1
+                    .iter()
+                    .filter(|value| !value.is_nan())
+                    .sum()
+            })
             .collect()
     }
 
@@ -254,7 +289,8 @@ impl Table {
     /// # Errors
     /// As [`Table::from_dense`].
     pub fn with_dense(&self, dense: &[f64]) -> Result<Table> {
-        let mut table = Table::from_dense(self.sample_ids.clone(), self.feature_ids.clone(), dense)?;
+        let mut table =
+            Table::from_dense(self.sample_ids.clone(), self.feature_ids.clone(), dense)?;
         table.sample_metadata = self.sample_metadata.clone();
         table.feature_metadata = self.feature_metadata.clone();
         table.taxonomy = self.taxonomy.clone();
@@ -293,11 +329,30 @@ mod tests {
         let twice = vec!["a".to_string(), "a".to_string()];
         assert!(matches!(
             Table::from_dense(twice, ids("t", 1), &[1.0, 1.0]),
-            Err(Error::DuplicateId { axis: "sample", first: 1, second: 2, .. })
+            Err(Error::DuplicateId {
+                axis: "sample",
+                first: 1,
+                second: 2,
+                ..
+            })
         ));
-        let csr = Csr { indptr: vec![0, 1], indices: vec![7], values: vec![1.0] };
-        assert!(matches!(Table::new(ids("s", 1), ids("t", 2), csr), Err(Error::Shape { .. })));
-        let csr = Csr { indptr: vec![0, 2], indices: vec![1, 1], values: vec![1.0, 2.0] };
-        assert!(matches!(Table::new(ids("s", 1), ids("t", 2), csr), Err(Error::Invalid(_))));
+        let csr = Csr {
+            indptr: vec![0, 1],
+            indices: vec![7],
+            values: vec![1.0],
+        };
+        assert!(matches!(
+            Table::new(ids("s", 1), ids("t", 2), csr),
+            Err(Error::Shape { .. })
+        ));
+        let csr = Csr {
+            indptr: vec![0, 2],
+            indices: vec![1, 1],
+            values: vec![1.0, 2.0],
+        };
+        assert!(matches!(
+            Table::new(ids("s", 1), ids("t", 2), csr),
+            Err(Error::Invalid(_))
+        ));
     }
 }

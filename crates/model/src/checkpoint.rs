@@ -13,7 +13,10 @@ use std::path::Path;
 /// # Errors
 /// The folder cannot be written to.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let io = |source| Error::io(path, "write", source);
     let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
     file.write_all(bytes).map_err(io)?;
@@ -28,22 +31,38 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
 ///
 /// # Errors
 /// The file cannot be written.
-pub fn save(path: &Path, groups: &[(&str, &Parameters)], texts: &BTreeMap<String, String>) -> Result<()> {
+pub fn save(
+    path: &Path,
+    groups: &[(&str, &Parameters)],
+    texts: &BTreeMap<String, String>,
+) -> Result<()> {
     let mut bytes: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
     for (group, parameters) in groups {
         for (name, parameter) in &parameters.by_path {
-            let values = parameter.values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            let values = parameter
+                .values
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect();
             bytes.push((format!("{group}/{name}"), parameter.shape.clone(), values));
         }
     }
     let views = bytes
         .iter()
-        .map(|(name, shape, values)| Ok((name.clone(), TensorView::new(Dtype::F32, shape.clone(), values)?)))
+        .map(|(name, shape, values)| {
+            Ok((
+                name.clone(),
+                TensorView::new(Dtype::F32, shape.clone(), values)?,
+            ))
+        })
         .collect::<std::result::Result<Vec<_>, safetensors::SafeTensorError>>();
     let texts: HashMap<String, String> = texts.clone().into_iter().collect();
     let file = views
         .and_then(|views| safetensors::serialize(views, Some(texts)))
-        .map_err(|error| Error::Checkpoint { path: path.into(), problem: format!("cannot be written: {error}") })?;
+        .map_err(|error| Error::Checkpoint {
+            path: path.into(),
+            problem: format!("cannot be written: {error}"),
+        })?;
     write_atomically(path, &file)
 }
 
@@ -55,30 +74,49 @@ pub fn save(path: &Path, groups: &[(&str, &Parameters)], texts: &BTreeMap<String
 /// A file that is missing, truncated, not safetensors, or holds anything but f32.
 pub fn load(path: &Path) -> Result<(BTreeMap<String, Parameters>, BTreeMap<String, String>)> {
     let bytes = fs::read(path).map_err(|source| Error::io(path, "read", source))?;
-    let broken = |problem: String| Error::Checkpoint { path: path.into(), problem };
-    let not_safetensors = |error| broken(format!("is no complete safetensors file ({error}); copy the checkpoint again or fit anew"));
+    let broken = |problem: String| Error::Checkpoint {
+        path: path.into(),
+        problem,
+    };
+    let not_safetensors = |error| {
+        broken(format!(
+            "is no complete safetensors file ({error}); copy the checkpoint again or fit anew"
+        ))
+    };
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(not_safetensors)?;
     let tensors = SafeTensors::deserialize(&bytes).map_err(not_safetensors)?;
     let mut groups: BTreeMap<String, Parameters> = BTreeMap::new();
     for (name, view) in tensors.iter() {
         let Some((group, path_in_group)) = name.split_once('/') else {
-            return Err(broken(format!("tensor {name:?} has no group; this file was not written by suffuse")));
+            return Err(broken(format!(
+                "tensor {name:?} has no group; this file was not written by suffuse"
+            )));
         };
         if view.dtype() != Dtype::F32 {
-            return Err(broken(format!("tensor {name:?} is {:?}, expected F32", view.dtype())));
+            return Err(broken(format!(
+                "tensor {name:?} is {:?}, expected F32",
+                view.dtype()
+            )));
         }
         let values = view
             .data()
             .chunks_exact(4)
             .map(|four| f32::from_le_bytes(four.try_into().expect("chunks of four bytes")))
             .collect();
-        groups
-            .entry(group.to_string())
-            .or_default()
-            .by_path
-            .insert(path_in_group.to_string(), Parameter { shape: view.shape().to_vec(), values });
+        groups.entry(group.to_string()).or_default().by_path.insert(
+            path_in_group.to_string(),
+            Parameter {
+                shape: view.shape().to_vec(),
+                values,
+            },
+        );
     }
-    let texts = header.metadata().clone().unwrap_or_default().into_iter().collect();
+    let texts = header
+        .metadata()
+        .clone()
+        .unwrap_or_default()
+        .into_iter()
+        .collect();
     Ok((groups, texts))
 }
 
@@ -87,8 +125,13 @@ mod tests {
     use super::*;
 
     fn example() -> Parameters {
-        let parameter = Parameter { shape: vec![2, 2], values: vec![1.0, -0.0, f32::MIN_POSITIVE, 3.5] };
-        Parameters { by_path: [("a.weight".to_string(), parameter)].into() }
+        let parameter = Parameter {
+            shape: vec![2, 2],
+            values: vec![1.0, -0.0, f32::MIN_POSITIVE, 3.5],
+        };
+        Parameters {
+            by_path: [("a.weight".to_string(), parameter)].into(),
+        }
     }
 
     #[test]
@@ -96,11 +139,22 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("weights.safetensors");
         let texts: BTreeMap<String, String> = [("step".to_string(), "7".to_string())].into();
-        save(&path, &[("ema", &example()), ("weights", &example())], &texts).unwrap();
+        save(
+            &path,
+            &[("ema", &example()), ("weights", &example())],
+            &texts,
+        )
+        .unwrap();
         let (groups, texts_back) = load(&path).unwrap();
         assert_eq!(texts_back, texts);
         assert_eq!(groups.len(), 2);
-        let bits = |p: &Parameters| p.by_path["a.weight"].values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+        let bits = |p: &Parameters| {
+            p.by_path["a.weight"]
+                .values
+                .iter()
+                .map(|v| v.to_bits())
+                .collect::<Vec<_>>()
+        };
         assert_eq!(bits(&groups["ema"]), bits(&example()));
     }
 
@@ -112,9 +166,13 @@ mod tests {
         let bytes = fs::read(&path).unwrap();
         for n in 0..bytes.len() {
             fs::write(&path, &bytes[..n]).unwrap();
-            assert!(matches!(load(&path), Err(Error::Checkpoint { .. })), "first {n} bytes");
+            assert!(
+                matches!(load(&path), Err(Error::Checkpoint { .. })),
+                "first {n} bytes"
+            );
         }
-        let header = r#"{"ema/w":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,16]}}"#;
+        let header =
+            r#"{"ema/w":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,16]}}"#;
         let mut huge = (header.len() as u64).to_le_bytes().to_vec();
         huge.extend(header.as_bytes());
         huge.extend([0; 16]);

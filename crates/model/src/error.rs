@@ -59,7 +59,9 @@ pub enum Error {
         first: String,
     },
     /// The features of a table are not those of the model.
-    #[error("{found} features, but the model was fitted on {expected}; {shared} are shared: give a table with the model's features, or fit a model on this one")]
+    #[error(
+        "{found} features, but the model was fitted on {expected}; {shared} are shared: give a table with the model's features, or fit a model on this one"
+    )]
     Features {
         /// Features of the table.
         found: usize,
@@ -72,7 +74,9 @@ pub enum Error {
     #[error("{0}")]
     Table(String),
     /// A pre-training table shares samples with the target.
-    #[error("pre-training table {table}: sample {sample:?} is also in the target table ({how}); remove it: the target must be held out of pre-training")]
+    #[error(
+        "pre-training table {table}: sample {sample:?} is also in the target table ({how}); remove it: the target must be held out of pre-training"
+    )]
     TargetInPretraining {
         /// Position of the pre-training table, from 1.
         table: usize,
@@ -82,7 +86,9 @@ pub enum Error {
         how: &'static str,
     },
     /// A pre-training table has no feature of the target.
-    #[error("pre-training table {table} has none of the {n_features} features of the target table: check that both use the same feature ids")]
+    #[error(
+        "pre-training table {table} has none of the {n_features} features of the target table: check that both use the same feature ids"
+    )]
     NoCommonFeatures {
         /// Position of the pre-training table, from 1.
         table: usize,
@@ -90,7 +96,9 @@ pub enum Error {
         n_features: usize,
     },
     /// The loss or a gradient is not a number.
-    #[error("{stage} step {step}: the loss is {loss} on samples {samples:?}; lower train.learning_rate or look at these samples")]
+    #[error(
+        "{stage} step {step}: the loss is {loss} on samples {samples:?}; lower train.learning_rate or look at these samples"
+    )]
     NotFinite {
         /// Stage of training.
         stage: String,
@@ -118,6 +126,10 @@ pub enum Error {
 impl Error {
     /// Wraps an operating-system error with its path.
     pub fn io(path: impl Into<PathBuf>, action: &'static str, source: std::io::Error) -> Self {
-        Error::Io { path: path.into(), action, source }
+        Error::Io {
+            path: path.into(),
+            action,
+            source,
+        }
     }
 }

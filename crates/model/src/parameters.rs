@@ -72,7 +72,10 @@ enum AnyRank {
 impl Parameters {
     /// Number of weights.
     pub fn n_weights(&self) -> usize {
-        self.by_path.values().map(|parameter| parameter.values.len()).sum()
+        self.by_path
+            .values()
+            .map(|parameter| parameter.values.len())
+            .sum()
     }
 
     /// The weights of a network before training: those of `start` where it has them, drawn from
@@ -80,7 +83,11 @@ impl Parameters {
     ///
     /// # Errors
     /// A weight of `start` that has another shape or that the network does not ask for.
-    pub fn initial<T>(start: &Parameters, seed: u64, make: impl FnOnce(&mut Builder) -> T) -> Result<Parameters> {
+    pub fn initial<T>(
+        start: &Parameters,
+        seed: u64,
+        make: impl FnOnce(&mut Builder) -> T,
+    ) -> Result<Parameters> {
         let mut builder = Builder::new(start, Absent::Draw(seed), &Device::flex());
         make(&mut builder);
         let drawn = std::mem::take(&mut builder.drawn);
@@ -92,8 +99,17 @@ impl Parameters {
 
     /// The same paths and shapes, all zero.
     pub fn zeros_like(&self) -> Parameters {
-        let zeros = |p: &Parameter| Parameter { shape: p.shape.clone(), values: vec![0.0; p.values.len()] };
-        Parameters { by_path: self.by_path.iter().map(|(path, p)| (path.clone(), zeros(p))).collect() }
+        let zeros = |p: &Parameter| Parameter {
+            shape: p.shape.clone(),
+            values: vec![0.0; p.values.len()],
+        };
+        Parameters {
+            by_path: self
+                .by_path
+                .iter()
+                .map(|(path, p)| (path.clone(), zeros(p)))
+                .collect(),
+        }
     }
 }
 
@@ -125,8 +141,14 @@ impl<'a> Builder<'a> {
     pub fn vector(&mut self, name: &str, n: usize, initial: Initial) -> Tensor<1> {
         let (path, values) = self.take(name, &[n], initial);
         let tensor = Tensor::<1>::from_data(TensorData::new(values, [n]), &self.device);
-        let tensor = if self.device.is_autodiff() { tensor.require_grad() } else { tensor };
-        self.bound.tensors.push((path, AnyRank::One(tensor.clone())));
+        let tensor = if self.device.is_autodiff() {
+            tensor.require_grad()
+        } else {
+            tensor
+        };
+        self.bound
+            .tensors
+            .push((path, AnyRank::One(tensor.clone())));
         tensor
     }
 
@@ -134,8 +156,14 @@ impl<'a> Builder<'a> {
     pub fn matrix(&mut self, name: &str, shape: [usize; 2], initial: Initial) -> Tensor<2> {
         let (path, values) = self.take(name, &shape, initial);
         let tensor = Tensor::<2>::from_data(TensorData::new(values, shape), &self.device);
-        let tensor = if self.device.is_autodiff() { tensor.require_grad() } else { tensor };
-        self.bound.tensors.push((path, AnyRank::Two(tensor.clone())));
+        let tensor = if self.device.is_autodiff() {
+            tensor.require_grad()
+        } else {
+            tensor
+        };
+        self.bound
+            .tensors
+            .push((path, AnyRank::Two(tensor.clone())));
         tensor
     }
 
@@ -155,7 +183,10 @@ impl<'a> Builder<'a> {
                 .filter(|path| !self.bound.tensors.iter().any(|(bound, _)| bound == *path))
                 .collect();
             if let Some(first) = unused.first() {
-                return Err(Error::UnusedParameters { count: unused.len(), first: (*first).clone() });
+                return Err(Error::UnusedParameters {
+                    count: unused.len(),
+                    first: (*first).clone(),
+                });
             }
         }
         Ok(self.bound)
@@ -168,11 +199,18 @@ impl<'a> Builder<'a> {
             let values = match self.absent {
                 Absent::Draw(seed) => draw(seed, &path, n, initial),
                 Absent::Refuse => {
-                    self.problem.get_or_insert(Error::MissingParameter { path: path.clone() });
+                    self.problem
+                        .get_or_insert(Error::MissingParameter { path: path.clone() });
                     vec![0.0; n]
                 }
             };
-            self.drawn.by_path.insert(path.clone(), Parameter { shape: shape.to_vec(), values: values.clone() });
+            self.drawn.by_path.insert(
+                path.clone(),
+                Parameter {
+                    shape: shape.to_vec(),
+                    values: values.clone(),
+                },
+            );
             return (path, values);
         };
         if stored.shape != shape {
@@ -212,7 +250,10 @@ fn read<const D: usize>(gradient: Option<Tensor<D>>, weight: &Tensor<D>) -> Vec<
 
 /// The values of a tensor in row-major order.
 pub fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().try_to_vec::<f32>().expect("networks compute in f32")
+    tensor
+        .into_data()
+        .try_to_vec::<f32>()
+        .expect("networks compute in f32")
 }
 
 fn draw(seed: u64, path: &str, n: usize, initial: Initial) -> Vec<f32> {
@@ -260,7 +301,10 @@ mod tests {
         let unused = bind(&|b| {
             a(b);
         });
-        assert!(matches!(unused, Some(Error::UnusedParameters { count: 1, .. })));
+        assert!(matches!(
+            unused,
+            Some(Error::UnusedParameters { count: 1, .. })
+        ));
         let missing = bind(&|b| {
             b.within("c", |b| b.vector("w", 2, Initial::Zero));
         });

@@ -10,23 +10,42 @@ use suffuse_model::systems::depmicrodiff::{
 use suffuse_model::train::Progress;
 
 fn table() -> Table {
-    let options = SimulateOptions { n_samples: 50, n_taxa: 18, ..SimulateOptions::default() };
+    let options = SimulateOptions {
+        n_samples: 50,
+        n_taxa: 18,
+        ..SimulateOptions::default()
+    };
     simulate(&options).expect("the defaults are valid").table
 }
 
 fn cohort<'a>(table: &'a Table, hidden: &'a [(u32, u32)]) -> Cohort<'a> {
-    Cohort { table, hidden, totals: Totals::OfWhatIsLeft, conditions: None, groups: None }
+    Cohort {
+        table,
+        hidden,
+        totals: Totals::OfWhatIsLeft,
+        conditions: None,
+        groups: None,
+    }
 }
 
-fn fitted(table: &Table, checkpoint: Option<&std::path::Path>, stop_after: usize) -> Result<Model, Error> {
+fn fitted(
+    table: &Table,
+    checkpoint: Option<&std::path::Path>,
+    stop_after: usize,
+) -> Result<Model, Error> {
     let interrupted = AtomicBool::new(false);
     let mut n_steps = 0;
     let mut progress = |_: &Progress| {
         n_steps += 1;
         interrupted.store(n_steps >= stop_after, std::sync::atomic::Ordering::Relaxed);
     };
-    let mut options =
-        FitOptions { seed: 4, pretrain: &[], checkpoint, progress: &mut progress, interrupted: &interrupted };
+    let mut options = FitOptions {
+        seed: 4,
+        pretrain: &[],
+        checkpoint,
+        progress: &mut progress,
+        interrupted: &interrupted,
+    };
     fit(&Config::tiny(), &cohort(table, &[]), &mut options)
 }
 
@@ -42,16 +61,26 @@ fn imputed(model: &Model, table: &Table, hidden: &[(u32, u32)], batch_size: usiz
         progress: &mut |_| (),
         interrupted: &AtomicBool::new(false),
     };
-    model.impute(&cohort(table, hidden), &mut options).expect("the table has the model's features")
+    model
+        .impute(&cohort(table, hidden), &mut options)
+        .expect("the table has the model's features")
 }
 
 fn in_pool<T: Send>(n_threads: usize, work: impl FnOnce() -> T + Send) -> T {
-    rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().expect("a pool").install(work)
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(n_threads)
+        .build()
+        .expect("a pool")
+        .install(work)
 }
 
 /// The first non-zero of some samples.
 fn some_hidden(table: &Table) -> Vec<(u32, u32)> {
-    (0..table.n_samples()).step_by(3).filter(|s| table.row(*s).0.len() > 3).map(|s| (s as u32, table.row(s).0[0])).collect()
+    (0..table.n_samples())
+        .step_by(3)
+        .filter(|s| table.row(*s).0.len() > 3)
+        .map(|s| (s as u32, table.row(s).0[0]))
+        .collect()
 }
 
 #[test]
@@ -82,7 +111,8 @@ fn batch_size_and_sample_order_do_not_change_a_sample() {
     let order: Vec<usize> = (0..table.n_samples()).rev().collect();
     let reversed = suffuse_data::select::take_samples(&table, &order).expect("positions in range");
     let n = table.n_samples() as u32;
-    let mut hidden_reversed: Vec<(u32, u32)> = hidden.iter().map(|(s, t)| (n - 1 - s, *t)).collect();
+    let mut hidden_reversed: Vec<(u32, u32)> =
+        hidden.iter().map(|(s, t)| (n - 1 - s, *t)).collect();
     hidden_reversed.sort_unstable();
     let other = imputed(&model, &reversed, &hidden_reversed, 5);
     for (row, sample) in order.into_iter().enumerate() {
@@ -100,7 +130,10 @@ fn an_interrupted_fit_goes_on_to_the_same_end() {
     for stop_after in [7, 30, 41] {
         match fitted(&table, Some(folder.path()), stop_after) {
             Err(Error::Interrupted) => {}
-            other => panic!("expected an interruption, got {:?}", other.map(|_| "a model")),
+            other => panic!(
+                "expected an interruption, got {:?}",
+                other.map(|_| "a model")
+            ),
         }
     }
     let resumed = fitted(&table, Some(folder.path()), usize::MAX).expect("a fit");
@@ -118,7 +151,12 @@ fn observed_entries_survive_bit_for_bit_and_a_stored_model_imputes_the_same() {
             assert_eq!(found.to_bits(), original.to_bits());
         }
     }
-    assert!(imputation.value.iter().all(|value| value.is_finite() && *value >= 0.0));
+    assert!(
+        imputation
+            .value
+            .iter()
+            .all(|value| value.is_finite() && *value >= 0.0)
+    );
     let folder = tempfile::tempdir().expect("a folder");
     model.save(folder.path()).expect("a writable folder");
     let stored = Model::load(folder.path()).expect("a model");
@@ -137,8 +175,13 @@ fn a_hidden_value_cannot_influence_its_own_imputation() {
         }
         let table = table.with_dense(&dense).expect("positive values");
         let interrupted = AtomicBool::new(false);
-        let mut options =
-            FitOptions { seed: 4, pretrain: &[], checkpoint: None, progress: &mut |_| (), interrupted: &interrupted };
+        let mut options = FitOptions {
+            seed: 4,
+            pretrain: &[],
+            checkpoint: None,
+            progress: &mut |_| (),
+            interrupted: &interrupted,
+        };
         let model = fit(&Config::tiny(), &cohort(&table, &hidden), &mut options).expect("a fit");
         imputed(&model, &table, &hidden, 16).hidden_draws
     };

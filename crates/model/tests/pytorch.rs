@@ -11,7 +11,7 @@ use suffuse_model::parameters::{Absent, Bound, Builder, Parameters, values};
 use suffuse_model::systems::depmicrodiff::Config;
 use suffuse_model::systems::depmicrodiff::ar_steps::ArSteps;
 use suffuse_model::systems::depmicrodiff::dat::{Dat, Known, N_FLAGS, StreamMasks};
-use suffuse_model::systems::depmicrodiff::mask::{Dependent, DependencyMask, attention_mask};
+use suffuse_model::systems::depmicrodiff::mask::{DependencyMask, Dependent, attention_mask};
 use suffuse_model::systems::depmicrodiff::vae::Vae;
 
 const GOLDEN: &str = include_str!("../../../parity/depmicrodiff/golden.json");
@@ -38,7 +38,9 @@ fn golden() -> Golden {
 }
 
 fn sines(index: usize, n: usize, amplitude: f64) -> Vec<f32> {
-    (0..n).map(|k| (amplitude * (1.0 + 0.7 * index as f64 + 0.37 * k as f64).sin()) as f32).collect()
+    (0..n)
+        .map(|k| (amplitude * (1.0 + 0.7 * index as f64 + 0.37 * k as f64).sin()) as f32)
+        .collect()
 }
 
 fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> Tensor<D> {
@@ -46,7 +48,8 @@ fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> Tensor<D> {
 }
 
 fn filled(make: &dyn Fn(&mut Builder)) -> Parameters {
-    let mut parameters = Parameters::initial(&Parameters::default(), 0, |b| make(b)).expect("drawn anew");
+    let mut parameters =
+        Parameters::initial(&Parameters::default(), 0, |b| make(b)).expect("drawn anew");
     for (index, parameter) in parameters.by_path.values_mut().enumerate() {
         parameter.values = sines(index, parameter.values.len(), 0.4);
     }
@@ -60,19 +63,40 @@ fn close(found: f64, expected: f64) -> bool {
 fn compare(reference: &Reference, output: Vec<f32>, loss: Tensor<1>, bound: &Bound) {
     assert_eq!(output.len(), reference.output.len());
     for (found, expected) in output.iter().zip(&reference.output) {
-        assert!(close(f64::from(*found), *expected), "output {found}, PyTorch {expected}");
+        assert!(
+            close(f64::from(*found), *expected),
+            "output {found}, PyTorch {expected}"
+        );
     }
     let found = f64::from(loss.clone().into_scalar::<f32>());
-    assert!(close(found, reference.loss), "loss {found}, PyTorch {}", reference.loss);
+    assert!(
+        close(found, reference.loss),
+        "loss {found}, PyTorch {}",
+        reference.loss
+    );
     let gradients = bound.gradients(&loss.backward());
     assert_eq!(gradients.len(), reference.gradients.len());
     for (path, gradient) in gradients {
         let [norm, sum, first] = reference.gradients[&path];
-        let found_norm = gradient.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
+        let found_norm = gradient
+            .iter()
+            .map(|g| f64::from(*g).powi(2))
+            .sum::<f64>()
+            .sqrt();
         let found_sum: f64 = gradient.iter().map(|g| f64::from(*g)).sum();
-        assert!(close(found_norm, norm), "{path}: norm {found_norm}, PyTorch {norm}");
-        assert!(close(found_sum, sum), "{path}: sum {found_sum}, PyTorch {sum}");
-        assert!(close(f64::from(gradient[0]), first), "{path}: first {}, PyTorch {first}", gradient[0]);
+        assert!(
+            close(found_norm, norm),
+            "{path}: norm {found_norm}, PyTorch {norm}"
+        );
+        assert!(
+            close(found_sum, sum),
+            "{path}: sum {found_sum}, PyTorch {sum}"
+        );
+        assert!(
+            close(f64::from(gradient[0]), first),
+            "{path}: first {}, PyTorch {first}",
+            gradient[0]
+        );
     }
 }
 
@@ -84,16 +108,33 @@ fn the_autoencoder_has_the_outputs_and_gradients_of_pytorch() {
     let mut builder = Builder::new(&parameters, Absent::Refuse, &Device::flex().autodiff());
     let vae = Vae::new(&mut builder, &config, N_TAXA);
     let bound = builder.finish().expect("all weights are there");
-    let presence = [1.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0];
-    let entries = presence.iter().zip(sines(40, 15, 1.5)).flat_map(|(p, a)| [*p, a * p]).collect();
+    let presence = [
+        1.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0,
+    ];
+    let entries = presence
+        .iter()
+        .zip(sines(40, 15, 1.5))
+        .flat_map(|(p, a)| [*p, a * p])
+        .collect();
     let entries = tensor::<3>(entries, [BATCH, N_TAXA, 2]);
-    let is_known = [1.0, 1.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0];
+    let is_known = [
+        1.0, 1.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0,
+    ];
     let noise = tensor::<3>(sines(41, 30, 1.0), [BATCH, N_TAXA, N_DIMENSIONS]);
     let (mean, log_variance) = vae.encode(entries.clone());
     let decoded = vae.decode(mean + log_variance.mul_scalar(0.5).exp() * noise.clone());
     let logits = values(decoded.presence_logit);
-    let output = logits.into_iter().zip(values(decoded.abundance)).flat_map(|(l, a)| [l, a]).collect();
-    let loss = vae.loss(entries, tensor(is_known.to_vec(), [BATCH, N_TAXA]), noise, 0.1);
+    let output = logits
+        .into_iter()
+        .zip(values(decoded.abundance))
+        .flat_map(|(l, a)| [l, a])
+        .collect();
+    let loss = vae.loss(
+        entries,
+        tensor(is_known.to_vec(), [BATCH, N_TAXA]),
+        noise,
+        0.1,
+    );
     compare(&golden().vae, output, loss, &bound);
 }
 
@@ -118,24 +159,49 @@ fn the_denoiser_has_the_outputs_and_gradients_of_pytorch() {
     let steps = ArSteps::of_sizes(&[2, 1, 2]);
     let dependent = Dependent::new(5, pairs).permuted(&order);
     let mode = config.dat.dependency_mask;
-    let mask = attention_mask(&steps, Dat::n_condition_tokens(&config.dat), &dependent, mode);
+    let mask = attention_mask(
+        &steps,
+        Dat::n_condition_tokens(&config.dat),
+        &dependent,
+        mode,
+    );
     let masks = StreamMasks::new(&mask, mode, 0..N_TAXA, &device);
 
     let shape = [BATCH, N_TAXA, N_DIMENSIONS];
-    let flags = (0..15).flat_map(|at| (0..N_FLAGS).map(move |k| if at % N_FLAGS == k { 1.0 } else { 0.0 })).collect();
+    let flags = (0..15)
+        .flat_map(|at| (0..N_FLAGS).map(move |k| if at % N_FLAGS == k { 1.0 } else { 0.0 }))
+        .collect();
     let known = Known {
         observed: tensor(sines(50, 30, 1.0), shape),
         flags: tensor(flags, [BATCH, N_TAXA, N_FLAGS]),
         observed_share: tensor(vec![0.2, 0.5, 1.0], [BATCH, 1]),
-        metadata: Some((tensor(sines(51, 9, 1.0), [BATCH, 3]), tensor(vec![0.0, 1.0, 0.0], [BATCH, 1]))),
+        metadata: Some((
+            tensor(sines(51, 9, 1.0), [BATCH, 3]),
+            tensor(vec![0.0, 1.0, 0.0], [BATCH, 1]),
+        )),
     };
     let clean = tensor::<3>(sines(52, 30, 1.0), shape).slice([0..BATCH, 0..3, 0..N_DIMENSIONS]);
-    let order = Tensor::<1, Int>::from_data(TensorData::new(order.map(|taxon| taxon as i64).to_vec(), [5]), &device);
+    let order = Tensor::<1, Int>::from_data(
+        TensorData::new(order.map(|taxon| taxon as i64).to_vec(), [5]),
+        &device,
+    );
     let context = dat.context(&known, clean, &order, &masks);
-    let timesteps = [10, 10, 500, 900, 900, 1, 1, 2, 3, 3, 700, 700, 20, 1000, 1000];
-    let time = timesteps.iter().flat_map(|t| timestep_features(*t, 64)).collect();
+    let timesteps = [
+        10, 10, 500, 900, 900, 1, 1, 2, 3, 3, 700, 700, 20, 1000, 1000,
+    ];
+    let time = timesteps
+        .iter()
+        .flat_map(|t| timestep_features(*t, 64))
+        .collect();
     let time = tensor(time, [BATCH, N_TAXA, 64]);
-    let (output, _) = dat.denoise(tensor(sines(53, 30, 1.0), shape), time, 0..N_TAXA, &order, &context, &masks);
+    let (output, _) = dat.denoise(
+        tensor(sines(53, 30, 1.0), shape),
+        time,
+        0..N_TAXA,
+        &order,
+        &context,
+        &masks,
+    );
     let error = output.clone() - tensor(sines(54, 30, 1.0), shape);
     let loss = (error.clone() * error).mean();
     compare(&golden().dat, values(output), loss, &bound);

@@ -73,10 +73,17 @@ impl Attention {
     ///
     /// - `x`: `[batch, queries, width]`
     /// - returns `[batch, queries, width]` and `[batch, heads, queries, keys]`
-    pub fn attend(&self, x: &Tensor<3>, seen: &KeyValue, mask: &AttentionMask) -> (Tensor<3>, Tensor<4>) {
+    pub fn attend(
+        &self,
+        x: &Tensor<3>,
+        seen: &KeyValue,
+        mask: &AttentionMask,
+    ) -> (Tensor<3>, Tensor<4>) {
         let [batch, queries, width] = x.dims();
         let d_head = width / self.n_heads;
-        let query = self.heads(self.query.forward(x.clone())).mul_scalar(1.0 / (d_head as f64).sqrt());
+        let query = self
+            .heads(self.query.forward(x.clone()))
+            .mul_scalar(1.0 / (d_head as f64).sqrt());
         let mut scores = query.matmul(seen.key.clone().swap_dims(2, 3)); // [batch, heads, queries, keys]
         if let Some(bias) = &mask.bias {
             scores = scores + bias.clone();
@@ -91,6 +98,7 @@ impl Attention {
 
     fn heads(&self, x: Tensor<3>) -> Tensor<4> {
         let [batch, tokens, width] = x.dims();
-        x.reshape([batch, tokens, self.n_heads, width / self.n_heads]).swap_dims(1, 2)
+        x.reshape([batch, tokens, self.n_heads, width / self.n_heads])
+            .swap_dims(1, 2)
     }
 }

@@ -21,7 +21,13 @@ impl Linear {
         Linear::with(p, name, n_inputs, n_outputs, Initial::Zero)
     }
 
-    fn with(p: &mut Builder, name: &str, n_inputs: usize, n_outputs: usize, initial: Initial) -> Self {
+    fn with(
+        p: &mut Builder,
+        name: &str,
+        n_inputs: usize,
+        n_outputs: usize,
+        initial: Initial,
+    ) -> Self {
         p.within(name, |p| Linear {
             weight: p.matrix("weight", [n_inputs, n_outputs], initial),
             bias: p.vector("bias", n_outputs, initial),
@@ -34,7 +40,8 @@ impl Linear {
         let mut shape = x.dims();
         let [n_inputs, n_outputs] = self.weight.dims();
         let n_rows = shape.iter().product::<usize>() / n_inputs;
-        let y = x.reshape([n_rows, n_inputs]).matmul(self.weight.clone()) + self.bias.clone().unsqueeze();
+        let y = x.reshape([n_rows, n_inputs]).matmul(self.weight.clone())
+            + self.bias.clone().unsqueeze();
         shape[D - 1] = n_outputs;
         y.reshape(shape)
     }

@@ -20,7 +20,9 @@ impl CosineSchedule {
     /// `beta(t) = 1 - alpha_bar(t) / alpha_bar(t-1)` clipped at 0.999 (Nichol & Dhariwal 2021).
     pub fn new(n_steps: usize) -> Self {
         let f = |t: usize| {
-            (((t as f64 / n_steps as f64) + OFFSET) / (1.0 + OFFSET) * FRAC_PI_2).cos().powi(2)
+            (((t as f64 / n_steps as f64) + OFFSET) / (1.0 + OFFSET) * FRAC_PI_2)
+                .cos()
+                .powi(2)
         };
         let mut alpha_bar = vec![1.0];
         for t in 1..=n_steps {
@@ -74,8 +76,15 @@ mod tests {
             (999, 2.4287669070348544e-06, 0.7499993929011166),
             (1000, 2.4287669070348567e-09, 0.999),
         ] {
-            assert!((schedule.alpha_bar(t) - alpha_bar).abs() <= 1e-12 * alpha_bar.max(1e-3), "{t}");
-            assert!((schedule.beta(t) - beta).abs() < 1e-10, "{t}: {}", schedule.beta(t));
+            assert!(
+                (schedule.alpha_bar(t) - alpha_bar).abs() <= 1e-12 * alpha_bar.max(1e-3),
+                "{t}"
+            );
+            assert!(
+                (schedule.beta(t) - beta).abs() < 1e-10,
+                "{t}: {}",
+                schedule.beta(t)
+            );
         }
     }
 }

@@ -43,10 +43,19 @@ impl Prediction {
         match self {
             Prediction::Noise => {
                 let inverse = (1.0 / signal).min(MAX_INVERSE_SIGNAL);
-                Mix { noisy: inverse, prediction: -noise * inverse }
+                Mix {
+                    noisy: inverse,
+                    prediction: -noise * inverse,
+                }
             }
-            Prediction::X0 => Mix { noisy: 0.0, prediction: 1.0 },
-            Prediction::V => Mix { noisy: signal, prediction: -noise },
+            Prediction::X0 => Mix {
+                noisy: 0.0,
+                prediction: 1.0,
+            },
+            Prediction::V => Mix {
+                noisy: signal,
+                prediction: -noise,
+            },
         }
     }
 }

@@ -29,7 +29,11 @@ pub fn step(is_ancestral: bool, alpha_bar: f64, alpha_bar_next: f64) -> Step {
         }
     } else {
         let noisy = ((1.0 - alpha_bar_next) / (1.0 - alpha_bar)).sqrt();
-        Step { noisy, clean: alpha_bar_next.sqrt() - noisy * alpha_bar.sqrt(), noise: 0.0 }
+        Step {
+            noisy,
+            clean: alpha_bar_next.sqrt() - noisy * alpha_bar.sqrt(),
+            noise: 0.0,
+        }
     }
 }
 
@@ -42,14 +46,27 @@ mod tests {
 
     /// Runs the whole reverse process with the exact denoiser of N(mean, sd^2):
     /// `E[x_0 | x_t] = mean + sqrt(ab) sd^2 / (ab sd^2 + 1 - ab) (x_t - sqrt(ab) mean)`.
-    fn sample_gaussian(is_ancestral: bool, n_steps: usize, mean: f64, sd: f64, n: usize) -> (f64, f64) {
+    fn sample_gaussian(
+        is_ancestral: bool,
+        n_steps: usize,
+        mean: f64,
+        sd: f64,
+        n: usize,
+    ) -> (f64, f64) {
         let schedule = CosineSchedule::new(1000);
         let steps = timesteps(n_steps, 1000);
         let mut rng = generator(7, Stage::Sampling, "gaussian", 0);
-        let mut x: Vec<f64> = standard_normal(&mut rng, n).iter().map(|z| f64::from(*z)).collect();
+        let mut x: Vec<f64> = standard_normal(&mut rng, n)
+            .iter()
+            .map(|z| f64::from(*z))
+            .collect();
         for (i, &t) in steps.iter().enumerate() {
             let ab = schedule.alpha_bar(t);
-            let step = step(is_ancestral, ab, schedule.alpha_bar(steps.get(i + 1).copied().unwrap_or(0)));
+            let step = step(
+                is_ancestral,
+                ab,
+                schedule.alpha_bar(steps.get(i + 1).copied().unwrap_or(0)),
+            );
             let noise = standard_normal(&mut rng, n);
             for (x, z) in x.iter_mut().zip(noise) {
                 let gain = ab.sqrt() * sd * sd / (ab * sd * sd + 1.0 - ab);
@@ -65,10 +82,18 @@ mod tests {
     #[test]
     fn a_sampler_with_the_exact_gaussian_denoiser_returns_its_mean_and_variance() {
         let (mean, sd, n) = (1.5, 0.5, 20_000);
-        for (is_ancestral, n_steps, slack) in [(true, 1000, 0.01), (false, 1000, 0.01), (false, 50, 0.02), (true, 250, 0.02)] {
+        for (is_ancestral, n_steps, slack) in [
+            (true, 1000, 0.01),
+            (false, 1000, 0.01),
+            (false, 50, 0.02),
+            (true, 250, 0.02),
+        ] {
             let (m, s) = sample_gaussian(is_ancestral, n_steps, mean, sd, n);
             // standard error of the mean .0035, of the sd .0025
-            assert!((m - mean).abs() < 0.012, "{is_ancestral} {n_steps}: mean {m}");
+            assert!(
+                (m - mean).abs() < 0.012,
+                "{is_ancestral} {n_steps}: mean {m}"
+            );
             assert!((s - sd).abs() < slack, "{is_ancestral} {n_steps}: sd {s}");
         }
     }

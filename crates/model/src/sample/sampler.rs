@@ -38,10 +38,14 @@ impl Sampler {
             Sampler::Fractional(n) => even(n_total.div_ceil(n)),
             Sampler::Ddim(n) => even(n),
             Sampler::Adaptive(n) => {
-                let mean = mean_dependents.iter().map(|w| 1.0 + w).sum::<f64>() / mean_dependents.len().max(1) as f64;
+                let mean = mean_dependents.iter().map(|w| 1.0 + w).sum::<f64>()
+                    / mean_dependents.len().max(1) as f64;
                 mean_dependents
                     .iter()
-                    .map(|w| ((n as f64 * (1.0 + w) / mean).round() as usize).clamp(2.min(n_total), n_total))
+                    .map(|w| {
+                        ((n as f64 * (1.0 + w) / mean).round() as usize)
+                            .clamp(2.min(n_total), n_total)
+                    })
                     .collect()
             }
         }
@@ -70,7 +74,9 @@ impl FromStr for Sampler {
     fn from_str(text: &str) -> Result<Self, String> {
         let (name, number) = match text.split_once(':') {
             Some((name, number)) => {
-                let number: usize = number.parse().map_err(|_| format!("sampler {text:?}: {number:?} is no whole number"))?;
+                let number: usize = number
+                    .parse()
+                    .map_err(|_| format!("sampler {text:?}: {number:?} is no whole number"))?;
                 (name, Some(number))
             }
             None => (text, None),

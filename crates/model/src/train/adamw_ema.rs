@@ -57,11 +57,19 @@ impl AdamW {
         learning_rate: f64,
     ) -> f64 {
         let square = |g: &f32| f64::from(*g) * f64::from(*g);
-        let norm = gradients.values().map(|g| g.iter().map(square).sum::<f64>()).sum::<f64>().sqrt();
+        let norm = gradients
+            .values()
+            .map(|g| g.iter().map(square).sum::<f64>())
+            .sum::<f64>()
+            .sqrt();
         if !norm.is_finite() {
             return norm;
         }
-        let scale = if norm > self.clip_norm { self.clip_norm / norm } else { 1.0 } as f32;
+        let scale = if norm > self.clip_norm {
+            self.clip_norm / norm
+        } else {
+            1.0
+        } as f32;
         state.n_steps += 1;
         let t = state.n_steps as i32;
         let correction_1 = 1.0 - self.beta_1.powi(t);
@@ -74,13 +82,20 @@ impl AdamW {
         let keep = self.ema_decay.min((1.0 + n) / (10.0 + n)) as f32;
         for (path, parameter) in &mut parameters.by_path {
             let gradient = &gradients[path];
-            let decay = if parameter.shape.len() > 1 { learning_rate * self.weight_decay } else { 0.0 } as f32;
+            let decay = if parameter.shape.len() > 1 {
+                learning_rate * self.weight_decay
+            } else {
+                0.0
+            } as f32;
             let in_state = "moments and average have the paths of the parameters";
             let first = &mut state.first.by_path.get_mut(path).expect(in_state).values;
             let second = &mut state.second.by_path.get_mut(path).expect(in_state).values;
             let ema = &mut state.ema.by_path.get_mut(path).expect(in_state).values;
             let weights = parameter.values.iter_mut().zip(gradient);
-            for (((w, g), (m, v)), e) in weights.zip(first.iter_mut().zip(second.iter_mut())).zip(ema) {
+            for (((w, g), (m, v)), e) in weights
+                .zip(first.iter_mut().zip(second.iter_mut()))
+                .zip(ema)
+            {
                 let g = g * scale;
                 *m = beta_1 * *m + (1.0 - beta_1) * g;
                 *v = beta_2 * *v + (1.0 - beta_2) * g * g;
@@ -100,7 +115,11 @@ mod tests {
     #[test]
     fn three_steps_equal_those_of_pytorch() {
         // torch.optim.AdamW(lr=0.1, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01): parity/train/adamw.py
-        let expected = [[0.899, -1.898], [0.817_796_9, -1.844_999_4], [0.795_907_8, -1.829_730_4]];
+        let expected = [
+            [0.899, -1.898],
+            [0.817_796_9, -1.844_999_4],
+            [0.795_907_8, -1.829_730_4],
+        ];
         let adamw = AdamW {
             beta_1: 0.9,
             beta_2: 0.999,
@@ -109,10 +128,18 @@ mod tests {
             clip_norm: f64::INFINITY,
             ema_decay: 0.5,
         };
-        let parameter = Parameter { shape: vec![1, 2], values: vec![1.0, -2.0] };
-        let mut parameters = Parameters { by_path: [("w".to_string(), parameter)].into() };
+        let parameter = Parameter {
+            shape: vec![1, 2],
+            values: vec![1.0, -2.0],
+        };
+        let mut parameters = Parameters {
+            by_path: [("w".to_string(), parameter)].into(),
+        };
         let mut state = OptimizerState::new(&parameters);
-        for (gradient, expected) in [[0.5, -1.0], [0.1, 0.2], [-0.3, 0.4]].into_iter().zip(expected) {
+        for (gradient, expected) in [[0.5, -1.0], [0.1, 0.2], [-0.3, 0.4]]
+            .into_iter()
+            .zip(expected)
+        {
             let gradients = [("w".to_string(), gradient.to_vec())].into();
             adamw.step(&mut parameters, &gradients, &mut state, 0.1);
             for (w, expected) in parameters.by_path["w"].values.iter().zip(expected) {
@@ -138,13 +165,28 @@ mod tests {
             clip_norm: 1.0,
             ema_decay: 0.9,
         };
-        let parameter = Parameter { shape: vec![2], values: vec![0.0, 0.0] };
-        let mut parameters = Parameters { by_path: [("w".to_string(), parameter)].into() };
+        let parameter = Parameter {
+            shape: vec![2],
+            values: vec![0.0, 0.0],
+        };
+        let mut parameters = Parameters {
+            by_path: [("w".to_string(), parameter)].into(),
+        };
         let mut state = OptimizerState::new(&parameters);
         let before = parameters.clone();
-        let norm = adamw.step(&mut parameters, &[("w".to_string(), vec![f32::NAN, 1.0])].into(), &mut state, 1.0);
+        let norm = adamw.step(
+            &mut parameters,
+            &[("w".to_string(), vec![f32::NAN, 1.0])].into(),
+            &mut state,
+            1.0,
+        );
         assert!(norm.is_nan() && parameters == before && state.n_steps == 0);
-        let norm = adamw.step(&mut parameters, &[("w".to_string(), vec![3.0, 4.0])].into(), &mut state, 1.0);
+        let norm = adamw.step(
+            &mut parameters,
+            &[("w".to_string(), vec![3.0, 4.0])].into(),
+            &mut state,
+            1.0,
+        );
         assert!((norm - 5.0).abs() < 1e-6);
         // clipped gradient (.6, .8): w = -g / (|g| + 1)
         let expected = [-0.6 / 1.6, -0.8 / 1.8];

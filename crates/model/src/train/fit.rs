@@ -122,7 +122,13 @@ impl Stages<'_> {
     ///
     /// # Errors
     /// A loss that is not finite, an interruption, or a state that cannot be read or written.
-    pub fn run(&mut self, name: &str, config: &TrainConfig, initial: Parameters, objective: &dyn Objective) -> Result<Trained> {
+    pub fn run(
+        &mut self,
+        name: &str,
+        config: &TrainConfig,
+        initial: Parameters,
+        objective: &dyn Objective,
+    ) -> Result<Trained> {
         let adamw = AdamW {
             beta_1: 0.9,
             beta_2: 0.999,
@@ -131,7 +137,10 @@ impl Stages<'_> {
             clip_norm: config.clip_norm,
             ema_decay: config.ema_decay,
         };
-        let state_path = self.folder.as_ref().map(|folder| folder.join(format!("training-{name}.safetensors")));
+        let state_path = self
+            .folder
+            .as_ref()
+            .map(|folder| folder.join(format!("training-{name}.safetensors")));
         let mut state = self.resume(name, state_path.as_deref(), initial)?;
         let device = Device::flex().autodiff();
         let (began, mut saved, mut validation) = (Instant::now(), Instant::now(), None);
@@ -152,10 +161,17 @@ impl Stages<'_> {
             if !loss.is_finite() || !norm.is_finite() {
                 let mut samples = objective.samples(step);
                 samples.truncate(5);
-                return Err(Error::NotFinite { stage: name.to_string(), step, loss, samples });
+                return Err(Error::NotFinite {
+                    stage: name.to_string(),
+                    step,
+                    loss,
+                    samples,
+                });
             }
             state.step = step;
-            let mut line = format!(r#"{{"stage":"{name}","step":{step},"loss":{loss:.6},"gradient_norm":{norm:.4},"learning_rate":{rate:.3e}"#);
+            let mut line = format!(
+                r#"{{"stage":"{name}","step":{step},"loss":{loss:.6},"gradient_norm":{norm:.4},"learning_rate":{rate:.3e}"#
+            );
             if step % config.validate_every == 0 || step == config.n_steps {
                 let loss = objective.validate(&state.optimizer.ema)?;
                 line.push_str(&format!(r#","validation":{loss:.6}"#));
@@ -184,7 +200,12 @@ impl Stages<'_> {
         }
         self.save(state_path.as_deref(), &state)?;
         self.log.push_str(&state.log);
-        Ok(Trained { best: state.best, weights: state.weights, optimizer: state.optimizer, best_loss: state.best_loss })
+        Ok(Trained {
+            best: state.best,
+            weights: state.weights,
+            optimizer: state.optimizer,
+            best_loss: state.best_loss,
+        })
     }
 
     fn resume(&self, name: &str, path: Option<&Path>, initial: Parameters) -> Result<StageState> {
@@ -200,28 +221,58 @@ impl Stages<'_> {
             });
         };
         let (mut groups, texts) = checkpoint::load(path)?;
-        let broken = |problem: String| Error::Checkpoint { path: path.into(), problem };
-        let text = |key: &str| texts.get(key).ok_or_else(|| broken(format!("{key:?} is missing; remove the file to train anew")));
+        let broken = |problem: String| Error::Checkpoint {
+            path: path.into(),
+            problem,
+        };
+        let text = |key: &str| {
+            texts
+                .get(key)
+                .ok_or_else(|| broken(format!("{key:?} is missing; remove the file to train anew")))
+        };
         if text("fingerprint")? != &self.fingerprint {
             return Err(broken(format!(
                 "the training state of stage {name:?} belongs to another table, configuration or seed; use another checkpoint folder"
             )));
         }
         let number = |key: &str| -> Result<u64> {
-            text(key)?.parse().map_err(|_| broken(format!("{key:?} is no whole number; remove the file to train anew")))
+            text(key)?.parse().map_err(|_| {
+                broken(format!(
+                    "{key:?} is no whole number; remove the file to train anew"
+                ))
+            })
         };
-        let mut group = |key: &str| groups.remove(key).ok_or_else(|| broken(format!("the tensors of {key:?} are missing")));
+        let mut group = |key: &str| {
+            groups
+                .remove(key)
+                .ok_or_else(|| broken(format!("the tensors of {key:?} are missing")))
+        };
         let weights = group("weights")?;
         let first = group("first")?;
         let second = group("second")?;
         let ema = group("ema")?;
         let best = group("best")?;
-        for (part, key) in [(&weights, "weights"), (&first, "first"), (&second, "second"), (&ema, "ema"), (&best, "best")] {
-            same_shapes(part, &initial).map_err(|path| broken(format!("{key}: parameter {path:?} does not fit the network")))?;
+        for (part, key) in [
+            (&weights, "weights"),
+            (&first, "first"),
+            (&second, "second"),
+            (&ema, "ema"),
+            (&best, "best"),
+        ] {
+            same_shapes(part, &initial).map_err(|path| {
+                broken(format!(
+                    "{key}: parameter {path:?} does not fit the network"
+                ))
+            })?;
         }
         Ok(StageState {
             step: number("step")? as usize,
-            optimizer: OptimizerState { n_steps: number("optimizer_steps")?, first, second, ema },
+            optimizer: OptimizerState {
+                n_steps: number("optimizer_steps")?,
+                first,
+                second,
+                ema,
+            },
             weights,
             best,
             best_loss: f64::from_bits(number("best_loss_bits")?),
@@ -256,7 +307,13 @@ impl Stages<'_> {
 
 type ShardGradients = (f64, f64, BTreeMap<String, Vec<f32>>);
 
-fn gradients_of_shard(objective: &dyn Objective, weights: &Parameters, device: &Device, step: usize, shard: usize) -> Result<ShardGradients> {
+fn gradients_of_shard(
+    objective: &dyn Objective,
+    weights: &Parameters,
+    device: &Device,
+    step: usize,
+    shard: usize,
+) -> Result<ShardGradients> {
     let mut builder = Builder::new(weights, Absent::Refuse, device);
     let Shard { loss, share } = objective.loss(&mut builder, step, shard);
     let bound = builder.finish()?;
@@ -272,7 +329,10 @@ fn add_in_order(shards: Vec<ShardGradients>) -> (f64, BTreeMap<String, Vec<f32>>
         for (path, gradient) in gradients {
             let share = share as f32;
             match sum.get_mut(&path) {
-                Some(sum) => sum.iter_mut().zip(&gradient).for_each(|(sum, g)| *sum += share * g),
+                Some(sum) => sum
+                    .iter_mut()
+                    .zip(&gradient)
+                    .for_each(|(sum, g)| *sum += share * g),
                 None => {
                     sum.insert(path, gradient.iter().map(|g| share * g).collect());
                 }
@@ -289,7 +349,11 @@ fn same_shapes(found: &Parameters, expected: &Parameters) -> std::result::Result
             return Err(path.clone());
         }
     }
-    match found.by_path.keys().find(|path| !expected.by_path.contains_key(*path)) {
+    match found
+        .by_path
+        .keys()
+        .find(|path| !expected.by_path.contains_key(*path))
+    {
         Some(path) => Err(path.clone()),
         None => Ok(()),
     }

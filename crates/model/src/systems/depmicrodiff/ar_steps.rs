@@ -35,15 +35,22 @@ impl ArSteps {
                 })
                 .map_or(n_tokens, |i| i + 1)
         };
-        let mut cuts: Vec<usize> = index::sample(rng, n_tokens - 1, n_steps - 1).iter().map(|cut| cut + 1).collect();
+        let mut cuts: Vec<usize> = index::sample(rng, n_tokens - 1, n_steps - 1)
+            .iter()
+            .map(|cut| cut + 1)
+            .collect();
         cuts.sort_unstable();
-        ArSteps { bounds: [vec![0], cuts, vec![n_tokens]].concat() }
+        ArSteps {
+            bounds: [vec![0], cuts, vec![n_tokens]].concat(),
+        }
     }
 
     /// A split into `n_steps` groups of equal size, as nearly as possible; used for sampling.
     pub fn even(n_tokens: usize, n_steps: usize) -> Self {
         let n_steps = n_steps.clamp(1, n_tokens);
-        ArSteps { bounds: (0..=n_steps).map(|i| i * n_tokens / n_steps).collect() }
+        ArSteps {
+            bounds: (0..=n_steps).map(|i| i * n_tokens / n_steps).collect(),
+        }
     }
 
     /// A split with these group sizes.
@@ -77,12 +84,19 @@ impl ArSteps {
 
     /// Number of tokens per step.
     pub fn sizes(&self) -> Vec<usize> {
-        self.bounds.windows(2).map(|pair| pair[1] - pair[0]).collect()
+        self.bounds
+            .windows(2)
+            .map(|pair| pair[1] - pair[0])
+            .collect()
     }
 
     /// The step of each token.
     pub fn step_of_token(&self) -> Vec<usize> {
-        self.sizes().iter().enumerate().flat_map(|(step, size)| vec![step; *size]).collect()
+        self.sizes()
+            .iter()
+            .enumerate()
+            .flat_map(|(step, size)| vec![step; *size])
+            .collect()
     }
 }
 
@@ -119,7 +133,11 @@ mod tests {
                     (1.0 - alpha) / (1.0 - alpha.powi(7)) * alpha.powi(i as i32)
                 };
                 let sd = (N_DRAWS as f64 * p * (1.0 - p)).sqrt();
-                assert!((*count as f64 - N_DRAWS as f64 * p).abs() < 4.5 * sd, "alpha {alpha}, N = {}", i + 1);
+                assert!(
+                    (*count as f64 - N_DRAWS as f64 * p).abs() < 4.5 * sd,
+                    "alpha {alpha}, N = {}",
+                    i + 1
+                );
             }
             // Cut points: exchangeable over 1..S, so all are equally frequent; never at S.
             let total: usize = cuts.iter().sum();
@@ -137,6 +155,9 @@ mod tests {
         assert_eq!(ArSteps::draw(1, 0.75, &mut rng).sizes(), [1]);
         assert_eq!(ArSteps::even(7, 3).sizes(), [2, 2, 3]);
         assert_eq!(ArSteps::even(2, 5).sizes(), [1, 1]);
-        assert_eq!(ArSteps::of_sizes(&[2, 2, 3]).step_of_token(), [0, 0, 1, 1, 2, 2, 2]);
+        assert_eq!(
+            ArSteps::of_sizes(&[2, 2, 3]).step_of_token(),
+            [0, 0, 1, 1, 2, 2, 2]
+        );
     }
 }

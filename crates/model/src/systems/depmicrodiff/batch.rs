@@ -71,7 +71,10 @@ pub struct LatentScale {
 impl Rows {
     /// No rows of `n_taxa` taxa.
     pub fn new(n_taxa: usize) -> Self {
-        Rows { n_taxa, ..Rows::default() }
+        Rows {
+            n_taxa,
+            ..Rows::default()
+        }
     }
 
     /// Number of rows.
@@ -85,7 +88,13 @@ impl Rows {
     }
 
     /// Adds a sample with these flags. Values are relative to the total of what stays observed.
-    pub fn push(&mut self, entries: &Entries, sample: usize, flags: &[Flag], standardisation: &Standardisation) {
+    pub fn push(
+        &mut self,
+        entries: &Entries,
+        sample: usize,
+        flags: &[Flag],
+        standardisation: &Standardisation,
+    ) {
         let hidden: Vec<bool> = flags.iter().map(|flag| !flag.is_observed()).collect();
         let total = entries.total(sample, Some(&hidden));
         let mut observed = 0.0;
@@ -93,21 +102,32 @@ impl Rows {
         for (taxon, (x, flag)) in entries.abundance_row(sample).iter().zip(flags).enumerate() {
             let known = known_row[taxon];
             let is_present = known == Known::Present;
-            let u = if is_present { standardisation.forward(taxon, ln1p_percent(*x, Scale(total))) } else { 0.0 };
+            let u = if is_present {
+                standardisation.forward(taxon, ln1p_percent(*x, Scale(total)))
+            } else {
+                0.0
+            };
             let u = u.clamp(-MAX_STANDARDISED, MAX_STANDARDISED);
-            self.entries.extend([f32::from(u8::from(is_present)), u as f32]);
+            self.entries
+                .extend([f32::from(u8::from(is_present)), u as f32]);
             let mut one_hot = [0.0; N_FLAGS];
             one_hot[*flag as usize] = 1.0;
             self.flags.extend(one_hot);
             let is_known = matches!(known, Known::Present | Known::Absent);
-            self.is_observed.push(f32::from(u8::from(flag.is_observed())));
+            self.is_observed
+                .push(f32::from(u8::from(flag.is_observed())));
             self.is_known.push(f32::from(u8::from(is_known)));
-            self.target_flags.push((is_known && !flag.is_observed() && total > 0.0).then_some(*flag));
+            self.target_flags
+                .push((is_known && !flag.is_observed() && total > 0.0).then_some(*flag));
             if flag.is_observed() {
                 observed += x;
             }
         }
-        self.observed_share.push(if total > 0.0 { (observed / total) as f32 } else { 0.0 });
+        self.observed_share.push(if total > 0.0 {
+            (observed / total) as f32
+        } else {
+            0.0
+        });
         self.n_rows += 1;
     }
 
@@ -115,13 +135,21 @@ impl Rows {
     pub fn push_metadata(&mut self, conditions: &Conditions, sample: usize, is_dropped: bool) {
         let is_missing = is_dropped || conditions.missing[sample];
         let values = &conditions.values[sample * conditions.dim..(sample + 1) * conditions.dim];
-        self.metadata.extend(values.iter().map(|value| if is_missing { 0.0 } else { *value }));
+        self.metadata.extend(
+            values
+                .iter()
+                .map(|value| if is_missing { 0.0 } else { *value }),
+        );
         self.no_metadata.push(f32::from(u8::from(is_missing)));
     }
 
     /// Presence and standardised abundance, `[rows, n_taxa, 2]`.
     pub fn entries(&self, device: &Device) -> Tensor<3> {
-        tensor(self.entries.clone(), [self.n_rows, self.n_taxa, N_CHANNELS], device)
+        tensor(
+            self.entries.clone(),
+            [self.n_rows, self.n_taxa, N_CHANNELS],
+            device,
+        )
     }
 
     /// 1 where the truth is known, `[rows, n_taxa]`.
@@ -135,7 +163,12 @@ impl Rows {
     /// `known_present`, those of which nothing is known share the rest: otherwise the many hidden
     /// zeros of a sparse table would drown the abundances.
     pub fn loss_weights(&self, known_present: f64) -> Vec<f32> {
-        let count = |flag| self.target_flags.iter().filter(|target| **target == Some(flag)).count() as f64;
+        let count = |flag| {
+            self.target_flags
+                .iter()
+                .filter(|target| **target == Some(flag))
+                .count() as f64
+        };
         let (n_present, n_hidden) = (count(Flag::HiddenPresent), count(Flag::Hidden));
         let weight = |target: &Option<Flag>| match target {
             Some(Flag::HiddenPresent) if n_hidden == 0.0 => 1.0 / n_present,
@@ -144,7 +177,10 @@ impl Rows {
             Some(Flag::Hidden) => (1.0 - known_present) / n_hidden,
             _ => 0.0,
         };
-        self.target_flags.iter().map(|target| weight(target) as f32).collect()
+        self.target_flags
+            .iter()
+            .map(|target| weight(target) as f32)
+            .collect()
     }
 
     /// Normalised latents of the known entries, 0 elsewhere, `[rows, n_taxa, d_latent]`.
@@ -196,6 +232,9 @@ pub fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &Devi
 
 /// Features of a timestep per row and token, `[rows, tokens, 64]`, in row-major order of `timesteps`.
 pub fn time_features(timesteps: &[usize], shape: [usize; 2], device: &Device) -> Tensor<3> {
-    let values = timesteps.iter().flat_map(|t| timestep_features(*t, N_TIME_FEATURES)).collect();
+    let values = timesteps
+        .iter()
+        .flat_map(|t| timestep_features(*t, N_TIME_FEATURES))
+        .collect();
     tensor(values, [shape[0], shape[1], N_TIME_FEATURES], device)
 }

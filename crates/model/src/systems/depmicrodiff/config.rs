@@ -172,7 +172,8 @@ impl Config {
     /// # Errors
     /// A file that cannot be read, an unknown or missing key, a value out of range.
     pub fn from_file(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|source| Error::io(path, "read", source))?;
+        let text =
+            std::fs::read_to_string(path).map_err(|source| Error::io(path, "read", source))?;
         Config::from_toml(&text, &[], &path.display().to_string())
     }
 
@@ -190,10 +191,16 @@ impl Config {
     }
 
     fn from_toml(text: &str, overrides: &[(String, String)], origin: &str) -> Result<Self> {
-        let problem = |problem: String| Error::Config { origin: origin.to_string(), problem };
+        let problem = |problem: String| Error::Config {
+            origin: origin.to_string(),
+            problem,
+        };
         let mut table: toml::Table = text.parse().map_err(|error| problem(format!("{error}")))?;
         for (key, value) in overrides {
-            let parsed = format!("v = {value}").parse::<toml::Table>().ok().and_then(|mut t| t.remove("v"));
+            let parsed = format!("v = {value}")
+                .parse::<toml::Table>()
+                .ok()
+                .and_then(|mut t| t.remove("v"));
             let value = parsed.unwrap_or_else(|| toml::Value::String(value.clone()));
             let mut place = &mut table;
             let mut parts: Vec<&str> = key.split('.').collect();
@@ -202,15 +209,22 @@ impl Config {
                 place = place
                     .get_mut(part)
                     .and_then(|value| value.as_table_mut())
-                    .ok_or_else(|| problem(format!("no section {part:?} for the setting {key:?}")))?;
+                    .ok_or_else(|| {
+                        problem(format!("no section {part:?} for the setting {key:?}"))
+                    })?;
             }
             if !place.contains_key(last) {
                 let known: Vec<String> = place.keys().cloned().collect();
-                return Err(problem(format!("no setting {key:?}; known here: {}", known.join(", "))));
+                return Err(problem(format!(
+                    "no setting {key:?}; known here: {}",
+                    known.join(", ")
+                )));
             }
             place.insert(last.to_string(), value);
         }
-        let config: Config = table.try_into().map_err(|error| problem(format!("{error}")))?;
+        let config: Config = table
+            .try_into()
+            .map_err(|error| problem(format!("{error}")))?;
         config.check().map_err(problem)?;
         Ok(config)
     }
@@ -229,9 +243,15 @@ impl Config {
             ("dat.n_timesteps", self.dat.n_timesteps),
             ("dat.n_shards", self.dat.n_shards),
             ("dat.training.batch_size", self.dat.training.batch_size),
-            ("dat.training.validate_every", self.dat.training.validate_every),
+            (
+                "dat.training.validate_every",
+                self.dat.training.validate_every,
+            ),
             ("vae.training.batch_size", self.vae.training.batch_size),
-            ("vae.training.validate_every", self.vae.training.validate_every),
+            (
+                "vae.training.validate_every",
+                self.vae.training.validate_every,
+            ),
             ("sampling.n_draws", self.sampling.n_draws),
             ("sampling.n_ar_steps", self.sampling.n_ar_steps),
         ];
@@ -243,24 +263,61 @@ impl Config {
         let limits = [
             ("dat.ar_decay", self.dat.ar_decay, 1e-6, 1.0),
             ("dat.metadata_dropout", self.dat.metadata_dropout, 0.0, 1.0),
-            ("dat.validation_fraction", self.dat.validation_fraction, 0.0, 0.5),
+            (
+                "dat.validation_fraction",
+                self.dat.validation_fraction,
+                0.0,
+                0.5,
+            ),
             ("hiding.least", self.hiding.least, 0.0, 1.0),
             ("hiding.most", self.hiding.most, self.hiding.least, 1.0),
             ("hiding.known_present", self.hiding.known_present, 0.0, 1.0),
-            ("dependencies.false_discovery_rate", self.dependencies.false_discovery_rate, 0.0, 1.0),
-            ("dependencies.hide_fraction", self.dependencies.hide_fraction, 0.0, 0.9),
+            (
+                "dependencies.false_discovery_rate",
+                self.dependencies.false_discovery_rate,
+                0.0,
+                1.0,
+            ),
+            (
+                "dependencies.hide_fraction",
+                self.dependencies.hide_fraction,
+                0.0,
+                0.9,
+            ),
             ("vae.kl_weight", self.vae.kl_weight, 0.0, f64::MAX),
-            ("dat.training.learning_rate", self.dat.training.learning_rate, 0.0, 1.0),
-            ("vae.training.learning_rate", self.vae.training.learning_rate, 0.0, 1.0),
-            ("dat.training.ema_decay", self.dat.training.ema_decay, 0.0, 1.0),
-            ("vae.training.ema_decay", self.vae.training.ema_decay, 0.0, 1.0),
+            (
+                "dat.training.learning_rate",
+                self.dat.training.learning_rate,
+                0.0,
+                1.0,
+            ),
+            (
+                "vae.training.learning_rate",
+                self.vae.training.learning_rate,
+                0.0,
+                1.0,
+            ),
+            (
+                "dat.training.ema_decay",
+                self.dat.training.ema_decay,
+                0.0,
+                1.0,
+            ),
+            (
+                "vae.training.ema_decay",
+                self.vae.training.ema_decay,
+                0.0,
+                1.0,
+            ),
         ];
         for (name, value, least, most) in limits {
             if !(least..=most).contains(&value) {
-                return Err(format!("{name} is {value}, must lie between {least} and {most}"));
+                return Err(format!(
+                    "{name} is {value}, must lie between {least} and {most}"
+                ));
             }
         }
-        if self.dat.width % (2 * self.dat.n_heads) != 0 {
+        if !self.dat.width.is_multiple_of(2 * self.dat.n_heads) {
             return Err(format!(
                 "dat.width is {}, must be a multiple of twice dat.n_heads ({})",
                 self.dat.width, self.dat.n_heads
@@ -281,15 +338,27 @@ mod tests {
     #[test]
     fn presets_parse_and_survive_a_round_trip() {
         for config in [Config::paper(), Config::small(), Config::tiny()] {
-            assert_eq!(Config::from_toml(&config.to_toml(), &[], "round trip").unwrap(), config);
+            assert_eq!(
+                Config::from_toml(&config.to_toml(), &[], "round trip").unwrap(),
+                config
+            );
         }
     }
 
     #[test]
     fn overrides_change_one_setting_and_unknown_or_bad_ones_are_refused() {
         assert_eq!(set("dat.ar_decay", "0.9").unwrap().dat.ar_decay, 0.9);
-        assert_eq!(set("dat.dependency_mask", "restrict").unwrap().dat.dependency_mask, DependencyMask::Restrict);
-        assert_eq!(set("sampling.sampler", "full").unwrap().sampling.sampler, Sampler::Full);
+        assert_eq!(
+            set("dat.dependency_mask", "restrict")
+                .unwrap()
+                .dat
+                .dependency_mask,
+            DependencyMask::Restrict
+        );
+        assert_eq!(
+            set("sampling.sampler", "full").unwrap().sampling.sampler,
+            Sampler::Full
+        );
         for (key, value) in [
             ("dat.widht", "3"),
             ("da.width", "3"),

@@ -97,7 +97,12 @@ struct Favoured {
 impl StreamMasks {
     /// Cuts the rows of the prefix and the rows `noisy` of the noisy tokens (all, or those of one
     /// autoregressive step, which then see only each other and the prefix).
-    pub fn new(mask: &Mask, mode: DependencyMask, noisy: std::ops::Range<usize>, device: &Device) -> Self {
+    pub fn new(
+        mask: &Mask,
+        mode: DependencyMask,
+        noisy: std::ops::Range<usize>,
+        device: &Device,
+    ) -> Self {
         let context = mask.n_condition + mask.n_visible;
         let rows = context + noisy.start..context + noisy.end;
         let part = |what: &[bool], rows: std::ops::Range<usize>, with_noisy: bool| {
@@ -106,7 +111,11 @@ impl StreamMasks {
             for row in rows.clone() {
                 block.extend(mask.block(what, row..row + 1, 0..context));
                 if with_noisy {
-                    block.extend(mask.block(what, row..row + 1, context + noisy.start..context + noisy.end));
+                    block.extend(mask.block(
+                        what,
+                        row..row + 1,
+                        context + noisy.start..context + noisy.end,
+                    ));
                 }
             }
             let n_columns = block.len() / n.max(1);
@@ -136,18 +145,38 @@ impl StreamMasks {
 
 impl Dat {
     /// Binds the network for `n_taxa` taxa and metadata vectors of length `d_metadata` (0: none).
-    pub fn new(p: &mut Builder, config: &DatConfig, vae: &VaeConfig, n_taxa: usize, d_metadata: usize) -> Self {
+    pub fn new(
+        p: &mut Builder,
+        config: &DatConfig,
+        vae: &VaeConfig,
+        n_taxa: usize,
+        d_metadata: usize,
+    ) -> Self {
         let (width, d) = (config.width, vae.d_latent);
-        let square = MlpShape { n_inputs: width, n_hidden: width, n_outputs: width };
+        let square = MlpShape {
+            n_inputs: width,
+            n_hidden: width,
+            n_outputs: width,
+        };
         let profile = MlpShape {
             n_inputs: n_taxa * (d + N_FLAGS) + 1,
             n_hidden: config.profile_width,
             n_outputs: config.n_profile_tokens * width,
         };
-        let condition = MlpShape { n_inputs: (config.n_profile_tokens + 1) * width, ..square };
+        let condition = MlpShape {
+            n_inputs: (config.n_profile_tokens + 1) * width,
+            ..square
+        };
         let block = |p: &mut Builder| Block {
             attention: Attention::new(p, "attention", width, config.n_heads),
-            mlp: Mlp::new(p, "mlp", MlpShape { n_hidden: config.mlp_ratio * width, ..square }),
+            mlp: Mlp::new(
+                p,
+                "mlp",
+                MlpShape {
+                    n_hidden: config.mlp_ratio * width,
+                    ..square
+                },
+            ),
             modulation: Linear::zero(p, "modulation", width, 6 * width),
         };
         let is_bias = config.dependency_mask == DependencyMask::Bias;
@@ -161,14 +190,27 @@ impl Dat {
             no_metadata: p.vector("no_metadata", width, Initial::Spread(0.02)),
             clean: Linear::new(p, "clean", d, width),
             noisy: Linear::new(p, "noisy", 2 * d + N_FLAGS, width),
-            time: Mlp::new(p, "time", MlpShape { n_inputs: N_TIME_FEATURES, ..square }),
-            blocks: (0..config.depth).map(|i| p.within(&format!("block{i}"), block)).collect(),
+            time: Mlp::new(
+                p,
+                "time",
+                MlpShape {
+                    n_inputs: N_TIME_FEATURES,
+                    ..square
+                },
+            ),
+            blocks: (0..config.depth)
+                .map(|i| p.within(&format!("block{i}"), block))
+                .collect(),
             last_modulation: Linear::zero(p, "last_modulation", width, 2 * width),
             last: Linear::zero(p, "last", width, d),
             dependency_bias: (0..n_biases)
                 .map(|i| {
                     let shape = [config.n_heads * n_taxa, n_taxa];
-                    p.matrix(&format!("dependency_bias{i}"), shape, Initial::Constant(INITIAL_BIAS))
+                    p.matrix(
+                        &format!("dependency_bias{i}"),
+                        shape,
+                        Initial::Constant(INITIAL_BIAS),
+                    )
                 })
                 .collect(),
         }
@@ -183,7 +225,13 @@ impl Dat {
     ///
     /// - `clean`: `[batch, v, d_latent]`, in token order
     /// - `order`: taxon of each token, `[n_taxa]`
-    pub fn context(&self, known: &Known, clean: Tensor<3>, order: &Tensor<1, Int>, masks: &StreamMasks) -> Context {
+    pub fn context(
+        &self,
+        known: &Known,
+        clean: Tensor<3>,
+        order: &Tensor<1, Int>,
+        masks: &StreamMasks,
+    ) -> Context {
         let [batch, n_taxa, d] = known.observed.dims();
         let width = self.config.width;
         let [_, n_visible, _] = clean.dims();
@@ -196,7 +244,11 @@ impl Dat {
             1,
         );
         let profile = self.profile.forward(flat); // [batch, n_profile_tokens * width]
-        let null = self.no_metadata.clone().unsqueeze::<2>().expand([batch, width]);
+        let null = self
+            .no_metadata
+            .clone()
+            .unsqueeze::<2>()
+            .expand([batch, width]);
         let metadata = match (&self.metadata, &known.metadata) {
             (Some(project), Some((values, is_missing))) => {
                 let projected = project.forward(values.clone());
@@ -204,22 +256,38 @@ impl Dat {
             }
             _ => null,
         };
-        let vector = self.condition.forward(Tensor::cat(vec![profile.clone(), metadata.clone()], 1)); // [batch, width]
+        let vector = self
+            .condition
+            .forward(Tensor::cat(vec![profile.clone(), metadata.clone()], 1)); // [batch, width]
         let vector = silu(vector).reshape([batch, 1, width]);
         let n_profile = self.config.n_profile_tokens;
-        let mut tokens = vec![profile.reshape([batch, n_profile, width]), metadata.reshape([batch, 1, width])];
+        let mut tokens = vec![
+            profile.reshape([batch, n_profile, width]),
+            metadata.reshape([batch, 1, width]),
+        ];
         if n_visible > 0 {
-            let taxa = self.taxon.clone().select(0, order.clone()).slice([0..n_visible, 0..width]);
+            let taxa = self
+                .taxon
+                .clone()
+                .select(0, order.clone())
+                .slice([0..n_visible, 0..width]);
             tokens.push(self.clean.forward(clean) + taxa.unsqueeze());
         }
         let mut x = Tensor::cat(tokens, 1); // [batch, c + v, width]
-        let modulations: Vec<Tensor<3>> = self.blocks.iter().map(|b| b.modulation.forward(vector.clone())).collect();
+        let modulations: Vec<Tensor<3>> = self
+            .blocks
+            .iter()
+            .map(|b| b.modulation.forward(vector.clone()))
+            .collect();
         let mut prefix = Vec::with_capacity(self.blocks.len());
         let mut biases = Vec::with_capacity(self.blocks.len());
         for (i, block) in self.blocks.iter().enumerate() {
             let (bias, noisy_bias) = self.biases(i, order, masks);
             biases.push(noisy_bias);
-            let mask = AttentionMask { blocked: masks.prefix.clone(), bias };
+            let mask = AttentionMask {
+                blocked: masks.prefix.clone(),
+                bias,
+            };
             let parts = split_modulation(&modulations[i]);
             let h = modulate(x.clone(), &parts.attention);
             let own = block.attention.key_value(&h);
@@ -256,13 +324,31 @@ impl Dat {
     ) -> (Tensor<3>, Vec<Tensor<4>>) {
         let [batch, _, d] = noisy.dims();
         let width = self.config.width;
-        let observed = context.observed.clone().slice([0..batch, tokens.clone(), 0..d]);
-        let flags = context.flags.clone().slice([0..batch, tokens.clone(), 0..N_FLAGS]);
-        let taxa = self.taxon.clone().select(0, order.clone()).slice([tokens, 0..width]).unsqueeze();
-        let mut x = self.noisy.forward(Tensor::cat(vec![noisy, observed, flags], 2)) + taxa + self.time.forward(time);
+        let observed = context
+            .observed
+            .clone()
+            .slice([0..batch, tokens.clone(), 0..d]);
+        let flags = context
+            .flags
+            .clone()
+            .slice([0..batch, tokens.clone(), 0..N_FLAGS]);
+        let taxa = self
+            .taxon
+            .clone()
+            .select(0, order.clone())
+            .slice([tokens, 0..width])
+            .unsqueeze();
+        let mut x = self
+            .noisy
+            .forward(Tensor::cat(vec![noisy, observed, flags], 2))
+            + taxa
+            + self.time.forward(time);
         let mut maps = Vec::with_capacity(self.blocks.len());
         for (i, block) in self.blocks.iter().enumerate() {
-            let mask = AttentionMask { blocked: masks.noisy.clone(), bias: context.biases[i].clone() };
+            let mask = AttentionMask {
+                blocked: masks.noisy.clone(),
+                bias: context.biases[i].clone(),
+            };
             let parts = split_modulation(&context.modulations[i]);
             let h = modulate(x.clone(), &parts.attention);
             let seen = context.prefix[i].followed_by(&block.attention.key_value(&h));
@@ -272,33 +358,59 @@ impl Dat {
             x = x.clone() + parts.mlp_gate.clone() * block.mlp.forward(modulate(x, &parts.mlp));
         }
         let [shift, scale] = chunks(&context.last_modulation);
-        (self.last.forward(modulate(x, &Modulation { shift, scale })), maps)
+        (
+            self.last.forward(modulate(x, &Modulation { shift, scale })),
+            maps,
+        )
     }
 
     /// Learned additive biases of a block for the prefix and for the noisy tokens,
     /// `[1, heads, rows, columns]`: one number per head and dependent pair of taxa.
-    fn biases(&self, block: usize, order: &Tensor<1, Int>, masks: &StreamMasks) -> (Option<Tensor<4>>, Option<Tensor<4>>) {
-        let Some(favoured) = &masks.favoured else { return (None, None) };
+    fn biases(
+        &self,
+        block: usize,
+        order: &Tensor<1, Int>,
+        masks: &StreamMasks,
+    ) -> (Option<Tensor<4>>, Option<Tensor<4>>) {
+        let Some(favoured) = &masks.favoured else {
+            return (None, None);
+        };
         let n_heads = self.config.n_heads;
         let [_, n_taxa] = self.dependency_bias[block].dims();
-        let pairs = self.dependency_bias[block].clone().reshape([n_heads, n_taxa, n_taxa]);
+        let pairs = self.dependency_bias[block]
+            .clone()
+            .reshape([n_heads, n_taxa, n_taxa]);
         let pairs = pairs.select(1, order.clone()).select(2, order.clone()); // [heads, tokens, tokens]
         let (c, v) = (masks.n_condition, masks.n_visible);
         let device = pairs.device();
         let part = |rows: std::ops::Range<usize>, columns: std::ops::Range<usize>| {
             pairs.clone().slice([0..n_heads, rows, columns])
         };
-        let zeros = |rows: usize, columns: usize| Tensor::<3>::zeros([n_heads, rows, columns], &device);
+        let zeros =
+            |rows: usize, columns: usize| Tensor::<3>::zeros([n_heads, rows, columns], &device);
         let rows = masks.noisy_tokens.clone();
         let n = rows.len();
         let (prefix, noisy) = if v == 0 {
-            (zeros(c, c), Tensor::cat(vec![zeros(n, c), part(rows.clone(), rows)], 2))
+            (
+                zeros(c, c),
+                Tensor::cat(vec![zeros(n, c), part(rows.clone(), rows)], 2),
+            )
         } else {
             let clean = Tensor::cat(vec![zeros(v, c), part(0..v, 0..v)], 2);
-            let noisy = vec![zeros(n, c), part(rows.clone(), 0..v), part(rows.clone(), rows)];
-            (Tensor::cat(vec![zeros(c, c + v), clean], 1), Tensor::cat(noisy, 2))
+            let noisy = vec![
+                zeros(n, c),
+                part(rows.clone(), 0..v),
+                part(rows.clone(), rows),
+            ];
+            (
+                Tensor::cat(vec![zeros(c, c + v), clean], 1),
+                Tensor::cat(noisy, 2),
+            )
         };
-        (Some(prefix.unsqueeze() * favoured.prefix.clone()), Some(noisy.unsqueeze() * favoured.noisy.clone()))
+        (
+            Some(prefix.unsqueeze() * favoured.prefix.clone()),
+            Some(noisy.unsqueeze() * favoured.noisy.clone()),
+        )
     }
 }
 
@@ -314,7 +426,10 @@ fn split_modulation(modulation: &Tensor<3>) -> Parts {
     Parts {
         attention: Modulation { shift, scale },
         attention_gate,
-        mlp: Modulation { shift: mlp_shift, scale: mlp_scale },
+        mlp: Modulation {
+            shift: mlp_shift,
+            scale: mlp_scale,
+        },
         mlp_gate,
     }
 }

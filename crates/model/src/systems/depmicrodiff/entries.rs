@@ -109,7 +109,9 @@ impl Entries {
         for &(sample, feature) in cohort.hidden {
             let at = sample as usize * n_taxa + feature as usize;
             if feature as usize >= n_taxa || known.get(at) != Some(&Known::Present) {
-                return Err(Error::Table(format!("hidden entry ({sample}, {feature}) is no positive entry of the table")));
+                return Err(Error::Table(format!(
+                    "hidden entry ({sample}, {feature}) is no positive entry of the table"
+                )));
             }
             known[at] = Known::Withheld;
         }
@@ -122,10 +124,20 @@ impl Entries {
             Totals::OfWhatIsLeft => None,
             Totals::Given(totals) if totals.len() == table.n_samples() => Some(totals.clone()),
             Totals::Given(totals) => {
-                return Err(Error::Table(format!("{} totals for {} samples", totals.len(), table.n_samples())));
+                return Err(Error::Table(format!(
+                    "{} totals for {} samples",
+                    totals.len(),
+                    table.n_samples()
+                )));
             }
         };
-        Ok(Entries { sample_ids: table.sample_ids().to_vec(), n_taxa, known, abundance, given_totals })
+        Ok(Entries {
+            sample_ids: table.sample_ids().to_vec(),
+            n_taxa,
+            known,
+            abundance,
+            given_totals,
+        })
     }
 
     /// Number of samples.
@@ -148,22 +160,30 @@ impl Entries {
         match (&self.given_totals, hidden) {
             (Some(totals), _) => totals[sample],
             (None, None) => self.abundance_row(sample).iter().sum(),
-            (None, Some(hidden)) => {
-                self.abundance_row(sample).iter().zip(hidden).filter(|(_, hidden)| !**hidden).map(|(x, _)| x).sum()
-            }
+            (None, Some(hidden)) => self
+                .abundance_row(sample)
+                .iter()
+                .zip(hidden)
+                .filter(|(_, hidden)| !**hidden)
+                .map(|(x, _)| x)
+                .sum(),
         }
     }
 
     /// Samples with something to learn from: at least one observed abundance.
     pub fn informative_samples(&self) -> Vec<usize> {
         (0..self.n_samples())
-            .filter(|sample| self.known_row(*sample).contains(&Known::Present) && self.total(*sample, None) > 0.0)
+            .filter(|sample| {
+                self.known_row(*sample).contains(&Known::Present) && self.total(*sample, None) > 0.0
+            })
             .collect()
     }
 
     /// Samples that can be filled: those whose total is known and positive.
     pub fn fillable_samples(&self) -> Vec<usize> {
-        (0..self.n_samples()).filter(|sample| self.total(*sample, None) > 0.0).collect()
+        (0..self.n_samples())
+            .filter(|sample| self.total(*sample, None) > 0.0)
+            .collect()
     }
 }
 
@@ -171,11 +191,17 @@ impl Standardisation {
     /// Fits centre and scale on the observed non-zeros, shrunk to the pooled ones.
     pub fn fit(entries: &Entries) -> Self {
         let n_taxa = entries.n_taxa;
-        let (mut n, mut sum, mut square) = (vec![0.0; n_taxa], vec![0.0; n_taxa], vec![0.0; n_taxa]);
+        let (mut n, mut sum, mut square) =
+            (vec![0.0; n_taxa], vec![0.0; n_taxa], vec![0.0; n_taxa]);
         let mut least = vec![f64::INFINITY; n_taxa];
         for sample in 0..entries.n_samples() {
             let total = Scale(entries.total(sample, None));
-            for (taxon, (known, x)) in entries.known_row(sample).iter().zip(entries.abundance_row(sample)).enumerate() {
+            for (taxon, (known, x)) in entries
+                .known_row(sample)
+                .iter()
+                .zip(entries.abundance_row(sample))
+                .enumerate()
+            {
                 if *known == Known::Present {
                     let y = ln1p_percent(*x, total);
                     n[taxon] += 1.0;
@@ -186,18 +212,48 @@ impl Standardisation {
             }
         }
         let n_all: f64 = n.iter().sum();
-        let pooled_mean = if n_all > 0.0 { sum.iter().sum::<f64>() / n_all } else { 0.0 };
-        let within: f64 = (0..n_taxa).filter(|j| n[*j] > 0.0).map(|j| square[j] - sum[j] * sum[j] / n[j]).sum();
-        let pooled_variance = if n_all > 0.0 { (within / n_all).max(MIN_SD * MIN_SD) } else { 1.0 };
+        let pooled_mean = if n_all > 0.0 {
+            sum.iter().sum::<f64>() / n_all
+        } else {
+            0.0
+        };
+        let within: f64 = (0..n_taxa)
+            .filter(|j| n[*j] > 0.0)
+            .map(|j| square[j] - sum[j] * sum[j] / n[j])
+            .sum();
+        let pooled_variance = if n_all > 0.0 {
+            (within / n_all).max(MIN_SD * MIN_SD)
+        } else {
+            1.0
+        };
         let least_of_all = least.iter().copied().fold(f64::INFINITY, f64::min);
-        let least_of_all = if least_of_all.is_finite() { least_of_all } else { 0.0 };
-        least.iter_mut().filter(|least| least.is_infinite()).for_each(|least| *least = least_of_all);
-        let mut standardisation = Standardisation { mean: Vec::new(), sd: Vec::new(), least };
+        let least_of_all = if least_of_all.is_finite() {
+            least_of_all
+        } else {
+            0.0
+        };
+        least
+            .iter_mut()
+            .filter(|least| least.is_infinite())
+            .for_each(|least| *least = least_of_all);
+        let mut standardisation = Standardisation {
+            mean: Vec::new(),
+            sd: Vec::new(),
+            least,
+        };
         for j in 0..n_taxa {
             let weight = n[j] + PRIOR_OBSERVATIONS;
             let mean = (sum[j] + PRIOR_OBSERVATIONS * pooled_mean) / weight;
-            let mean = if n[j] >= PRIOR_OBSERVATIONS { sum[j] / n[j] } else { mean };
-            let own = if n[j] > 0.0 { square[j] - sum[j] * sum[j] / n[j] } else { 0.0 };
+            let mean = if n[j] >= PRIOR_OBSERVATIONS {
+                sum[j] / n[j]
+            } else {
+                mean
+            };
+            let own = if n[j] > 0.0 {
+                square[j] - sum[j] * sum[j] / n[j]
+            } else {
+                0.0
+            };
             let variance = (own + PRIOR_OBSERVATIONS * pooled_variance) / weight;
             standardisation.mean.push(mean);
             standardisation.sd.push(variance.sqrt().max(MIN_SD));
@@ -222,7 +278,12 @@ mod tests {
 
     fn table() -> Table {
         let ids = |prefix: &str, n: usize| (0..n).map(|i| format!("{prefix}{i}")).collect();
-        Table::from_dense(ids("s", 2), ids("t", 3), &[1.0, 3.0, 0.0, f64::NAN, 0.0, 0.0]).unwrap()
+        Table::from_dense(
+            ids("s", 2),
+            ids("t", 3),
+            &[1.0, 3.0, 0.0, f64::NAN, 0.0, 0.0],
+        )
+        .unwrap()
     }
 
     #[test]
@@ -236,20 +297,35 @@ mod tests {
             groups: None,
         };
         let entries = Entries::new(&cohort).unwrap();
-        assert_eq!(entries.known_row(0), [Known::Present, Known::Withheld, Known::Absent]);
-        assert_eq!(entries.known_row(1), [Known::Unknown, Known::Absent, Known::Absent]);
+        assert_eq!(
+            entries.known_row(0),
+            [Known::Present, Known::Withheld, Known::Absent]
+        );
+        assert_eq!(
+            entries.known_row(1),
+            [Known::Unknown, Known::Absent, Known::Absent]
+        );
         assert_eq!(entries.total(0, None), 1.0);
         assert_eq!(entries.total(0, Some(&[true, false, false])), 0.0);
         assert_eq!(entries.informative_samples(), [0]);
         cohort.totals = Totals::Given(vec![4.0, 0.0]);
-        assert_eq!(Entries::new(&cohort).unwrap().total(0, Some(&[true, false, false])), 4.0);
+        assert_eq!(
+            Entries::new(&cohort)
+                .unwrap()
+                .total(0, Some(&[true, false, false])),
+            4.0
+        );
         cohort.hidden = &[(0, 2)];
         assert!(Entries::new(&cohort).is_err());
     }
 
     #[test]
     fn standardisation_inverts_and_stays_above_the_smallest_observed_value() {
-        let standardisation = Standardisation { mean: vec![2.0], sd: vec![0.5], least: vec![0.3] };
+        let standardisation = Standardisation {
+            mean: vec![2.0],
+            sd: vec![0.5],
+            least: vec![0.3],
+        };
         assert!((standardisation.inverse(0, standardisation.forward(0, 1.7)) - 1.7).abs() < 1e-12);
         assert_eq!(standardisation.inverse(0, -100.0), 0.3);
     }

@@ -85,6 +85,9 @@ const N_FOLDS: usize = 5;
 /// Separates the noise of the presence pass from that of the value pass.
 const PRESENCE_DRAWS: u64 = 1 << 32;
 
+/// What is done with one batch of samples.
+type Work<'a> = dyn FnMut(&Model, &Run, &[usize]) -> Result<()> + 'a;
+
 impl Model {
     /// Fills a cohort that has the model's features.
     ///
@@ -102,7 +105,8 @@ impl Model {
             .map(|at| match entries.known[at] {
                 Known::Unknown => options.fill != Fill::Zeros,
                 Known::Absent => {
-                    options.fill != Fill::Missing && !structural.contains(&((at / n_taxa) as u32, (at % n_taxa) as u32))
+                    options.fill != Fill::Missing
+                        && !structural.contains(&((at / n_taxa) as u32, (at % n_taxa) as u32))
                 }
                 Known::Present | Known::Withheld => false,
             })
@@ -114,48 +118,75 @@ impl Model {
             .map(|known| f64::from(u8::from(matches!(known, Known::Present | Known::Withheld))))
             .collect();
         let n_presence_draws = options.n_draws.div_ceil(2);
-        self.in_batches(cohort, &entries, options, "presence", &fillable, &mut |model, run, samples| {
-            let mut jobs = Vec::new();
-            for &sample in samples {
-                if !is_candidate[sample * n_taxa..(sample + 1) * n_taxa].contains(&true) {
-                    continue;
-                }
-                let mut rng = generator(run.seed, Stage::Sampling, &entries.sample_ids[sample], u64::MAX);
-                let fold_of: Vec<usize> = (0..n_taxa).map(|_| rng.random_range(0..N_FOLDS)).collect();
-                for fold in 0..N_FOLDS {
-                    let flags: Vec<Flag> = (0..n_taxa)
-                        .map(|taxon| {
-                            let at = sample * n_taxa + taxon;
-                            let is_hidden = is_candidate[at] && fold_of[taxon] == fold;
-                            if is_hidden { Flag::Hidden } else { Flag::of(entries.known[at]) }
-                        })
-                        .collect();
-                    for draw in 0..n_presence_draws {
-                        let draw = PRESENCE_DRAWS + (fold * n_presence_draws + draw) as u64;
-                        jobs.push((fold, fold_of.clone(), Job { sample, flags: flags.clone(), draw }));
+        self.in_batches(
+            cohort,
+            &entries,
+            options,
+            "presence",
+            &fillable,
+            &mut |model, run, samples| {
+                let mut jobs = Vec::new();
+                for &sample in samples {
+                    if !is_candidate[sample * n_taxa..(sample + 1) * n_taxa].contains(&true) {
+                        continue;
+                    }
+                    let mut rng = generator(
+                        run.seed,
+                        Stage::Sampling,
+                        &entries.sample_ids[sample],
+                        u64::MAX,
+                    );
+                    let fold_of: Vec<usize> =
+                        (0..n_taxa).map(|_| rng.random_range(0..N_FOLDS)).collect();
+                    for fold in 0..N_FOLDS {
+                        let flags: Vec<Flag> = (0..n_taxa)
+                            .map(|taxon| {
+                                let at = sample * n_taxa + taxon;
+                                let is_hidden = is_candidate[at] && fold_of[taxon] == fold;
+                                if is_hidden {
+                                    Flag::Hidden
+                                } else {
+                                    Flag::of(entries.known[at])
+                                }
+                            })
+                            .collect();
+                        for draw in 0..n_presence_draws {
+                            let draw = PRESENCE_DRAWS + (fold * n_presence_draws + draw) as u64;
+                            jobs.push((
+                                fold,
+                                fold_of.clone(),
+                                Job {
+                                    sample,
+                                    flags: flags.clone(),
+                                    draw,
+                                },
+                            ));
+                        }
                     }
                 }
-            }
-            let rows: Vec<Job> = jobs.iter().map(|(_, _, job)| job.clone()).collect();
-            for ((fold, fold_of, job), drawn) in jobs.iter().zip(model.sample(run, &rows)?) {
-                for taxon in 0..n_taxa {
-                    let at = job.sample * n_taxa + taxon;
-                    if is_candidate[at] && fold_of[taxon] == *fold {
-                        presence[at] += f64::from(drawn.presence[taxon]) / n_presence_draws as f64;
+                let rows: Vec<Job> = jobs.iter().map(|(_, _, job)| job.clone()).collect();
+                for ((fold, fold_of, job), drawn) in jobs.iter().zip(model.sample(run, &rows)?) {
+                    for (taxon, probability) in drawn.presence.iter().enumerate() {
+                        let at = job.sample * n_taxa + taxon;
+                        if is_candidate[at] && fold_of[taxon] == *fold {
+                            presence[at] += f64::from(*probability) / n_presence_draws as f64;
+                        }
                     }
                 }
-            }
-            Ok(())
-        })?;
+                Ok(())
+            },
+        )?;
 
         let is_positive: Vec<bool> = (0..n_samples * n_taxa)
             .map(|at| {
-                entries.known[at] == Known::Withheld || (is_candidate[at] && presence[at] >= options.presence_threshold)
+                entries.known[at] == Known::Withheld
+                    || (is_candidate[at] && presence[at] >= options.presence_threshold)
             })
             .collect();
         let shape = (n_samples, n_taxa);
         let original = cohort.table.to_dense();
-        let value = Array2::from_shape_vec(shape, original).expect("a dense table has its own shape");
+        let value =
+            Array2::from_shape_vec(shape, original).expect("a dense table has its own shape");
         let mut result = Imputation {
             lower: value.clone(),
             upper: value.clone(),
@@ -166,28 +197,45 @@ impl Model {
         };
         let mut draws: Vec<Vec<f64>> = vec![Vec::new(); n_samples * n_taxa];
         let n_draws = options.n_draws;
-        self.in_batches(cohort, &entries, options, "values", &fillable, &mut |model, run, samples| {
-            let mut jobs = Vec::new();
-            for &sample in samples {
-                let range = sample * n_taxa..(sample + 1) * n_taxa;
-                if !is_positive[range.clone()].contains(&true) {
-                    continue;
+        self.in_batches(
+            cohort,
+            &entries,
+            options,
+            "values",
+            &fillable,
+            &mut |model, run, samples| {
+                let mut jobs = Vec::new();
+                for &sample in samples {
+                    let range = sample * n_taxa..(sample + 1) * n_taxa;
+                    if !is_positive[range.clone()].contains(&true) {
+                        continue;
+                    }
+                    let flags: Vec<Flag> = range
+                        .map(|at| {
+                            if is_positive[at] {
+                                Flag::HiddenPresent
+                            } else {
+                                Flag::of(entries.known[at])
+                            }
+                        })
+                        .collect();
+                    jobs.extend((0..n_draws).map(|draw| Job {
+                        sample,
+                        flags: flags.clone(),
+                        draw: draw as u64,
+                    }));
                 }
-                let flags: Vec<Flag> = range
-                    .map(|at| if is_positive[at] { Flag::HiddenPresent } else { Flag::of(entries.known[at]) })
-                    .collect();
-                jobs.extend((0..n_draws).map(|draw| Job { sample, flags: flags.clone(), draw: draw as u64 }));
-            }
-            for (job, drawn) in jobs.iter().zip(model.sample(run, &jobs)?) {
-                for (taxon, y) in drawn.abundance.iter().enumerate() {
-                    let at = job.sample * n_taxa + taxon;
-                    if is_positive[at] {
-                        draws[at].push(*y);
+                for (job, drawn) in jobs.iter().zip(model.sample(run, &jobs)?) {
+                    for (taxon, y) in drawn.abundance.iter().enumerate() {
+                        let at = job.sample * n_taxa + taxon;
+                        if is_positive[at] {
+                            draws[at].push(*y);
+                        }
                     }
                 }
-            }
-            Ok(())
-        })?;
+                Ok(())
+            },
+        )?;
 
         let is_fillable: HashSet<usize> = fillable.into_iter().collect();
         for sample in 0..n_samples {
@@ -202,7 +250,10 @@ impl Model {
                     result.lower[place] = from_ln1p_percent(quantile(&sorted, 0.05), total);
                     result.upper[place] = from_ln1p_percent(quantile(&sorted, 0.95), total);
                     result.action[place] = Action::Filled;
-                } else if entries.known[at] == Known::Unknown && is_candidate[at] && is_fillable.contains(&sample) {
+                } else if entries.known[at] == Known::Unknown
+                    && is_candidate[at]
+                    && is_fillable.contains(&sample)
+                {
                     result.value[place] = 0.0;
                     result.lower[place] = 0.0;
                     result.upper[place] = 0.0;
@@ -212,8 +263,11 @@ impl Model {
                 }
             }
         }
-        result.hidden_draws =
-            cohort.hidden.iter().map(|(sample, taxon)| draws[*sample as usize * n_taxa + *taxon as usize].clone()).collect();
+        result.hidden_draws = cohort
+            .hidden
+            .iter()
+            .map(|(sample, taxon)| draws[*sample as usize * n_taxa + *taxon as usize].clone())
+            .collect();
         Ok(result)
     }
 
@@ -244,7 +298,7 @@ impl Model {
         options: &mut ImputeOptions,
         stage: &str,
         samples: &[usize],
-        work: &mut dyn FnMut(&Model, &Run, &[usize]) -> Result<()>,
+        work: &mut Work,
     ) -> Result<()> {
         let began = Instant::now();
         let size = options.batch_size.max(1);
@@ -279,7 +333,10 @@ impl Model {
                 shared: found.iter().filter(|id| own.contains(id)).count(),
             });
         }
-        let dim = cohort.conditions.as_ref().map_or(0, |conditions| conditions.dim);
+        let dim = cohort
+            .conditions
+            .as_ref()
+            .map_or(0, |conditions| conditions.dim);
         if dim != self.d_metadata && cohort.conditions.is_some() {
             return Err(Error::Table(format!(
                 "metadata vectors have length {dim}, but the model was fitted with {}",

@@ -63,13 +63,18 @@ impl Dependent {
 
     /// The matrix of the same features in another order.
     pub fn permuted(&self, order: &[usize]) -> Dependent {
-        let pairs = order.iter().flat_map(|i| order.iter().map(move |j| self.get(*i, *j))).collect();
+        let pairs = order
+            .iter()
+            .flat_map(|i| order.iter().map(move |j| self.get(*i, *j)))
+            .collect();
         Dependent { n: self.n, pairs }
     }
 
     /// How many other features depend on each feature.
     pub fn n_dependents(&self) -> Vec<usize> {
-        (0..self.n).map(|j| (0..self.n).filter(|i| *i != j && self.get(*i, j)).count()).collect()
+        (0..self.n)
+            .map(|j| (0..self.n).filter(|i| *i != j && self.get(*i, j)).count())
+            .collect()
     }
 }
 
@@ -85,8 +90,16 @@ impl Mask {
     }
 
     /// The entries of a block, row after row.
-    pub fn block(&self, what: &[bool], rows: std::ops::Range<usize>, columns: std::ops::Range<usize>) -> Vec<bool> {
-        rows.flat_map(|row| what[row * self.len() + columns.start..row * self.len() + columns.end].to_vec()).collect()
+    pub fn block(
+        &self,
+        what: &[bool],
+        rows: std::ops::Range<usize>,
+        columns: std::ops::Range<usize>,
+    ) -> Vec<bool> {
+        rows.flat_map(|row| {
+            what[row * self.len() + columns.start..row * self.len() + columns.end].to_vec()
+        })
+        .collect()
     }
 }
 
@@ -96,7 +109,12 @@ impl Mask {
 /// of its own and earlier steps. A noisy token sees condition tokens, the clean tokens of EARLIER
 /// steps and the noisy tokens of its own step: Eq. 9 with `kappa_{1:s-1}`. `dependent` has the
 /// tokens' order.
-pub fn attention_mask(steps: &ArSteps, n_condition: usize, dependent: &Dependent, mode: DependencyMask) -> Mask {
+pub fn attention_mask(
+    steps: &ArSteps,
+    n_condition: usize,
+    dependent: &Dependent,
+    mode: DependencyMask,
+) -> Mask {
     let (s, v) = (steps.n_tokens(), steps.n_visible());
     let context = n_condition + v;
     let length = context + s;
@@ -113,9 +131,16 @@ pub fn attention_mask(steps: &ArSteps, n_condition: usize, dependent: &Dependent
             if row < n_condition {
                 continue;
             }
-            let (is_noisy_row, i) = if row < context { (false, row - n_condition) } else { (true, row - context) };
-            let (is_noisy_column, j) =
-                if column < context { (false, column - n_condition) } else { (true, column - context) };
+            let (is_noisy_row, i) = if row < context {
+                (false, row - n_condition)
+            } else {
+                (true, row - context)
+            };
+            let (is_noisy_column, j) = if column < context {
+                (false, column - n_condition)
+            } else {
+                (true, column - context)
+            };
             let autoregressive = match (is_noisy_row, is_noisy_column) {
                 (false, false) => step_of[j] <= step_of[i],
                 (true, false) => step_of[j] < step_of[i],
@@ -125,14 +150,22 @@ pub fn attention_mask(steps: &ArSteps, n_condition: usize, dependent: &Dependent
             let allowed = autoregressive
                 && match mode {
                     DependencyMask::Restrict => i == j || dependent.get(i, j),
-                    DependencyMask::Printed => !(is_noisy_row && is_noisy_column && i != j && dependent.get(i, j)),
+                    DependencyMask::Printed => {
+                        !(is_noisy_row && is_noisy_column && i != j && dependent.get(i, j))
+                    }
                     DependencyMask::Bias | DependencyMask::None => true,
                 };
             blocked[at] = !allowed;
             favoured[at] = allowed && i != j && dependent.get(i, j);
         }
     }
-    Mask { n_condition, n_visible: v, n_tokens: s, blocked, favoured }
+    Mask {
+        n_condition,
+        n_visible: v,
+        n_tokens: s,
+        blocked,
+        favoured,
+    }
 }
 
 #[cfg(test)]
@@ -146,14 +179,23 @@ mod tests {
     fn picture(mask: &Mask) -> Vec<String> {
         mask.blocked
             .chunks(mask.len())
-            .map(|row| row.iter().map(|blocked| if *blocked { '#' } else { '.' }).collect())
+            .map(|row| {
+                row.iter()
+                    .map(|blocked| if *blocked { '#' } else { '.' })
+                    .collect()
+            })
             .collect()
     }
 
     #[test]
     fn the_papers_example_gives_its_13_by_13_mask() {
         // c = 2, sz = [2, 2, 3], cs = [0, 2, 4, 7]: Algorithm 2 by hand, lines 5, 11, 12, 15.
-        let mask = attention_mask(&ArSteps::of_sizes(&[2, 2, 3]), 2, &independent(7), DependencyMask::None);
+        let mask = attention_mask(
+            &ArSteps::of_sizes(&[2, 2, 3]),
+            2,
+            &independent(7),
+            DependencyMask::None,
+        );
         let expected = [
             "..###########",
             "..###########",

@@ -21,6 +21,7 @@ pub mod entries;
 pub mod fit;
 pub mod impute;
 pub mod mask;
+mod objective;
 mod pretraining;
 mod sampling;
 mod stored;

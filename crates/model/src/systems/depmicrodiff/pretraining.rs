@@ -1,7 +1,7 @@
 //! Other cohorts to pre-train on: aligned to the target's features, and free of its samples.
 
 use super::entries::{Cohort, Entries, Totals};
-use super::fit::Source;
+use super::objective::Source;
 use crate::error::{Error, Result};
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
@@ -13,13 +13,24 @@ use suffuse_data::select::align_features;
 /// # Errors
 /// A cohort without a common feature, or with a sample of the target, by id or by content.
 pub(super) fn aligned(target: &Cohort, others: &[Table]) -> Result<Vec<Source>> {
-    let ids: HashSet<&str> = target.table.sample_ids().iter().map(String::as_str).collect();
-    let contents: HashSet<[u8; 32]> = (0..target.table.n_samples()).filter_map(|s| content(target.table, s)).collect();
+    let ids: HashSet<&str> = target
+        .table
+        .sample_ids()
+        .iter()
+        .map(String::as_str)
+        .collect();
+    let contents: HashSet<[u8; 32]> = (0..target.table.n_samples())
+        .filter_map(|s| content(target.table, s))
+        .collect();
     let mut sources = Vec::with_capacity(others.len());
     for (i, other) in others.iter().enumerate() {
         let table = i + 1;
         for (sample, id) in other.sample_ids().iter().enumerate() {
-            let twice = |how| Error::TargetInPretraining { table, sample: id.clone(), how };
+            let twice = |how| Error::TargetInPretraining {
+                table,
+                sample: id.clone(),
+                how,
+            };
             if ids.contains(id.as_str()) {
                 return Err(twice("same id"));
             }
@@ -27,15 +38,29 @@ pub(super) fn aligned(target: &Cohort, others: &[Table]) -> Result<Vec<Source>> 
                 return Err(twice("same content"));
             }
         }
-        let (aligned, _) = align_features(other, target.table.feature_ids()).map_err(|error| match error {
-            suffuse_data::Error::NoSharedIds { .. } => Error::NoCommonFeatures { table, n_features: target.table.n_features() },
-            other => Error::Data(other),
-        })?;
-        let cohort = Cohort { table: &aligned, hidden: &[], totals: Totals::OfWhatIsLeft, conditions: None, groups: None };
+        let (aligned, _) =
+            align_features(other, target.table.feature_ids()).map_err(|error| match error {
+                suffuse_data::Error::NoSharedIds { .. } => Error::NoCommonFeatures {
+                    table,
+                    n_features: target.table.n_features(),
+                },
+                other => Error::Data(other),
+            })?;
+        let cohort = Cohort {
+            table: &aligned,
+            hidden: &[],
+            totals: Totals::OfWhatIsLeft,
+            conditions: None,
+            groups: None,
+        };
         let entries = Entries::new(&cohort)?;
         let samples = entries.informative_samples();
         if !samples.is_empty() {
-            sources.push(Source { entries, conditions: None, samples });
+            sources.push(Source {
+                entries,
+                conditions: None,
+                samples,
+            });
         }
     }
     Ok(sources)
@@ -49,7 +74,12 @@ fn content(table: &Table, sample: usize) -> Option<[u8; 32]> {
         .iter()
         .zip(values)
         .filter(|(_, value)| !value.is_nan())
-        .map(|(column, value)| (table.feature_ids()[*column as usize].as_str(), value.to_bits()))
+        .map(|(column, value)| {
+            (
+                table.feature_ids()[*column as usize].as_str(),
+                value.to_bits(),
+            )
+        })
         .collect();
     if entries.len() < 3 {
         return None;

@@ -6,8 +6,8 @@ use super::batch::{Flag, Rows, tensor, time_features};
 use super::config::TokenOrder;
 use super::dat::{Dat, StreamMasks};
 use super::entries::{Conditions, Entries};
-use super::fit::order_tensor;
 use super::mask::attention_mask;
+use super::objective::order_tensor;
 use super::vae::{Vae, presence};
 use crate::error::{Error, Result};
 use crate::noise::schedule::CosineSchedule;
@@ -63,7 +63,10 @@ impl Model {
                 order.sort_by_key(|taxon| std::cmp::Reverse(n_dependents[*taxon]));
             }
         }
-        (order, ArSteps::even(n_taxa, self.config.sampling.n_ar_steps).sizes())
+        (
+            order,
+            ArSteps::even(n_taxa, self.config.sampling.n_ar_steps).sizes(),
+        )
     }
 
     /// Samples every job; the result of a job depends on nothing but the job.
@@ -92,18 +95,31 @@ impl Model {
             if let Some(conditions) = run.conditions {
                 rows.push_metadata(conditions, job.sample, false);
             }
-            noise.push(generator(run.seed, Stage::Sampling, &run.entries.sample_ids[job.sample], job.draw));
+            noise.push(generator(
+                run.seed,
+                Stage::Sampling,
+                &run.entries.sample_ids[job.sample],
+                job.draw,
+            ));
         }
         let draw = |noise: &mut [ChaCha8Rng], n: usize| {
-            let values = noise.iter_mut().flat_map(|rng| standard_normal(rng, n * d)).collect();
+            let values = noise
+                .iter_mut()
+                .flat_map(|rng| standard_normal(rng, n * d))
+                .collect();
             tensor::<3>(values, [TILE, n, d], &device)
         };
         let latents = rows.latents(&plan.vae, &self.latent_scale, &device);
         let known = rows.known(&latents, &device);
         let order = order_tensor(&plan.order, &device);
         let observed = known.observed.clone().select(1, order.clone()); // [TILE, n_taxa, d], token order
-        let is_observed: Vec<f32> =
-            jobs_in_tile(jobs).flat_map(|job| plan.order.iter().map(|t| f32::from(u8::from(job.flags[*t].is_observed())))).collect();
+        let is_observed: Vec<f32> = jobs_in_tile(jobs)
+            .flat_map(|job| {
+                plan.order
+                    .iter()
+                    .map(|t| f32::from(u8::from(job.flags[*t].is_observed())))
+            })
+            .collect();
         let is_observed = tensor::<3>(is_observed, [TILE, n_taxa, 1], &device);
 
         let mut clean: Vec<Tensor<3>> = Vec::new();
@@ -126,14 +142,27 @@ impl Model {
             for (i, &t) in ar_step.timesteps.iter().enumerate() {
                 let alpha_bar = plan.schedule.alpha_bar(t);
                 // Observed tokens are carried along the forward process, as in training.
-                let carried = fixed.clone() * alpha_bar.sqrt() + first_noise.clone() * (1.0 - alpha_bar).sqrt();
+                let carried = fixed.clone() * alpha_bar.sqrt()
+                    + first_noise.clone() * (1.0 - alpha_bar).sqrt();
                 let noisy = carried * is_fixed.clone() + x * is_free.clone();
                 let time = time_features(&[t], [1, 1], &device);
-                let (predicted, _) = plan.dat.denoise(noisy.clone(), time, range.clone(), &order, &context, &ar_step.masks);
+                let (predicted, _) = plan.dat.denoise(
+                    noisy.clone(),
+                    time,
+                    range.clone(),
+                    &order,
+                    &context,
+                    &ar_step.masks,
+                );
                 let mix = self.config.dat.prediction.clean(alpha_bar);
-                let estimate = (noisy.clone() * mix.noisy + predicted * mix.prediction).clamp(-MAX_LATENT, MAX_LATENT);
+                let estimate = (noisy.clone() * mix.noisy + predicted * mix.prediction)
+                    .clamp(-MAX_LATENT, MAX_LATENT);
                 let next = ar_step.timesteps.get(i + 1).copied().unwrap_or(0);
-                let step = step(run.sampler.is_ancestral(), alpha_bar, plan.schedule.alpha_bar(next));
+                let step = step(
+                    run.sampler.is_ancestral(),
+                    alpha_bar,
+                    plan.schedule.alpha_bar(next),
+                );
                 x = noisy * step.noisy + estimate * step.clean;
                 if step.noise > 0.0 {
                     x = x + draw(&mut noise, n) * step.noise;
@@ -143,7 +172,10 @@ impl Model {
         }
         let all = Tensor::cat(clean, 1); // [TILE, n_taxa, d], token order
         let mut position = vec![0; n_taxa];
-        plan.order.iter().enumerate().for_each(|(token, taxon)| position[*taxon] = token);
+        plan.order
+            .iter()
+            .enumerate()
+            .for_each(|(token, taxon)| position[*taxon] = token);
         let all = all.select(1, order_tensor(&position, &device));
         let decoded = plan.vae.decode(self.latent_scale.inverse(all));
         let is_present = values(presence(&decoded));
@@ -177,7 +209,12 @@ impl Model {
         let steps = ArSteps::of_sizes(&[n_taxa]);
         let n_condition = Dat::n_condition_tokens(&self.config.dat);
         let mode = self.config.dat.dependency_mask;
-        let masks = StreamMasks::new(&attention_mask(&steps, n_condition, &self.dependent, mode), mode, 0..n_taxa, &device);
+        let masks = StreamMasks::new(
+            &attention_mask(&steps, n_condition, &self.dependent, mode),
+            mode,
+            0..n_taxa,
+            &device,
+        );
         let order = order_tensor(&order, &device);
         let t = self.config.dat.n_timesteps.div_ceil(2);
         let alpha_bar = plan.schedule.alpha_bar(t);
@@ -187,28 +224,57 @@ impl Model {
             let mut rows = Rows::new(n_taxa);
             let mut noise = Vec::new();
             for sample in part {
-                let flags: Vec<Flag> = run.entries.known_row(*sample).iter().map(|known| Flag::of(*known)).collect();
+                let flags: Vec<Flag> = run
+                    .entries
+                    .known_row(*sample)
+                    .iter()
+                    .map(|known| Flag::of(*known))
+                    .collect();
                 rows.push(run.entries, *sample, &flags, &self.standardisation);
                 if let Some(conditions) = run.conditions {
                     rows.push_metadata(conditions, *sample, false);
                 }
-                noise.extend(standard_normal(&mut generator(run.seed, Stage::Sampling, &run.entries.sample_ids[*sample], 0), n_taxa * d));
+                noise.extend(standard_normal(
+                    &mut generator(
+                        run.seed,
+                        Stage::Sampling,
+                        &run.entries.sample_ids[*sample],
+                        0,
+                    ),
+                    n_taxa * d,
+                ));
             }
             let latents = rows.latents(&plan.vae, &self.latent_scale, &device);
             let known = rows.known(&latents, &device);
             let noise = tensor::<3>(noise, [part.len(), n_taxa, d], &device);
-            let context = plan.dat.context(&known, Tensor::zeros([part.len(), 0, d], &device), &order, &masks);
+            let context = plan.dat.context(
+                &known,
+                Tensor::zeros([part.len(), 0, d], &device),
+                &order,
+                &masks,
+            );
             let noisy = latents * alpha_bar.sqrt() + noise * (1.0 - alpha_bar).sqrt();
             let time = time_features(&[t], [1, 1], &device);
-            let (_, maps) = plan.dat.denoise(noisy, time, 0..n_taxa, &order, &context, &masks);
+            let (_, maps) = plan
+                .dat
+                .denoise(noisy, time, 0..n_taxa, &order, &context, &masks);
             for map in maps {
                 let [batch, n_heads, n, keys] = map.dims();
-                let mean = values(map.slice([0..batch, 0..n_heads, 0..n, n_condition..keys]).mean_dim(1).sum_dim(0));
-                sum.iter_mut().zip(mean).for_each(|(sum, weight)| *sum += f64::from(weight));
+                let mean = values(
+                    map.slice([0..batch, 0..n_heads, 0..n, n_condition..keys])
+                        .mean_dim(1)
+                        .sum_dim(0),
+                );
+                sum.iter_mut()
+                    .zip(mean)
+                    .for_each(|(sum, weight)| *sum += f64::from(weight));
                 n_maps += batch as f64;
             }
         }
-        Ok(sum.into_iter().map(|sum| sum / f64::max(n_maps, 1.0)).collect())
+        Ok(sum
+            .into_iter()
+            .map(|sum| sum / f64::max(n_maps, 1.0))
+            .collect())
     }
 }
 
@@ -243,21 +309,40 @@ impl Plan {
         let vae = Vae::new(&mut builder, &config.vae, n_taxa);
         builder.finish()?;
         let mut builder = Builder::new(&model.dat.best, Absent::Refuse, &device);
-        let dat = Dat::new(&mut builder, &config.dat, &config.vae, n_taxa, model.d_metadata);
+        let dat = Dat::new(
+            &mut builder,
+            &config.dat,
+            &config.vae,
+            n_taxa,
+            model.d_metadata,
+        );
         builder.finish()?;
         let (order, sizes) = model.token_plan(run.seed);
         let n_dependents = model.dependent.n_dependents();
         let dependent = model.dependent.permuted(&order);
         let steps = ArSteps::of_sizes(&sizes);
         let mean_dependents: Vec<f64> = (0..steps.n_steps())
-            .map(|s| steps.range(s).map(|token| n_dependents[order[token]] as f64).sum::<f64>() / sizes[s] as f64)
+            .map(|s| {
+                steps
+                    .range(s)
+                    .map(|token| n_dependents[order[token]] as f64)
+                    .sum::<f64>()
+                    / sizes[s] as f64
+            })
             .collect();
-        let n_steps = run.sampler.n_steps(config.dat.n_timesteps, &mean_dependents);
+        let n_steps = run
+            .sampler
+            .n_steps(config.dat.n_timesteps, &mean_dependents);
         let mode = config.dat.dependency_mask;
         let ar_steps = (0..steps.n_steps())
             .map(|s| {
                 let so_far = ArSteps::of_sizes(&sizes[..=s]);
-                let mask = attention_mask(&so_far, Dat::n_condition_tokens(&config.dat), &dependent, mode);
+                let mask = attention_mask(
+                    &so_far,
+                    Dat::n_condition_tokens(&config.dat),
+                    &dependent,
+                    mode,
+                );
                 PlannedStep {
                     range: steps.range(s),
                     masks: StreamMasks::new(&mask, mode, steps.range(s), &device),
@@ -265,6 +350,12 @@ impl Plan {
                 }
             })
             .collect();
-        Ok(Plan { vae, dat, schedule: CosineSchedule::new(config.dat.n_timesteps), order, ar_steps })
+        Ok(Plan {
+            vae,
+            dat,
+            schedule: CosineSchedule::new(config.dat.n_timesteps),
+            order,
+            ar_steps,
+        })
     }
 }

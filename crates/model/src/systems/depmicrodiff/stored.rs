@@ -1,12 +1,12 @@
 //! A fitted model as a folder.
 
+use super::Model;
 use super::batch::LatentScale;
 use super::config::Config;
 use super::dat::Dat;
 use super::entries::Standardisation;
 use super::mask::Dependent;
 use super::vae::Vae;
-use super::Model;
 use crate::checkpoint::{self, write_atomically};
 use crate::error::{Error, Result};
 use crate::parameters::{Absent, Builder, Parameters};
@@ -49,7 +49,11 @@ impl Model {
         fs::create_dir_all(folder).map_err(|source| Error::io(folder, "create", source))?;
         let texts = BTreeMap::new();
         let file = |name: &str| folder.join(name);
-        checkpoint::save(&file("weights.safetensors"), &[("vae", &self.vae.weights), ("dat", &self.dat.weights)], &texts)?;
+        checkpoint::save(
+            &file("weights.safetensors"),
+            &[("vae", &self.vae.weights), ("dat", &self.dat.weights)],
+            &texts,
+        )?;
         let (vae, dat) = (&self.vae.optimizer, &self.dat.optimizer);
         let moments = [
             ("vae-first", &vae.first),
@@ -66,7 +70,9 @@ impl Model {
             seed: self.seed,
             standardisation: self.standardisation.clone(),
             latent_scale: self.latent_scale.clone(),
-            dependencies: (0..n).map(|i| (0..n).filter(|j| self.dependent.get(i, *j)).collect()).collect(),
+            dependencies: (0..n)
+                .map(|i| (0..n).filter(|j| self.dependent.get(i, *j)).collect())
+                .collect(),
             d_metadata: self.d_metadata,
             metadata_description: self.metadata_description.clone(),
             vae_steps: vae.n_steps,
@@ -76,10 +82,17 @@ impl Model {
         };
         let transform = serde_json::to_string_pretty(&transform).expect("plain values become JSON");
         write_atomically(&file("transform.json"), transform.as_bytes())?;
-        write_atomically(&file("features.tsv"), (self.feature_ids.join("\n") + "\n").as_bytes())?;
+        write_atomically(
+            &file("features.tsv"),
+            (self.feature_ids.join("\n") + "\n").as_bytes(),
+        )?;
         write_atomically(&file("metrics.jsonl"), self.log.as_bytes())?;
         write_atomically(&file("config.toml"), self.config.to_toml().as_bytes())?;
-        checkpoint::save(&file("ema.safetensors"), &[("vae", &self.vae.best), ("dat", &self.dat.best)], &texts)
+        checkpoint::save(
+            &file("ema.safetensors"),
+            &[("vae", &self.vae.best), ("dat", &self.dat.best)],
+            &texts,
+        )
     }
 
     /// Reads a model that [`Model::save`] wrote.
@@ -88,46 +101,95 @@ impl Model {
     /// A file that is missing, broken, or does not fit the configuration: it is named.
     pub fn load(folder: &Path) -> Result<Model> {
         let file = |name: &str| folder.join(name);
-        let text = |name: &str| fs::read_to_string(file(name)).map_err(|source| Error::io(file(name), "read", source));
+        let text = |name: &str| {
+            fs::read_to_string(file(name)).map_err(|source| Error::io(file(name), "read", source))
+        };
         let config = Config::from_file(&file("config.toml"))?;
-        let broken = |name: &str, problem: String| Error::Checkpoint { path: file(name), problem };
-        let transform: Transform =
-            serde_json::from_str(&text("transform.json")?).map_err(|error| broken("transform.json", error.to_string()))?;
+        let broken = |name: &str, problem: String| Error::Checkpoint {
+            path: file(name),
+            problem,
+        };
+        let transform: Transform = serde_json::from_str(&text("transform.json")?)
+            .map_err(|error| broken("transform.json", error.to_string()))?;
         if transform.system != SYSTEM {
-            return Err(broken("transform.json", format!("system {:?}, expected {SYSTEM:?}", transform.system)));
+            return Err(broken(
+                "transform.json",
+                format!("system {:?}, expected {SYSTEM:?}", transform.system),
+            ));
         }
         let feature_ids: Vec<String> = text("features.tsv")?.lines().map(str::to_string).collect();
         let n = feature_ids.len();
         let Standardisation { mean, sd, least } = &transform.standardisation;
-        let lengths = [mean.len(), sd.len(), least.len(), transform.dependencies.len()];
+        let lengths = [
+            mean.len(),
+            sd.len(),
+            least.len(),
+            transform.dependencies.len(),
+        ];
         if lengths != [n; 4] {
-            return Err(broken("transform.json", format!("describes {lengths:?} features, features.tsv has {n}")));
+            return Err(broken(
+                "transform.json",
+                format!("describes {lengths:?} features, features.tsv has {n}"),
+            ));
         }
         let d = config.vae.d_latent;
-        if [transform.latent_scale.mean.len(), transform.latent_scale.sd.len()] != [d; 2] {
-            return Err(broken("transform.json", format!("the latent scale does not have {d} dimensions")));
+        if [
+            transform.latent_scale.mean.len(),
+            transform.latent_scale.sd.len(),
+        ] != [d; 2]
+        {
+            return Err(broken(
+                "transform.json",
+                format!("the latent scale does not have {d} dimensions"),
+            ));
         }
         let mut pairs = vec![false; n * n];
         for (i, dependencies) in transform.dependencies.iter().enumerate() {
             for j in dependencies {
                 match pairs.get_mut(i * n + j) {
                     Some(pair) if *j < n => *pair = true,
-                    _ => return Err(broken("transform.json", format!("feature {i} depends on feature {j} of {n}"))),
+                    _ => {
+                        return Err(broken(
+                            "transform.json",
+                            format!("feature {i} depends on feature {j} of {n}"),
+                        ));
+                    }
                 }
             }
         }
-        let groups = |name: &str| -> Result<BTreeMap<String, Parameters>> { Ok(checkpoint::load(&file(name))?.0) };
+        let groups = |name: &str| -> Result<BTreeMap<String, Parameters>> {
+            Ok(checkpoint::load(&file(name))?.0)
+        };
         let mut ema = groups("ema.safetensors")?;
         let mut weights = groups("weights.safetensors")?;
         let mut moments = groups("optimizer.safetensors")?;
         let check_vae = |p: &mut Builder| drop(Vae::new(p, &config.vae, n));
-        let check_dat = |p: &mut Builder| drop(Dat::new(p, &config.dat, &config.vae, n, transform.d_metadata));
-        let mut take = |part: &str, check: &dyn Fn(&mut Builder), n_steps: u64, best_loss: f64| -> Result<Trained> {
-            let one = |name: &str, groups: &mut BTreeMap<String, Parameters>, group: &str| -> Result<Parameters> {
-                let found = groups.remove(group).ok_or_else(|| broken(name, format!("the tensors of {group:?} are missing")))?;
+        let check_dat = |p: &mut Builder| {
+            drop(Dat::new(
+                p,
+                &config.dat,
+                &config.vae,
+                n,
+                transform.d_metadata,
+            ))
+        };
+        let mut take = |part: &str,
+                        check: &dyn Fn(&mut Builder),
+                        n_steps: u64,
+                        best_loss: f64|
+         -> Result<Trained> {
+            let one = |name: &str,
+                       groups: &mut BTreeMap<String, Parameters>,
+                       group: &str|
+             -> Result<Parameters> {
+                let found = groups
+                    .remove(group)
+                    .ok_or_else(|| broken(name, format!("the tensors of {group:?} are missing")))?;
                 let mut builder = Builder::new(&found, Absent::Refuse, &Device::flex());
                 check(&mut builder);
-                builder.finish().map_err(|error| broken(name, format!("{group}: {error}")))?;
+                builder
+                    .finish()
+                    .map_err(|error| broken(name, format!("{group}: {error}")))?;
                 Ok(found)
             };
             Ok(Trained {
@@ -135,16 +197,38 @@ impl Model {
                 weights: one("weights.safetensors", &mut weights, part)?,
                 optimizer: OptimizerState {
                     n_steps,
-                    first: one("optimizer.safetensors", &mut moments, &format!("{part}-first"))?,
-                    second: one("optimizer.safetensors", &mut moments, &format!("{part}-second"))?,
-                    ema: one("optimizer.safetensors", &mut moments, &format!("{part}-ema"))?,
+                    first: one(
+                        "optimizer.safetensors",
+                        &mut moments,
+                        &format!("{part}-first"),
+                    )?,
+                    second: one(
+                        "optimizer.safetensors",
+                        &mut moments,
+                        &format!("{part}-second"),
+                    )?,
+                    ema: one(
+                        "optimizer.safetensors",
+                        &mut moments,
+                        &format!("{part}-ema"),
+                    )?,
                 },
                 best_loss,
             })
         };
         Ok(Model {
-            vae: take("vae", &check_vae, transform.vae_steps, transform.vae_validation)?,
-            dat: take("dat", &check_dat, transform.denoiser_steps, transform.denoiser_validation)?,
+            vae: take(
+                "vae",
+                &check_vae,
+                transform.vae_steps,
+                transform.vae_validation,
+            )?,
+            dat: take(
+                "dat",
+                &check_dat,
+                transform.denoiser_steps,
+                transform.denoiser_validation,
+            )?,
             config,
             feature_ids,
             standardisation: transform.standardisation,

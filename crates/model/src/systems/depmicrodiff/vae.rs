@@ -65,7 +65,9 @@ impl Vae {
     /// - returns two tensors `[batch, n_taxa, d_latent]`
     pub fn encode(&self, entries: Tensor<3>) -> (Tensor<3>, Tensor<3>) {
         let [batch, n_taxa, _] = entries.dims();
-        let both = self.encoder.forward(Tensor::cat(vec![entries, self.taxa(batch)], 2));
+        let both = self
+            .encoder
+            .forward(Tensor::cat(vec![entries, self.taxa(batch)], 2));
         let mean = both.clone().slice([0..batch, 0..n_taxa, 0..self.d_latent]);
         let log_variance = both.slice([0..batch, 0..n_taxa, self.d_latent..2 * self.d_latent]);
         (mean, log_variance)
@@ -76,9 +78,18 @@ impl Vae {
     /// - `latent`: `[batch, n_taxa, d_latent]`
     pub fn decode(&self, latent: Tensor<3>) -> Decoded {
         let [batch, n_taxa, _] = latent.dims();
-        let both = self.decoder.forward(Tensor::cat(vec![latent, self.taxa(batch)], 2)); // [batch, n_taxa, 2]
-        let channel = |k: usize| both.clone().slice([0..batch, 0..n_taxa, k..k + 1]).reshape([batch, n_taxa]);
-        Decoded { presence_logit: channel(0), abundance: channel(1) }
+        let both = self
+            .decoder
+            .forward(Tensor::cat(vec![latent, self.taxa(batch)], 2)); // [batch, n_taxa, 2]
+        let channel = |k: usize| {
+            both.clone()
+                .slice([0..batch, 0..n_taxa, k..k + 1])
+                .reshape([batch, n_taxa])
+        };
+        Decoded {
+            presence_logit: channel(0),
+            abundance: channel(1),
+        }
     }
 
     /// Reconstruction and Kullback-Leibler terms, per known entry (Eq. 6-8 in two parts).
@@ -88,17 +99,31 @@ impl Vae {
     ///
     /// - `entries`: `[batch, n_taxa, 2]`; `is_known`: `[batch, n_taxa]`, 1 where the truth is known
     /// - `noise`: `[batch, n_taxa, d_latent]`, N(0, 1)
-    pub fn loss(&self, entries: Tensor<3>, is_known: Tensor<2>, noise: Tensor<3>, kl_weight: f64) -> Tensor<1> {
+    pub fn loss(
+        &self,
+        entries: Tensor<3>,
+        is_known: Tensor<2>,
+        noise: Tensor<3>,
+        kl_weight: f64,
+    ) -> Tensor<1> {
         let [batch, n_taxa, _] = entries.dims();
-        let channel = |k: usize| entries.clone().slice([0..batch, 0..n_taxa, k..k + 1]).reshape([batch, n_taxa]);
+        let channel = |k: usize| {
+            entries
+                .clone()
+                .slice([0..batch, 0..n_taxa, k..k + 1])
+                .reshape([batch, n_taxa])
+        };
         let (presence, abundance) = (channel(0), channel(1));
         let (mean, log_variance) = self.encode(entries.clone());
         let latent = mean.clone() + log_variance.clone().mul_scalar(0.5).exp() * noise; // Eq. 5
         let decoded = self.decode(latent);
-        let cross_entropy = softplus(decoded.presence_logit.clone(), 1.0) - presence.clone() * decoded.presence_logit;
+        let cross_entropy = softplus(decoded.presence_logit.clone(), 1.0)
+            - presence.clone() * decoded.presence_logit;
         let error = decoded.abundance - abundance;
         let squared = presence * error.clone() * error;
-        let kl = (mean.clone() * mean + log_variance.clone().exp() - log_variance - 1.0).sum_dim(2).mul_scalar(0.5);
+        let kl = (mean.clone() * mean + log_variance.clone().exp() - log_variance - 1.0)
+            .sum_dim(2)
+            .mul_scalar(0.5);
         let kl = kl.reshape([batch, n_taxa]).mul_scalar(kl_weight);
         let n_known = is_known.clone().sum().clamp_min(1.0);
         ((cross_entropy + squared + kl) * is_known).sum() / n_known
@@ -106,7 +131,10 @@ impl Vae {
 
     fn taxa(&self, batch: usize) -> Tensor<3> {
         let [n_taxa, d_taxon] = self.taxon.dims();
-        self.taxon.clone().unsqueeze::<3>().expand([batch, n_taxa, d_taxon])
+        self.taxon
+            .clone()
+            .unsqueeze::<3>()
+            .expand([batch, n_taxa, d_taxon])
     }
 }
 
