@@ -4,7 +4,7 @@ use crate::blocked::Blocked;
 use crate::fused::{InputGradients, Inputs, Output};
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, DispatchDevice, Flex, backend_extension};
@@ -51,27 +51,50 @@ pub fn masked_attention(
 ) -> Tensor<4> {
     let [batch, n_heads, n_queries, d_head] = query.dims();
     let [n_queries_blocked, n_keys] = blocked.dims();
-    assert_eq!(n_queries, n_queries_blocked, "queries of the tensor and of the mask");
-    assert_eq!(key.dims(), [batch, n_heads, n_keys, d_head], "shape of the keys: [batch, heads, keys, d_head]");
-    assert_eq!(value.dims(), key.dims(), "shape of the values: that of the keys");
+    assert_eq!(
+        n_queries, n_queries_blocked,
+        "queries of the tensor and of the mask"
+    );
+    assert_eq!(
+        key.dims(),
+        [batch, n_heads, n_keys, d_head],
+        "shape of the keys: [batch, heads, keys, d_head]"
+    );
+    assert_eq!(
+        value.dims(),
+        key.dims(),
+        "shape of the values: that of the keys"
+    );
     if let Some(bias) = &bias {
-        assert_eq!(bias.dims(), [n_heads, n_queries, n_keys], "shape of the bias: [heads, queries, keys]");
+        assert_eq!(
+            bias.dims(),
+            [n_heads, n_queries, n_keys],
+            "shape of the bias: [heads, queries, keys]"
+        );
     }
     let is_single = |dtype: DType| dtype == DType::F32;
-    let is_fused = matches!(query.device().inner().as_dispatch(), DispatchDevice::Flex(_))
-        && [&query, &key, &value].iter().all(|tensor| is_single(tensor.dtype()))
+    let is_fused = matches!(
+        query.device().inner().as_dispatch(),
+        DispatchDevice::Flex(_)
+    ) && [&query, &key, &value]
+        .iter()
+        .all(|tensor| is_single(tensor.dtype()))
         && bias.as_ref().is_none_or(|bias| is_single(bias.dtype()));
     if !is_fused {
         return composed(query, key, value, blocked, bias);
     }
-    let bias = bias.map(Tensor::into_dispatch);
-    Tensor::from_dispatch(<Dispatch as MaskedAttention>::masked_attention(
+    let (query, key, value) = (
         query.into_dispatch(),
         key.into_dispatch(),
         value.into_dispatch(),
-        bias,
-        blocked.clone(),
-    ))
+    );
+    let blocked = blocked.clone();
+    Tensor::from_dispatch(match bias {
+        None => <Dispatch as MaskedAttention>::unbiased(query, key, value, blocked),
+        Some(bias) => {
+            <Dispatch as MaskedAttention>::biased(query, key, value, bias.into_dispatch(), blocked)
+        }
+    })
 }
 
 /// The same in Burn's operators.
@@ -87,7 +110,9 @@ fn composed(
     let shape = [batch, n_heads, n_queries, n_keys];
     let mask = TensorData::new(blocked.pairs().to_vec(), [1, 1, n_queries, n_keys]);
     let mask = Tensor::<4, Bool>::from_data(mask, &query.device().inner()).expand(shape);
-    let mut scores = query.mul_scalar(1.0 / (d_head as f64).sqrt()).matmul(key.swap_dims(2, 3));
+    let mut scores = query
+        .mul_scalar(1.0 / (d_head as f64).sqrt())
+        .matmul(key.swap_dims(2, 3));
     if let Some(bias) = bias {
         scores = scores + bias.unsqueeze::<4>();
     }
@@ -96,69 +121,115 @@ fn composed(
     weights.matmul(value)
 }
 
-/// The fused operator of each backend that has one.
+/// The fused operator of each backend that has one. Two functions, since an extension takes no
+/// optional tensor.
 #[backend_extension(Flex, Autodiff)]
 trait MaskedAttention: Backend {
-    fn masked_attention(
+    fn unbiased(
         query: FloatTensor<Self>,
         key: FloatTensor<Self>,
         value: FloatTensor<Self>,
-        bias: Option<FloatTensor<Self>>,
+        blocked: Blocked,
+    ) -> FloatTensor<Self>;
+
+    fn biased(
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
         blocked: Blocked,
     ) -> FloatTensor<Self>;
 }
 
 impl MaskedAttention for Flex {
-    fn masked_attention(
+    fn unbiased(
         query: FlexTensor,
         key: FlexTensor,
         value: FlexTensor,
-        bias: Option<FlexTensor>,
         blocked: Blocked,
     ) -> FlexTensor {
-        Inputs { query, key, value, bias, blocked }.forward().output
+        Inputs {
+            query,
+            key,
+            value,
+            bias: None,
+            blocked,
+        }
+        .forward()
+        .output
+    }
+
+    fn biased(
+        query: FlexTensor,
+        key: FlexTensor,
+        value: FlexTensor,
+        bias: FlexTensor,
+        blocked: Blocked,
+    ) -> FlexTensor {
+        Inputs {
+            query,
+            key,
+            value,
+            bias: Some(bias),
+            blocked,
+        }
+        .forward()
+        .output
     }
 }
 
 impl<C: CheckpointStrategy> MaskedAttention for Autodiff<Flex, C> {
-    fn masked_attention(
+    fn unbiased(
         query: FloatTensor<Self>,
         key: FloatTensor<Self>,
         value: FloatTensor<Self>,
-        bias: Option<FloatTensor<Self>>,
         blocked: Blocked,
     ) -> FloatTensor<Self> {
         let (query, query_node) = query.into_parts();
         let (key, key_node) = key.into_parts();
         let (value, value_node) = value.into_parts();
-        let nodes = [query_node, key_node, value_node];
-        match bias {
-            None => {
-                let inputs = Inputs { query, key, value, bias: None, blocked };
-                match Gradient.prepare::<C>(nodes).compute_bound().stateful() {
-                    OpsKind::Tracked(prep) => {
-                        let output = inputs.forward();
-                        let tensor = output.output.clone();
-                        prep.finish((inputs, output), tensor)
-                    }
-                    OpsKind::UnTracked(prep) => prep.finish(inputs.forward().output),
-                }
-            }
-            Some(bias) => {
-                let (bias, bias_node) = bias.into_parts();
-                let [query_node, key_node, value_node] = nodes;
-                let inputs = Inputs { query, key, value, bias: Some(bias), blocked };
-                let nodes = [query_node, key_node, value_node, bias_node];
-                match Gradient.prepare::<C>(nodes).compute_bound().stateful() {
-                    OpsKind::Tracked(prep) => {
-                        let output = inputs.forward();
-                        let tensor = output.output.clone();
-                        prep.finish((inputs, output), tensor)
-                    }
-                    OpsKind::UnTracked(prep) => prep.finish(inputs.forward().output),
-                }
-            }
-        }
+        let inputs = Inputs {
+            query,
+            key,
+            value,
+            bias: None,
+            blocked,
+        };
+        tracked::<C, 3>([query_node, key_node, value_node], inputs)
+    }
+
+    fn biased(
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        blocked: Blocked,
+    ) -> FloatTensor<Self> {
+        let (query, query_node) = query.into_parts();
+        let (key, key_node) = key.into_parts();
+        let (value, value_node) = value.into_parts();
+        let (bias, bias_node) = bias.into_parts();
+        let inputs = Inputs {
+            query,
+            key,
+            value,
+            bias: Some(bias),
+            blocked,
+        };
+        tracked::<C, 4>([query_node, key_node, value_node, bias_node], inputs)
+    }
+}
+
+/// Computes the output and registers its backward step where a gradient is wanted.
+fn tracked<C: CheckpointStrategy, const N: usize>(
+    nodes: [NodeGuard; N],
+    inputs: Inputs,
+) -> FloatTensor<Autodiff<Flex, C>> {
+    let output = inputs.forward();
+    let tensor = output.output.clone();
+    match Gradient.prepare::<C>(nodes).compute_bound().stateful() {
+        OpsKind::Tracked(prep) => prep.finish((inputs, output), tensor),
+        OpsKind::UnTracked(prep) => prep.finish(tensor),
     }
 }
 
@@ -169,11 +240,25 @@ struct Gradient;
 impl<const N: usize> Backward<Flex, N> for Gradient {
     type State = (Inputs, Output);
 
-    fn backward(self, ops: Ops<Self::State, N>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
+    fn backward(
+        self,
+        ops: Ops<Self::State, N>,
+        grads: &mut Gradients,
+        _checkpointer: &mut Checkpointer,
+    ) {
         let output_gradient = grads.consume::<Flex>(&ops.node);
         let (inputs, output) = ops.state;
-        let InputGradients { query, key, value, bias } = inputs.backward(&output, &output_gradient);
-        for (parent, gradient) in ops.parents.into_iter().zip([Some(query), Some(key), Some(value), bias]) {
+        let InputGradients {
+            query,
+            key,
+            value,
+            bias,
+        } = inputs.backward(&output, &output_gradient);
+        for (parent, gradient) in
+            ops.parents
+                .into_iter()
+                .zip([Some(query), Some(key), Some(value), bias])
+        {
             if let (Some(node), Some(gradient)) = (parent, gradient) {
                 grads.register::<Flex>(node.id, gradient);
             }

@@ -47,9 +47,18 @@ impl Blocked {
     /// When the number of pairs is not `n_queries * n_keys`.
     pub fn new(pairs: impl Into<Arc<[bool]>>, n_queries: usize, n_keys: usize) -> Self {
         let pairs = pairs.into();
-        assert_eq!(pairs.len(), n_queries * n_keys, "a mask holds one entry per pair of {n_queries} queries and {n_keys} keys");
+        assert_eq!(
+            pairs.len(),
+            n_queries * n_keys,
+            "a mask holds one entry per pair of {n_queries} queries and {n_keys} keys"
+        );
         let tiles = Arc::new(Tiles::new(&pairs, n_queries, n_keys));
-        Blocked { n_queries, n_keys, pairs, tiles }
+        Blocked {
+            n_queries,
+            n_keys,
+            pairs,
+            tiles,
+        }
     }
 
     /// No pair is blocked.
@@ -74,7 +83,11 @@ impl Blocked {
 
 impl Tiles {
     fn new(pairs: &[bool], n_queries: usize, n_keys: usize) -> Self {
-        let mut tiles = Tiles { ranges: Vec::new(), blocks: Vec::new(), additive: Vec::new() };
+        let mut tiles = Tiles {
+            ranges: Vec::new(),
+            blocks: Vec::new(),
+            additive: Vec::new(),
+        };
         for first_query in (0..n_queries).step_by(LANES) {
             let start = tiles.blocks.len();
             for first_key in (0..n_keys).step_by(ROWS) {
@@ -126,7 +139,11 @@ impl Tiles {
         for head in 0..n_heads {
             self.for_each_entry(|i, [query, key]| {
                 let mask = self.additive[i];
-                additive.push(if mask == 0.0 { bias.at([head, query, key]) } else { mask });
+                additive.push(if mask == 0.0 {
+                    bias.at([head, query, key])
+                } else {
+                    mask
+                });
             });
         }
         additive
@@ -138,7 +155,13 @@ impl Tiles {
         for (tile, range) in self.ranges.iter().enumerate() {
             for block in range.clone() {
                 for i in 0..BLOCK {
-                    visit(block * BLOCK + i, [tile * LANES + i % LANES, self.blocks[block] * ROWS + i / LANES]);
+                    visit(
+                        block * BLOCK + i,
+                        [
+                            tile * LANES + i % LANES,
+                            self.blocks[block] * ROWS + i / LANES,
+                        ],
+                    );
                 }
             }
         }

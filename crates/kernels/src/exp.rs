@@ -1,6 +1,6 @@
 //! The exponential of a vector, without branches and without library calls.
 
-use crate::vector::{LANES, Lanes, MulAdd};
+use crate::vector::{Instructions, LANES, Lanes};
 
 /// Below this the result is exactly zero: no subnormal numbers, which are slow.
 const LOWEST: f32 = -87.0;
@@ -17,22 +17,22 @@ const LN_2_LOW: f32 = -2.121_944_4e-4;
 ///
 /// - `x`: at most 88; below -87 the result is exactly zero; NaN gives NaN
 #[inline(always)]
-pub(crate) fn exp<M: MulAdd>(x: &Lanes) -> Lanes {
+pub(crate) fn exp<I: Instructions>(x: &Lanes) -> Lanes {
     let mut y = [0.0; LANES];
     for l in 0..LANES {
         let x = x[l];
         // Written so that NaN is kept: it fails the comparison.
         let z = if x < LOWEST { LOWEST } else { x };
-        let shifted = M::mul_add(z, std::f32::consts::LOG2_E, ROUND);
+        let shifted = I::mul_add(z, std::f32::consts::LOG2_E, ROUND);
         let n = shifted - ROUND;
-        let r = M::mul_add(n, -LN_2_LOW, M::mul_add(n, -LN_2_HIGH, z));
+        let r = I::mul_add(n, -LN_2_LOW, I::mul_add(n, -LN_2_HIGH, z));
         let mut p = 1.987_569_1e-4;
-        p = M::mul_add(p, r, 1.398_199_9e-3);
-        p = M::mul_add(p, r, 8.333_452e-3);
-        p = M::mul_add(p, r, 4.166_579_6e-2);
-        p = M::mul_add(p, r, 1.666_666_5e-1);
-        p = M::mul_add(p, r, 0.5);
-        let power = M::mul_add(p, r * r, r) + 1.0;
+        p = I::mul_add(p, r, 1.398_199_9e-3);
+        p = I::mul_add(p, r, 8.333_452e-3);
+        p = I::mul_add(p, r, 4.166_579_6e-2);
+        p = I::mul_add(p, r, 1.666_666_5e-1);
+        p = I::mul_add(p, r, 0.5);
+        let power = I::mul_add(p, r * r, r) + 1.0;
         let scale = f32::from_bits((shifted.to_bits() << 23).wrapping_add(1.0_f32.to_bits()));
         y[l] = if x < LOWEST { 0.0 } else { power * scale };
     }
@@ -42,9 +42,9 @@ pub(crate) fn exp<M: MulAdd>(x: &Lanes) -> Lanes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vector::{Fused, Separate};
+    use crate::vector::Baseline;
 
-    fn largest_error<M: MulAdd>() -> f64 {
+    fn largest_error<I: Instructions>() -> f64 {
         let mut worst = 0.0_f64;
         let n = 400_000_u32;
         for i in 0..n / LANES as u32 {
@@ -52,7 +52,7 @@ mod tests {
                 let share = f64::from(i * LANES as u32 + l as u32) / f64::from(n);
                 (-87.0 + 175.0 * share) as f32
             });
-            for (x, y) in x.iter().zip(exp::<M>(&x)) {
+            for (x, y) in x.iter().zip(exp::<I>(&x)) {
                 let exact = f64::from(*x).exp(); // the standard library in double precision
                 worst = worst.max((f64::from(y) / exact - 1.0).abs());
             }
@@ -62,8 +62,16 @@ mod tests {
 
     #[test]
     fn exp_agrees_with_double_precision_over_its_range() {
-        assert!(largest_error::<Fused>() < 2e-7, "{}", largest_error::<Fused>());
-        assert!(largest_error::<Separate>() < 2e-7, "{}", largest_error::<Separate>());
+        assert!(
+            largest_error::<Fused>() < 2e-7,
+            "{}",
+            largest_error::<Fused>()
+        );
+        assert!(
+            largest_error::<Separate>() < 2e-7,
+            "{}",
+            largest_error::<Separate>()
+        );
     }
 
     #[test]

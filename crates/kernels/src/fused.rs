@@ -114,49 +114,106 @@ impl Inputs {
             .for_each_init(
                 || Scratch::forward(&call),
                 |scratch, (i, (mut output, normalisers))| {
-                    let pair = Pair { sample: i / n_heads, head: i % n_heads };
-                    vectorised(Forward { call: &call, scratch, pair, output: &mut output, normalisers });
+                    let pair = Pair {
+                        sample: i / n_heads,
+                        head: i % n_heads,
+                    };
+                    vectorised(Forward {
+                        call: &call,
+                        scratch,
+                        pair,
+                        output: &mut output,
+                        normalisers,
+                    });
                 },
             );
-        Output { output: output.into_tensor(), normalisers: normalisers.into() }
+        Output {
+            output: output.into_tensor(),
+            normalisers: normalisers.into(),
+        }
     }
 
     /// Gradients of the inputs, given that of the output, `[batch, heads, queries, d_head]`.
-    pub(crate) fn backward(&self, forward: &Output, output_gradient: &FlexTensor) -> InputGradients {
+    pub(crate) fn backward(
+        &self,
+        forward: &Output,
+        output_gradient: &FlexTensor,
+    ) -> InputGradients {
         let [batch, n_heads, n_queries, n_keys, d_head] = self.dims();
         let additive = self.additive();
         let call = self.call(&additive);
         let tiles: &Tiles = self.blocked.tiles();
-        let (output, output_gradient) = (Strided::new(&forward.output), Strided::new(output_gradient));
+        let (output, output_gradient) =
+            (Strided::new(&forward.output), Strided::new(output_gradient));
         let n_per_pair = tiles.len() * 2 * LANES;
         let mut query = Joined::zeros([batch, n_heads, n_queries, d_head]);
         let mut key = Joined::zeros([batch, n_heads, n_keys, d_head]);
         let mut value = Joined::zeros([batch, n_heads, n_keys, d_head]);
 
         // With a bias, samples are grouped into few runs, each with a partial sum of its gradient.
-        let n_parts = if self.bias.is_some() { batch.min(BIAS_PARTS) } else { batch };
+        let n_parts = if self.bias.is_some() {
+            batch.min(BIAS_PARTS)
+        } else {
+            batch
+        };
         let n_entries = tiles.additive().len();
-        let mut parts = vec![0.0; if self.bias.is_some() { n_heads * n_parts * n_entries } else { 0 }];
-        let mut tasks: Vec<Task> = (0..n_heads * n_parts).map(|_| Task { pairs: Vec::new(), bias: None }).collect();
-        for (i, ((query, key), value)) in query.pairs().into_iter().zip(key.pairs()).zip(value.pairs()).enumerate() {
-            let pair = Pair { sample: i / n_heads, head: i % n_heads };
+        let mut parts = vec![
+            0.0;
+            if self.bias.is_some() {
+                n_heads * n_parts * n_entries
+            } else {
+                0
+            }
+        ];
+        let mut tasks: Vec<Task> = (0..n_heads * n_parts)
+            .map(|_| Task {
+                pairs: Vec::new(),
+                bias: None,
+            })
+            .collect();
+        for (i, ((query, key), value)) in query
+            .pairs()
+            .into_iter()
+            .zip(key.pairs())
+            .zip(value.pairs())
+            .enumerate()
+        {
+            let pair = Pair {
+                sample: i / n_heads,
+                head: i % n_heads,
+            };
             let task = pair.head * n_parts + pair.sample * n_parts / batch;
-            tasks[task].pairs.push(PairGradients { pair, query, key, value });
+            tasks[task].pairs.push(PairGradients {
+                pair,
+                query,
+                key,
+                value,
+            });
         }
-        for (task, part) in tasks.iter_mut().zip(parts.chunks_exact_mut(n_entries.max(1))) {
+        for (task, part) in tasks
+            .iter_mut()
+            .zip(parts.chunks_exact_mut(n_entries.max(1)))
+        {
             task.bias = Some(part);
         }
         tasks.into_par_iter().for_each_init(
             || Scratch::backward(&call),
             |scratch, mut task| {
-                for PairGradients { pair, mut query, mut key, mut value } in task.pairs {
+                for PairGradients {
+                    pair,
+                    mut query,
+                    mut key,
+                    mut value,
+                } in task.pairs
+                {
                     vectorised(Backward {
                         call: &call,
                         scratch,
                         pair,
                         output,
                         output_gradient,
-                        normalisers: &forward.normalisers[(pair.sample * n_heads + pair.head) * n_per_pair..][..n_per_pair],
+                        normalisers: &forward.normalisers
+                            [(pair.sample * n_heads + pair.head) * n_per_pair..][..n_per_pair],
                         query_gradient: &mut query,
                         key_gradient: &mut key,
                         value_gradient: &mut value,
@@ -165,19 +222,34 @@ impl Inputs {
                 }
             },
         );
-        let bias = self.bias.as_ref().map(|_| sum_of_parts(tiles, &parts, [n_heads, n_queries, n_keys]));
-        InputGradients { query: query.into_tensor(), key: key.into_tensor(), value: value.into_tensor(), bias }
+        let bias = self
+            .bias
+            .as_ref()
+            .map(|_| sum_of_parts(tiles, &parts, [n_heads, n_queries, n_keys]));
+        InputGradients {
+            query: query.into_tensor(),
+            key: key.into_tensor(),
+            value: value.into_tensor(),
+            bias,
+        }
     }
 }
 
 /// Adds up the partial sums of each head and brings them from tiles into rows, `[heads, queries, keys]`.
-fn sum_of_parts(tiles: &Tiles, parts: &[f32], [n_heads, n_queries, n_keys]: [usize; 3]) -> FlexTensor {
+fn sum_of_parts(
+    tiles: &Tiles,
+    parts: &[f32],
+    [n_heads, n_queries, n_keys]: [usize; 3],
+) -> FlexTensor {
     let n_entries = tiles.additive().len();
     let mut gradient = vec![0.0_f32; n_heads * n_queries * n_keys];
     if n_entries > 0 {
         let n_parts = parts.len() / (n_heads * n_entries);
         for (head, gradient) in gradient.chunks_exact_mut(n_queries * n_keys).enumerate() {
-            for part in parts[head * n_parts * n_entries..].chunks_exact(n_entries).take(n_parts) {
+            for part in parts[head * n_parts * n_entries..]
+                .chunks_exact(n_entries)
+                .take(n_parts)
+            {
                 tiles.for_each_entry(|i, [query, key]| {
                     if query < n_queries && key < n_keys {
                         gradient[query * n_keys + key] += part[i];
@@ -192,13 +264,18 @@ fn sum_of_parts(tiles: &Tiles, parts: &[f32], [n_heads, n_queries, n_keys]: [usi
 
 impl Joined {
     fn zeros(shape: [usize; 4]) -> Self {
-        Joined { data: vec![0.0; shape.iter().product()], shape }
+        Joined {
+            data: vec![0.0; shape.iter().product()],
+            shape,
+        }
     }
 
     /// The rows of each pair; pairs run over the samples and within them over the heads.
     fn pairs(&mut self) -> Vec<Rows<'_>> {
         let [batch, n_heads, n_tokens, d_head] = self.shape;
-        let mut pairs: Vec<Rows> = (0..batch * n_heads).map(|_| Vec::with_capacity(n_tokens)).collect();
+        let mut pairs: Vec<Rows> = (0..batch * n_heads)
+            .map(|_| Vec::with_capacity(n_tokens))
+            .collect();
         for (i, row) in self.data.chunks_exact_mut(d_head.max(1)).enumerate() {
             let sample = i / (n_tokens * n_heads);
             pairs[sample * n_heads + i % n_heads].push(row);

@@ -14,7 +14,9 @@
 use crate::blocked::{BLOCK, Tiles};
 use crate::exp::exp;
 use crate::strided::Strided;
-use crate::vector::{Kernel, LANES, Lanes, MulAdd, ROWS, add_outer, lanes, lanes_mut, product};
+use crate::vector::{
+    Instructions, Kernel, LANES, Lanes, ROWS, add_outer, lanes, lanes_mut, product,
+};
 
 /// What all pairs of a call share.
 pub(crate) struct Call<'a> {
@@ -128,7 +130,11 @@ impl Scratch {
     pub(crate) fn backward(call: &Call) -> Self {
         let scratch = Scratch::forward(call);
         let zeros = vec![0.0; scratch.key.len()];
-        Scratch { key_gradient: zeros.clone(), value_gradient: zeros, ..scratch }
+        Scratch {
+            key_gradient: zeros.clone(),
+            value_gradient: zeros,
+            ..scratch
+        }
     }
 
     #[inline(always)]
@@ -136,8 +142,10 @@ impl Scratch {
         let Pair { sample, head } = pair;
         for token in 0..call.n_keys {
             let row = token * self.width..token * self.width + call.d_head;
-            call.key.copy_row([sample, head, token, 0], &mut self.key[row.clone()]);
-            call.value.copy_row([sample, head, token, 0], &mut self.value[row]);
+            call.key
+                .copy_row([sample, head, token, 0], &mut self.key[row.clone()]);
+            call.value
+                .copy_row([sample, head, token, 0], &mut self.value[row]);
         }
     }
 
@@ -150,13 +158,23 @@ impl Scratch {
 
 impl Tile {
     fn new(width: usize) -> Self {
-        Tile { rows: vec![0.0; LANES * width], columns: vec![0.0; LANES * width] }
+        Tile {
+            rows: vec![0.0; LANES * width],
+            columns: vec![0.0; LANES * width],
+        }
     }
 
     /// Loads the queries of `tile` times `scale`; lanes past the last query keep earlier, finite
     /// numbers, which meet weights of zero only.
     #[inline(always)]
-    fn load(&mut self, from: &Strided<4>, pair: Pair, queries: std::ops::Range<usize>, scale: f32, d_head: usize) {
+    fn load(
+        &mut self,
+        from: &Strided<4>,
+        pair: Pair,
+        queries: std::ops::Range<usize>,
+        scale: f32,
+        d_head: usize,
+    ) {
         let width = self.rows.len() / LANES;
         for (lane, query) in queries.enumerate() {
             let row = &mut self.rows[lane * width..][..d_head];
@@ -171,22 +189,44 @@ impl Tile {
 
 impl Kernel for Forward<'_, '_> {
     #[inline(always)]
-    fn run<M: MulAdd>(self) {
-        let Forward { call, scratch, pair, output, normalisers } = self;
+    fn run<I: Instructions>(self, set: I) {
+        let Forward {
+            call,
+            scratch,
+            pair,
+            output,
+            normalisers,
+        } = self;
         scratch.load(call, pair);
         let additive = call.additive(pair.head);
         for tile in 0..call.tiles.len() {
             let queries = tile * LANES..call.n_queries.min((tile + 1) * LANES);
             let blocks = call.tiles.range(tile);
-            scratch.query.load(&call.query, pair, queries.clone(), call.scale(), call.d_head);
+            scratch.query.load(
+                &call.query,
+                pair,
+                queries.clone(),
+                call.scale(),
+                call.d_head,
+            );
             let mut max = [f32::NEG_INFINITY; LANES];
             for (i, block) in blocks.clone().enumerate() {
                 let keys = scratch.block(&scratch.key, call.tiles.blocks()[block]);
-                let mut scores = product::<M>(keys, scratch.width, &scratch.query.columns, call.d_head);
+                let mut scores = product(
+                    set,
+                    keys,
+                    scratch.width,
+                    &scratch.query.columns,
+                    call.d_head,
+                );
                 for (m, scores) in scores.iter_mut().enumerate() {
                     add_mask(scores, lanes(additive, block * ROWS + m));
                     for l in 0..LANES {
-                        max[l] = if scores[l] > max[l] { scores[l] } else { max[l] };
+                        max[l] = if scores[l] > max[l] {
+                            scores[l]
+                        } else {
+                            max[l]
+                        };
                     }
                     *lanes_mut(&mut scratch.scores, i * ROWS + m) = *scores;
                 }
@@ -195,8 +235,11 @@ impl Kernel for Forward<'_, '_> {
                 *max = if *max == f32::NEG_INFINITY { 0.0 } else { *max };
             }
             let mut sum = [0.0; LANES];
-            for row in scratch.scores[..blocks.len() * BLOCK].as_chunks_mut::<LANES>().0 {
-                *row = exp::<M>(&std::array::from_fn(|l| row[l] - max[l]));
+            for row in scratch.scores[..blocks.len() * BLOCK]
+                .as_chunks_mut::<LANES>()
+                .0
+            {
+                *row = exp::<I>(&std::array::from_fn(|l| row[l] - max[l]));
                 for l in 0..LANES {
                     sum[l] += row[l];
                 }
@@ -204,14 +247,23 @@ impl Kernel for Forward<'_, '_> {
             let reciprocal = sum.map(|sum| if sum == 0.0 { 0.0 } else { 1.0 / sum });
             *lanes_mut(normalisers, 2 * tile) = max;
             *lanes_mut(normalisers, 2 * tile + 1) = reciprocal;
-            mix::<M>(call, blocks, &scratch.value, scratch.width, &scratch.scores, &reciprocal, &mut output[queries]);
+            mix(
+                set,
+                call,
+                blocks,
+                &scratch.value,
+                scratch.width,
+                &scratch.scores,
+                &reciprocal,
+                &mut output[queries],
+            );
         }
     }
 }
 
 impl Kernel for Backward<'_, '_> {
     #[inline(always)]
-    fn run<M: MulAdd>(mut self) {
+    fn run<I: Instructions>(mut self, set: I) {
         let call = self.call;
         let d_head = call.d_head;
         self.scratch.load(call, self.pair);
@@ -221,15 +273,25 @@ impl Kernel for Backward<'_, '_> {
         for tile in 0..call.tiles.len() {
             let queries = tile * LANES..call.n_queries.min((tile + 1) * LANES);
             let blocks = call.tiles.range(tile);
-            self.scratch.query.load(&call.query, self.pair, queries.clone(), scale, d_head);
-            self.scratch.output_gradient.load(&self.output_gradient, self.pair, queries.clone(), 1.0, d_head);
-            self.scratch.output.load(&self.output, self.pair, queries.clone(), 1.0, d_head);
+            self.scratch
+                .query
+                .load(&call.query, self.pair, queries.clone(), scale, d_head);
+            self.scratch.output_gradient.load(
+                &self.output_gradient,
+                self.pair,
+                queries.clone(),
+                1.0,
+                d_head,
+            );
+            self.scratch
+                .output
+                .load(&self.output, self.pair, queries.clone(), 1.0, d_head);
             let mut agreement = [0.0; LANES]; // rowsum(dO * O)
             for c in 0..d_head {
                 let gradient = lanes(&self.scratch.output_gradient.columns, c);
                 let output = lanes(&self.scratch.output.columns, c);
                 for l in 0..LANES {
-                    agreement[l] = M::mul_add(gradient[l], output[l], agreement[l]);
+                    agreement[l] = I::mul_add(gradient[l], output[l], agreement[l]);
                 }
             }
             let normaliser = Normaliser {
@@ -237,11 +299,20 @@ impl Kernel for Backward<'_, '_> {
                 reciprocal: *lanes(self.normalisers, 2 * tile + 1),
             };
             for (i, block) in blocks.clone().enumerate() {
-                self.block::<M>([i, block], &normaliser, &agreement);
+                self.block(set, [i, block], &normaliser, &agreement);
             }
             let scratch = &*self.scratch;
             let gradient = &mut self.query_gradient[queries];
-            mix::<M>(call, blocks, &scratch.key, scratch.width, &scratch.scores, &[scale; LANES], gradient);
+            mix(
+                set,
+                call,
+                blocks,
+                &scratch.key,
+                scratch.width,
+                &scratch.scores,
+                &[scale; LANES],
+                gradient,
+            );
         }
         for token in 0..call.n_keys {
             let row = token * self.scratch.width..token * self.scratch.width + d_head;
@@ -255,21 +326,33 @@ impl Backward<'_, '_> {
     /// Block `i` of the tile, which is block `block` of the call: leaves the gradient of its scores
     /// in the scratch and adds to those of its keys, its values and the bias.
     #[inline(always)]
-    fn block<M: MulAdd>(&mut self, [i, block]: [usize; 2], normaliser: &Normaliser, agreement: &Lanes) {
+    fn block<I: Instructions>(
+        &mut self,
+        set: I,
+        [i, block]: [usize; 2],
+        normaliser: &Normaliser,
+        agreement: &Lanes,
+    ) {
         let (call, scratch) = (self.call, &mut *self.scratch);
         let additive = call.additive(self.pair.head);
         let (width, block_of_keys) = (scratch.width, call.tiles.blocks()[block]);
         let keys = scratch.block(&scratch.key, block_of_keys);
-        let mut weights = product::<M>(keys, width, &scratch.query.columns, call.d_head);
+        let mut weights = product(set, keys, width, &scratch.query.columns, call.d_head);
         for (m, weights) in weights.iter_mut().enumerate() {
             add_mask(weights, lanes(additive, block * ROWS + m));
-            *weights = exp::<M>(&std::array::from_fn(|l| weights[l] - normaliser.max[l]));
+            *weights = exp::<I>(&std::array::from_fn(|l| weights[l] - normaliser.max[l]));
             for l in 0..LANES {
                 weights[l] *= normaliser.reciprocal[l];
             }
         }
         let values = scratch.block(&scratch.value, block_of_keys);
-        let mut gradients = product::<M>(values, width, &scratch.output_gradient.columns, call.d_head);
+        let mut gradients = product(
+            set,
+            values,
+            width,
+            &scratch.output_gradient.columns,
+            call.d_head,
+        );
         for m in 0..ROWS {
             for l in 0..LANES {
                 gradients[m][l] = weights[m][l] * (gradients[m][l] - agreement[l]);
@@ -285,8 +368,20 @@ impl Backward<'_, '_> {
             }
         }
         let first = block_of_keys * ROWS * width;
-        add_product::<M>(&mut scratch.value_gradient[first..], &weights, &scratch.output_gradient.rows, width);
-        add_product::<M>(&mut scratch.key_gradient[first..], &gradients, &scratch.query.rows, width);
+        add_product(
+            set,
+            &mut scratch.value_gradient[first..],
+            &weights,
+            &scratch.output_gradient.rows,
+            width,
+        );
+        add_product(
+            set,
+            &mut scratch.key_gradient[first..],
+            &gradients,
+            &scratch.query.rows,
+            width,
+        );
     }
 }
 
@@ -295,21 +390,36 @@ impl Backward<'_, '_> {
 fn add_mask(scores: &mut Lanes, additive: &Lanes) {
     for l in 0..LANES {
         let sum = scores[l] + additive[l];
-        scores[l] = if additive[l] == f32::NEG_INFINITY { additive[l] } else { sum };
+        scores[l] = if additive[l] == f32::NEG_INFINITY {
+            additive[l]
+        } else {
+            sum
+        };
     }
 }
 
 /// `rows += weights x tile`: `[ROWS, width] += [ROWS, LANES] x [LANES, width]`.
 #[inline(always)]
-fn add_product<M: MulAdd>(rows: &mut [f32], weights: &[Lanes; ROWS], tile: &[f32], width: usize) {
+fn add_product<I: Instructions>(
+    set: I,
+    rows: &mut [f32],
+    weights: &[Lanes; ROWS],
+    tile: &[f32],
+    width: usize,
+) {
     let n = width / LANES; // vectors in a row
     for c in 0..n {
-        let mut sum: [Lanes; ROWS] = std::array::from_fn(|m| *lanes(rows, m * n + c));
+        let mut sum: [I::Vector; ROWS] = std::array::from_fn(|m| set.load(lanes(rows, m * n + c)));
         for lane in 0..LANES {
-            add_outer::<M>(&mut sum, std::array::from_fn(|m| weights[m][lane]), lanes(tile, lane * n + c));
+            add_outer(
+                set,
+                &mut sum,
+                std::array::from_fn(|m| weights[m][lane]),
+                lanes(tile, lane * n + c),
+            );
         }
         for (m, sum) in sum.iter().enumerate() {
-            *lanes_mut(rows, m * n + c) = *sum;
+            *lanes_mut(rows, m * n + c) = set.store(*sum);
         }
     }
 }
@@ -318,7 +428,8 @@ fn add_product<M: MulAdd>(rows: &mut [f32], weights: &[Lanes; ROWS], tile: &[f32
 ///
 /// - `rows`: `[keys, width]`; `weights`: `[keys of the blocks, LANES]`; `output`: `[queries][d_head]`
 #[inline(always)]
-fn mix<M: MulAdd>(
+fn mix<I: Instructions>(
+    set: I,
     call: &Call,
     blocks: std::ops::Range<usize>,
     rows: &[f32],
@@ -328,14 +439,19 @@ fn mix<M: MulAdd>(
     output: &mut [&mut [f32]],
 ) {
     for first in (0..call.d_head).step_by(ROWS) {
-        let mut sum = [[0.0; LANES]; ROWS];
-        for (block, weights) in call.tiles.blocks()[blocks.clone()].iter().zip(weights.as_chunks::<BLOCK>().0) {
+        let mut sum = [set.load(&[0.0; LANES]); ROWS];
+        for (block, weights) in call.tiles.blocks()[blocks.clone()]
+            .iter()
+            .zip(weights.as_chunks::<BLOCK>().0)
+        {
             for (r, weights) in weights.as_chunks::<LANES>().0.iter().enumerate() {
                 let row = &rows[(block * ROWS + r) * width + first..];
-                let row: &[f32; ROWS] = row.first_chunk().expect("rows are padded to whole vectors");
-                add_outer::<M>(&mut sum, *row, weights);
+                let row: &[f32; ROWS] =
+                    row.first_chunk().expect("rows are padded to whole vectors");
+                add_outer(set, &mut sum, *row, weights);
             }
         }
+        let sum = sum.map(|sum| set.store(sum));
         let n = ROWS.min(call.d_head - first);
         for (lane, row) in output.iter_mut().enumerate() {
             for (m, x) in row[first..first + n].iter_mut().enumerate() {

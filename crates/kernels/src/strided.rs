@@ -14,8 +14,15 @@ impl<'a, const D: usize> Strided<'a, D> {
     /// A view of `tensor`, which is of type `f32` and rank `D`.
     pub(crate) fn new(tensor: &'a FlexTensor) -> Self {
         let layout = tensor.layout();
-        let strides = layout.strides().try_into().expect("the rank is part of the tensor's type");
-        Strided { data: tensor.storage(), start: layout.start_offset() as isize, strides }
+        let strides = layout
+            .strides()
+            .try_into()
+            .expect("the rank is part of the tensor's type");
+        Strided {
+            data: tensor.storage(),
+            start: layout.start_offset() as isize,
+            strides,
+        }
     }
 
     /// The number at `index`.

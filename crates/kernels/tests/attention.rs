@@ -1,0 +1,496 @@
+//! Fused attention against Burn's own operators, against PyTorch, and against itself.
+
+use burn::tensor::activation::softmax;
+use burn::tensor::{Bool, Device, Tensor, TensorData};
+use suffuse_kernels::{Blocked, masked_attention};
+
+/// Sizes of a case.
+#[derive(Debug, Clone, Copy)]
+struct Sizes {
+    batch: usize,
+    n_heads: usize,
+    n_queries: usize,
+    n_keys: usize,
+    d_head: usize,
+}
+
+/// Inputs of a case, and what the output is weighted with to give a loss.
+#[derive(Clone)]
+struct Case {
+    query: Tensor<4>,
+    key: Tensor<4>,
+    value: Tensor<4>,
+    bias: Option<Tensor<3>>,
+    blocked: Blocked,
+    weight: Tensor<4>,
+}
+
+/// Output and gradients, flat.
+type Results = Vec<Vec<f32>>;
+
+/// Numbers in -1..1 from a fixed sequence (SplitMix64, Steele 2014).
+fn numbers(seed: u64, n: usize) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let mut next = || {
+        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        ((z ^ (z >> 31)) >> 40) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..n).map(|_| next()).collect()
+}
+
+fn tensor<const D: usize>(seed: u64, shape: [usize; D], amplitude: f32) -> Tensor<D> {
+    let data = numbers(seed, shape.iter().product())
+        .into_iter()
+        .map(|x| amplitude * x)
+        .collect::<Vec<_>>();
+    Tensor::from_data(TensorData::new(data, shape), &Device::flex().autodiff())
+}
+
+/// A tensor as a model gives it: joined heads, cut by `reshape` and `swap_dims`.
+fn by_head(seed: u64, sizes: Sizes, n_tokens: usize) -> Tensor<4> {
+    let joined = tensor(
+        seed,
+        [sizes.batch, n_tokens, sizes.n_heads * sizes.d_head],
+        2.0,
+    );
+    joined
+        .reshape([sizes.batch, n_tokens, sizes.n_heads, sizes.d_head])
+        .swap_dims(1, 2)
+}
+
+fn masks(sizes: Sizes) -> Vec<Vec<bool>> {
+    let Sizes {
+        n_queries, n_keys, ..
+    } = sizes;
+    let random: Vec<bool> = numbers(9, n_queries * n_keys)
+        .iter()
+        .map(|x| *x < 0.2)
+        .collect();
+    let causal = |pair: usize| pair % n_keys > pair / n_keys;
+    let mut rows = random.clone(); // every third query sees no key
+    rows.iter_mut()
+        .enumerate()
+        .for_each(|(pair, x)| *x |= (pair / n_keys).is_multiple_of(3));
+    let none = vec![false; n_queries * n_keys];
+    vec![
+        none,
+        (0..n_queries * n_keys).map(causal).collect(),
+        random,
+        rows,
+        vec![true; n_queries * n_keys],
+    ]
+}
+
+fn case(sizes: Sizes, mask: Vec<bool>, with_bias: bool) -> Case {
+    let Sizes {
+        batch,
+        n_heads,
+        n_queries,
+        n_keys,
+        d_head,
+    } = sizes;
+    Case {
+        query: by_head(1, sizes, n_queries).detach().require_grad(),
+        key: by_head(2, sizes, n_keys).detach().require_grad(),
+        value: by_head(3, sizes, n_keys).detach().require_grad(),
+        bias: with_bias.then(|| tensor(4, [n_heads, n_queries, n_keys], 1.0).require_grad()),
+        blocked: Blocked::new(mask, n_queries, n_keys),
+        weight: tensor(5, [batch, n_heads, n_queries, d_head], 1.0),
+    }
+}
+
+fn results(case: &Case, output: Tensor<4>) -> Results {
+    let gradients = (output.clone() * case.weight.clone()).sum().backward();
+    let flat = |data: TensorData| data.to_vec::<f32>().unwrap();
+    let mut results = vec![flat(output.into_data())];
+    for input in [&case.query, &case.key, &case.value] {
+        results.push(flat(input.grad(&gradients).unwrap().into_data()));
+    }
+    if let Some(bias) = &case.bias {
+        results.push(flat(bias.grad(&gradients).unwrap().into_data()));
+    }
+    results
+}
+
+fn fused(case: &Case) -> Results {
+    let Case {
+        query,
+        key,
+        value,
+        bias,
+        blocked,
+        ..
+    } = case.clone();
+    results(case, masked_attention(query, key, value, &blocked, bias))
+}
+
+/// The equation in Burn's operators, with zeros where a query sees no key.
+fn plain(case: &Case) -> Results {
+    let Case {
+        query,
+        key,
+        value,
+        bias,
+        blocked,
+        ..
+    } = case.clone();
+    let [batch, n_heads, n_queries, d_head] = query.dims();
+    let [_, n_keys] = blocked.dims();
+    let mask = TensorData::new(blocked.pairs().to_vec(), [1, 1, n_queries, n_keys]);
+    let mask = Tensor::<4, Bool>::from_data(mask, &Device::flex())
+        .expand([batch, n_heads, n_queries, n_keys]);
+    let mut scores = query
+        .matmul(key.swap_dims(2, 3))
+        .div_scalar((d_head as f64).sqrt());
+    if let Some(bias) = bias {
+        scores = scores + bias.unsqueeze::<4>();
+    }
+    let weights = softmax(scores.mask_fill(mask.clone(), -1e9), 3).mask_fill(mask, 0.0);
+    results(case, weights.matmul(value))
+}
+
+fn assert_close(found: &Results, expected: &Results, tolerance: f32, what: &str) {
+    assert_eq!(found.len(), expected.len());
+    for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
+        assert_eq!(found.len(), expected.len());
+        for (found, expected) in found.iter().zip(expected) {
+            let error = (found - expected).abs();
+            assert!(
+                error <= tolerance * (1.0 + expected.abs()),
+                "{what}, result {i}: {found} against {expected}"
+            );
+        }
+    }
+}
+
+const SIZES: [Sizes; 8] = [
+    Sizes {
+        batch: 1,
+        n_heads: 1,
+        n_queries: 1,
+        n_keys: 1,
+        d_head: 1,
+    },
+    Sizes {
+        batch: 1,
+        n_heads: 1,
+        n_queries: 1,
+        n_keys: 9,
+        d_head: 3,
+    },
+    Sizes {
+        batch: 2,
+        n_heads: 3,
+        n_queries: 5,
+        n_keys: 7,
+        d_head: 4,
+    },
+    Sizes {
+        batch: 3,
+        n_heads: 2,
+        n_queries: 16,
+        n_keys: 8,
+        d_head: 16,
+    },
+    Sizes {
+        batch: 2,
+        n_heads: 1,
+        n_queries: 17,
+        n_keys: 33,
+        d_head: 17,
+    },
+    Sizes {
+        batch: 5,
+        n_heads: 2,
+        n_queries: 31,
+        n_keys: 1,
+        d_head: 8,
+    },
+    Sizes {
+        batch: 9,
+        n_heads: 4,
+        n_queries: 40,
+        n_keys: 61,
+        d_head: 16,
+    },
+    Sizes {
+        batch: 1,
+        n_heads: 2,
+        n_queries: 50,
+        n_keys: 130,
+        d_head: 40,
+    },
+];
+
+#[test]
+fn values_and_gradients_agree_with_burns_own_operators() {
+    for sizes in SIZES {
+        for (i, mask) in masks(sizes).into_iter().enumerate() {
+            for with_bias in [false, true] {
+                let case = case(sizes, mask.clone(), with_bias);
+                assert_close(
+                    &fused(&case),
+                    &plain(&case),
+                    2e-5,
+                    &format!("{sizes:?}, mask {i}, bias {with_bias}"),
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn doubles_take_burns_own_operators() {
+    let sizes = SIZES[2];
+    let case = case(sizes, masks(sizes).remove(3), true);
+    let double = |x: &Tensor<4>| x.clone().cast(burn::tensor::DType::F64);
+    let bias = case
+        .bias
+        .clone()
+        .map(|bias| bias.cast(burn::tensor::DType::F64));
+    let output = masked_attention(
+        double(&case.query),
+        double(&case.key),
+        double(&case.value),
+        &case.blocked,
+        bias,
+    );
+    let output: Vec<f32> = output
+        .into_data()
+        .to_vec::<f64>()
+        .unwrap()
+        .iter()
+        .map(|x| *x as f32)
+        .collect();
+    assert_close(
+        &vec![output],
+        &vec![fused(&case).remove(0)],
+        2e-6,
+        "doubles",
+    );
+}
+
+#[test]
+fn without_autodiff_the_values_are_the_same() {
+    let sizes = SIZES[6];
+    let case = case(sizes, masks(sizes).remove(2), true);
+    let Case {
+        query,
+        key,
+        value,
+        bias,
+        blocked,
+        ..
+    } = case.clone();
+    let inner = masked_attention(
+        query.inner(),
+        key.inner(),
+        value.inner(),
+        &blocked,
+        bias.map(Tensor::inner),
+    );
+    assert_eq!(inner.into_data().to_vec::<f32>().unwrap(), fused(&case)[0]);
+}
+
+#[test]
+fn one_and_two_threads_give_the_same_bits() {
+    let sizes = SIZES[6];
+    let case = case(sizes, masks(sizes).remove(2), true);
+    let with_threads = |n| {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(n)
+            .build()
+            .unwrap();
+        pool.install(|| fused(&case))
+    };
+    let one = with_threads(1);
+    for n in [2, 3] {
+        assert_eq!(with_threads(n), one, "{n} threads");
+    }
+}
+
+#[test]
+fn a_sample_does_not_depend_on_its_batch() {
+    let sizes = SIZES[6];
+    let case = case(sizes, masks(sizes).remove(2), false);
+    let whole = fused(&case);
+    let n = whole[0].len() / sizes.batch;
+    let alone = |x: &Tensor<4>| x.clone().slice([4..5]).detach().require_grad();
+    let [query, key, value] = [alone(&case.query), alone(&case.key), alone(&case.value)];
+    let weight = alone(&case.weight);
+    let one = fused(&Case {
+        query,
+        key,
+        value,
+        weight,
+        ..case
+    });
+    assert_eq!(one[0], whole[0][4 * n..5 * n]);
+    assert_eq!(one[1], whole[1][4 * n..5 * n]);
+}
+
+#[test]
+fn what_a_blocked_key_holds_and_whether_it_is_there_changes_no_bit() {
+    let sizes = Sizes {
+        batch: 2,
+        n_heads: 2,
+        n_queries: 21,
+        n_keys: 30,
+        d_head: 16,
+    };
+    let gone = 11; // this key is blocked for all queries
+    let mut mask = masks(sizes).remove(2);
+    mask.iter_mut()
+        .enumerate()
+        .for_each(|(pair, x)| *x |= pair % sizes.n_keys == gone);
+    let full = case(sizes, mask.clone(), false);
+    let expected = fused(&full);
+
+    let change = |x: &Tensor<4>| {
+        let mut data = x.clone().into_data().to_vec::<f32>().unwrap();
+        let width = sizes.d_head;
+        for (token, row) in data.chunks_mut(width).enumerate() {
+            if token % sizes.n_keys == gone {
+                row.fill(1e6);
+            }
+        }
+        Tensor::<4>::from_data(TensorData::new(data, x.dims()), &Device::flex().autodiff())
+            .require_grad()
+    };
+    let changed = fused(&Case {
+        key: change(&full.key),
+        value: change(&full.value),
+        ..full.clone()
+    });
+    assert_eq!(changed[0], expected[0]);
+    assert_eq!(changed[1], expected[1]);
+
+    let without = |x: &Tensor<4>| {
+        let x = x.clone();
+        let [batch, n_heads, n_keys, d_head] = x.dims();
+        let before = x.clone().slice([0..batch, 0..n_heads, 0..gone, 0..d_head]);
+        let after = x.slice([0..batch, 0..n_heads, gone + 1..n_keys, 0..d_head]);
+        Tensor::cat(vec![before, after], 2).detach().require_grad()
+    };
+    let kept: Vec<bool> = mask
+        .iter()
+        .enumerate()
+        .filter(|(pair, _)| pair % sizes.n_keys != gone)
+        .map(|(_, x)| *x)
+        .collect();
+    let blocked = Blocked::new(kept, sizes.n_queries, sizes.n_keys - 1);
+    let shorter = fused(&Case {
+        key: without(&full.key),
+        value: without(&full.value),
+        blocked,
+        ..full
+    });
+    assert_eq!(shorter[0], expected[0]);
+    assert_eq!(shorter[1], expected[1]);
+}
+
+#[test]
+fn a_query_without_keys_gives_zeros_and_zero_gradients() {
+    let sizes = SIZES[2];
+    let n = sizes.n_queries * sizes.n_keys;
+    for result in fused(&case(sizes, vec![true; n], true)) {
+        assert!(result.iter().all(|x| *x == 0.0));
+    }
+}
+
+#[test]
+fn large_scores_neither_overflow_nor_vanish() {
+    // Scores of +-1e4 d: the softmax is a choice of the largest, so the output is one value row.
+    let device = Device::flex();
+    let query = Tensor::<4>::from_data([[[[100.0, 0.0], [-100.0, 0.0]]]], &device);
+    let key = Tensor::<4>::from_data([[[[100.0, 0.0], [-100.0, 0.0]]]], &device);
+    let value = Tensor::<4>::from_data([[[[1.0, 2.0], [3.0, 4.0]]]], &device);
+    let output = masked_attention(query, key, value, &Blocked::none(2, 2), None);
+    assert_eq!(
+        output.into_data().to_vec::<f32>().unwrap(),
+        [1.0, 2.0, 3.0, 4.0]
+    );
+}
+
+#[test]
+fn nan_is_passed_on() {
+    let sizes = SIZES[2];
+    let case = case(sizes, vec![false; sizes.n_queries * sizes.n_keys], false);
+    let output = masked_attention(
+        case.query.mul_scalar(f32::NAN),
+        case.key,
+        case.value,
+        &case.blocked,
+        None,
+    );
+    assert!(
+        output
+            .into_data()
+            .to_vec::<f32>()
+            .unwrap()
+            .iter()
+            .all(|x| x.is_nan())
+    );
+}
+
+#[test]
+fn values_and_gradients_agree_with_pytorch() {
+    // parity/kernels/attention.py: PyTorch in double precision.
+    let golden: serde_json::Value =
+        serde_json::from_str(include_str!("../../../parity/kernels/attention.json")).unwrap();
+    for golden in golden.as_array().unwrap() {
+        let size = |name: &str| golden["sizes"][name].as_u64().unwrap() as usize;
+        let [batch, n_heads, n_queries] = [size("batch"), size("n_heads"), size("n_queries")];
+        let [n_keys, d_head] = [size("n_keys"), size("d_head")];
+        let device = Device::flex().autodiff();
+        // value[k] = amplitude * sin(1 + 0.7 * index + 0.37 * k), as in the script
+        let sines = |index: f64, n: usize| -> Vec<f32> {
+            (0..n)
+                .map(|k| (2.0 * (1.0 + 0.7 * index + 0.37 * k as f64).sin()) as f32)
+                .collect()
+        };
+        let of_four = |index: f64, shape: [usize; 4]| {
+            Tensor::<4>::from_data(
+                TensorData::new(sines(index, shape.iter().product()), shape),
+                &device,
+            )
+        };
+        let bias = TensorData::new(
+            sines(3.0, n_heads * n_queries * n_keys),
+            [n_heads, n_queries, n_keys],
+        );
+        let mask: Vec<bool> = golden["blocked"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|x| x.as_u64() == Some(1))
+            .collect();
+        let case = Case {
+            query: of_four(0.0, [batch, n_heads, n_queries, d_head]).require_grad(),
+            key: of_four(1.0, [batch, n_heads, n_keys, d_head]).require_grad(),
+            value: of_four(2.0, [batch, n_heads, n_keys, d_head]).require_grad(),
+            bias: golden["has_bias"]
+                .as_bool()
+                .unwrap()
+                .then(|| Tensor::from_data(bias, &device).require_grad()),
+            blocked: Blocked::new(mask, n_queries, n_keys),
+            weight: of_four(4.0, [batch, n_heads, n_queries, d_head]),
+        };
+        let expected: Results = golden["results"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|result| {
+                result
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .map(|x| x.as_f64().unwrap() as f32)
+                    .collect()
+            })
+            .collect();
+        assert_close(&fused(&case), &expected, 1e-5, &golden["sizes"].to_string());
+    }
+}
