@@ -43,6 +43,7 @@ fn fitted(
         seed: 4,
         pretrain: &[],
         checkpoint,
+        save_every_s: 0.0,
         progress: &mut progress,
         interrupted: &interrupted,
     };
@@ -179,6 +180,7 @@ fn a_hidden_value_cannot_influence_its_own_imputation() {
             seed: 4,
             pretrain: &[],
             checkpoint: None,
+            save_every_s: 0.0,
             progress: &mut |_| (),
             interrupted: &interrupted,
         };

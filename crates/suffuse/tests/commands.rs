@@ -5,7 +5,8 @@ mod program;
 
 use program::{Workbench, count};
 use serde_json::Value;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 use suffuse_data::Layer;
 use suffuse_data::format::{self, ReadOptions};
 use suffuse_data::simulate::{SimulateOptions, simulate};
@@ -419,4 +420,81 @@ fn help_has_examples_and_completions_are_written() {
             .stdout
             .contains("_suffuse")
     );
+}
+
+const N_KILLS: usize = 20;
+const FILES: [&str; 6] = [
+    "ema.safetensors",
+    "weights.safetensors",
+    "optimizer.safetensors",
+    "transform.json",
+    "metrics.jsonl",
+    "config.toml",
+];
+
+fn arguments(folder: &str) -> Vec<&str> {
+    let mut arguments = vec![
+        "fit",
+        "table.tsv",
+        "-o",
+        folder,
+        "--resume",
+        "--config",
+        "tiny",
+    ];
+    arguments.extend(["--save-every", "0", "--set", "dat.training.n_steps=300"]);
+    arguments.extend(["--set", "dat.training.patience=100", "-q"]);
+    arguments
+}
+
+fn state_of_training(folder: &Path) -> Option<Vec<u8>> {
+    std::fs::read(folder.join("training-denoiser.safetensors")).ok()
+}
+
+#[test]
+fn twenty_kills_change_neither_weights_nor_average_nor_optimiser_nor_log() {
+    let bench = Workbench::new();
+    bench.table("table.tsv", (40, 12), count);
+    let began = Instant::now();
+    let undisturbed = bench.run(&arguments("undisturbed"));
+    assert_eq!(undisturbed.code, 0, "{}", undisturbed.stderr);
+    let whole = began.elapsed();
+
+    // Moments spread over the run by the fractional parts of multiples of the golden ratio.
+    let folder = bench.path("killed");
+    let mut n_running = 0;
+    let mut n_with_progress = 0;
+    for kill in 1..=N_KILLS {
+        let before = state_of_training(&folder);
+        let share = (kill as f64 * 0.618_033_988_749_895).fract();
+        let mut child = bench
+            .command(&arguments("killed"))
+            .spawn()
+            .expect("the program starts");
+        std::thread::sleep(Duration::from_secs_f64(
+            0.02 + 0.08 * share * whole.as_secs_f64(),
+        ));
+        if child.try_wait().expect("a child can be asked").is_none() {
+            n_running += 1;
+        }
+        child.kill().expect("a child can be killed");
+        child.wait().expect("a child ends");
+        n_with_progress += usize::from(state_of_training(&folder) != before);
+    }
+    assert!(
+        n_running >= N_KILLS / 2,
+        "only {n_running} of {N_KILLS} kills hit a running fit"
+    );
+    assert!(
+        n_with_progress >= 2,
+        "the kills came before anything was kept"
+    );
+
+    let resumed = bench.run(&arguments("killed"));
+    assert_eq!(resumed.code, 0, "{}", resumed.stderr);
+    for name in FILES {
+        let read =
+            |folder: &str| std::fs::read(bench.path(folder).join(name)).expect("the fit wrote it");
+        assert!(read("undisturbed") == read("killed"), "{name} differs");
+    }
 }

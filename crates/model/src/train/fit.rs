@@ -92,6 +92,8 @@ pub struct Stages<'a> {
     pub folder: Option<PathBuf>,
     /// Digest of everything that determines the result; a state of another digest is refused.
     pub fingerprint: String,
+    /// Seconds between two writes of the state; changes nothing but what a kill costs.
+    pub save_every_s: f64,
     /// Told after each step.
     pub progress: &'a mut dyn FnMut(&Progress),
     /// Set when the user wants to stop.
@@ -112,9 +114,6 @@ pub struct Trained {
     /// Best validation loss.
     pub best_loss: f64,
 }
-
-/// Seconds between two writes of the training state.
-const STATE_EVERY_S: f64 = 15.0;
 
 impl Stages<'_> {
     /// Trains from `initial` weights until the steps or the patience end, or goes on where a killed
@@ -193,7 +192,7 @@ impl Stages<'_> {
                 validation,
                 seconds: began.elapsed().as_secs_f64(),
             });
-            if saved.elapsed().as_secs_f64() > STATE_EVERY_S {
+            if saved.elapsed().as_secs_f64() > self.save_every_s {
                 self.save(state_path.as_deref(), &state)?;
                 saved = Instant::now();
             }

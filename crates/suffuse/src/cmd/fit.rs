@@ -9,7 +9,7 @@ use suffuse::output::{make_folder, write_text};
 use suffuse::provenance::Provenance;
 use suffuse::{Result, input};
 use suffuse_data::format::Overwrite;
-use suffuse_model::systems::depmicrodiff::{Cohort, FitOptions, Totals, fit};
+use suffuse_model::systems::depmicrodiff::{Cohort, FitOptions, SAVE_EVERY_S, Totals, fit};
 
 /// Arguments of `fit`.
 #[derive(Debug, Args)]
@@ -27,6 +27,9 @@ pub(crate) struct FitArgs {
     /// Go on with an interrupted fit in the same folder
     #[arg(long, help_heading = "Output")]
     resume: bool,
+    /// Seconds between two writes of the training state: what a kill can cost
+    #[arg(long, value_name = "SECONDS", default_value_t = SAVE_EVERY_S, help_heading = "Output")]
+    save_every: f64,
     #[command(flatten)]
     overwrite: OverwriteArgs,
     #[command(flatten)]
@@ -72,6 +75,7 @@ pub(super) fn run(arguments: &FitArgs, context: &mut Context) -> Result<()> {
                 seed: arguments.run.seed,
                 pretrain: &setting.pretrain,
                 checkpoint: Some(&arguments.out),
+                save_every_s: arguments.save_every,
                 progress: watch.progress,
                 interrupted: watch.interrupted,
             };

@@ -18,7 +18,7 @@ use suffuse::{Error, PRESENCE_THRESHOLD, Result, structural_zeros};
 use suffuse_data::Table;
 use suffuse_data::format::{self, Format, Overwrite, WriteOptions};
 use suffuse_model::systems::depmicrodiff::{
-    Cohort, Conditions, Config, Fill, FitOptions, ImputeOptions, Model, Totals, fit,
+    Cohort, Conditions, Config, Fill, FitOptions, ImputeOptions, Model, SAVE_EVERY_S, Totals, fit,
 };
 
 /// Arguments of `impute`.
@@ -321,6 +321,7 @@ fn fit_model(
             seed: arguments.run.seed,
             pretrain: &setting.pretrain,
             checkpoint,
+            save_every_s: SAVE_EVERY_S,
             progress: watch.progress,
             interrupted: watch.interrupted,
         };

@@ -6,7 +6,7 @@ use super::Context;
 use crate::talk::duration;
 use std::collections::BTreeMap;
 use suffuse::{Result, Watch};
-use suffuse_model::systems::depmicrodiff::{Cohort, Config, FitOptions, fit};
+use suffuse_model::systems::depmicrodiff::{Cohort, Config, FitOptions, SAVE_EVERY_S, fit};
 use suffuse_model::train::Progress;
 
 /// Steps of each stage that are run to measure it.
@@ -35,6 +35,7 @@ pub(super) fn measure_fit(
             seed,
             pretrain: &[],
             checkpoint: None,
+            save_every_s: SAVE_EVERY_S,
             progress: &mut progress,
             interrupted: watch.interrupted,
         };

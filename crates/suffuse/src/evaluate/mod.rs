@@ -17,7 +17,7 @@ use std::path::Path;
 use std::time::Instant;
 use suffuse_data::Table;
 use suffuse_model::systems::depmicrodiff::{
-    Cohort, Conditions, Config, Fill, FitOptions, Imputation, ImputeOptions, Model, Totals, fit,
+    Cohort, Conditions, Config, Fill, FitOptions, Imputation, ImputeOptions, Model, SAVE_EVERY_S, Totals, fit,
 };
 use suffuse_stats::impute::impute;
 use suffuse_stats::scores::{DrawScores, ScoreReport, score_draws, score_entries};
@@ -205,6 +205,7 @@ pub fn fit_and_impute(
         seed,
         pretrain: setting.pretrain,
         checkpoint,
+        save_every_s: SAVE_EVERY_S,
         progress: watch.progress,
         interrupted: watch.interrupted,
     };

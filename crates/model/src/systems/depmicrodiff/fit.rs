@@ -33,11 +33,16 @@ pub struct FitOptions<'a> {
     pub pretrain: &'a [Table],
     /// Folder for the training state; `None` keeps nothing.
     pub checkpoint: Option<&'a Path>,
+    /// Seconds between two writes of the training state; changes nothing but what a kill costs.
+    pub save_every_s: f64,
     /// Told after each step.
     pub progress: &'a mut dyn FnMut(&Progress),
     /// Set when the user wants to stop.
     pub interrupted: &'a AtomicBool,
 }
+
+/// Seconds between two writes of the training state, unless asked otherwise.
+pub const SAVE_EVERY_S: f64 = 15.0;
 
 /// Fits the model on a cohort. Entries that are withheld or not measured are never seen.
 ///
@@ -67,6 +72,7 @@ pub fn fit(config: &Config, cohort: &Cohort, options: &mut FitOptions) -> Result
     let mut stages = Stages {
         folder: options.checkpoint.map(Path::to_path_buf),
         fingerprint: fingerprint(config, cohort, &other, options.seed),
+        save_every_s: options.save_every_s,
         progress: &mut *options.progress,
         interrupted: options.interrupted,
         log: String::new(),

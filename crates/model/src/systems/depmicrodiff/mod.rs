@@ -29,7 +29,7 @@ pub mod vae;
 
 pub use config::Config;
 pub use entries::{Cohort, Conditions, Totals};
-pub use fit::{FitOptions, fit};
+pub use fit::{FitOptions, SAVE_EVERY_S, fit};
 pub use impute::{Action, Fill, Imputation, ImputeOptions};
 
 use crate::train::fit::Trained;
