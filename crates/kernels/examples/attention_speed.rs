@@ -1,12 +1,15 @@
 //! Time of the fused attention against the same equation in Burn's operators, forward and backward.
 //!
-//! Run it alone on the machine:
-//! `RAYON_NUM_THREADS=2 cargo run --release -p suffuse-kernels --example attention_speed`
+//! Run it alone on the machine, with the allocator set as in the program:
+//! `RAYON_NUM_THREADS=2 MIMALLOC_PURGE_DELAY=-1 cargo run --release -p suffuse-kernels --example attention_speed`
 
 use burn::tensor::activation::softmax;
 use burn::tensor::{Bool, Device, Tensor, TensorData};
 use std::time::Instant;
 use suffuse_kernels::{Blocked, masked_attention};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const BATCH: usize = 16;
 const N_HEADS: usize = 4;

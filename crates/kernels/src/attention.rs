@@ -37,7 +37,7 @@ use burn::tensor::{Bool, DType, Tensor, TensorData};
 /// let value = Tensor::<4>::from_data([[[[10.0], [20.0]]]], &device);
 /// let blocked = Blocked::new(vec![false, true, true, true], 2, 2); // query 0 sees key 0 alone
 /// let mixed = masked_attention(query.clone(), query, value, &blocked, None);
-/// assert_eq!(mixed.into_data().to_vec::<f32>().unwrap(), [10.0, 0.0]);
+/// assert_eq!(mixed.into_data().try_to_vec::<f32>().unwrap(), [10.0, 0.0]);
 /// ```
 ///
 /// # Panics

@@ -1,6 +1,6 @@
 //! The exponential of a vector, without branches and without library calls.
 
-use crate::vector::{Instructions, LANES, Lanes};
+use crate::vector::Instructions;
 
 /// Below this the result is exactly zero: no subnormal numbers, which are slow.
 const LOWEST: f32 = -87.0;
@@ -9,6 +9,15 @@ const ROUND: f32 = 12_582_912.0;
 /// `ln 2` in two parts; the first has few enough bits for an exact product with the exponent.
 const LN_2_HIGH: f32 = 0.693_359_4;
 const LN_2_LOW: f32 = -2.121_944_4e-4;
+/// Coefficients of `(e^r - 1 - r) / r^2`, the highest first.
+const POLYNOMIAL: [f32; 6] = [
+    1.987_569_1e-4,
+    1.398_199_9e-3,
+    8.333_452e-3,
+    4.166_579_6e-2,
+    1.666_666_5e-1,
+    0.5,
+];
 
 /// `e^x` of each number, relative error below `2e-7`.
 ///
@@ -17,74 +26,68 @@ const LN_2_LOW: f32 = -2.121_944_4e-4;
 ///
 /// - `x`: at most 88; below -87 the result is exactly zero; NaN gives NaN
 #[inline(always)]
-pub(crate) fn exp<I: Instructions>(x: &Lanes) -> Lanes {
-    let mut y = [0.0; LANES];
-    for l in 0..LANES {
-        let x = x[l];
-        // Written so that NaN is kept: it fails the comparison.
-        let z = if x < LOWEST { LOWEST } else { x };
-        let shifted = I::mul_add(z, std::f32::consts::LOG2_E, ROUND);
-        let n = shifted - ROUND;
-        let r = I::mul_add(n, -LN_2_LOW, I::mul_add(n, -LN_2_HIGH, z));
-        let mut p = 1.987_569_1e-4;
-        p = I::mul_add(p, r, 1.398_199_9e-3);
-        p = I::mul_add(p, r, 8.333_452e-3);
-        p = I::mul_add(p, r, 4.166_579_6e-2);
-        p = I::mul_add(p, r, 1.666_666_5e-1);
-        p = I::mul_add(p, r, 0.5);
-        let power = I::mul_add(p, r * r, r) + 1.0;
-        let scale = f32::from_bits((shifted.to_bits() << 23).wrapping_add(1.0_f32.to_bits()));
-        y[l] = if x < LOWEST { 0.0 } else { power * scale };
+pub(crate) fn exp<I: Instructions>(set: I, x: I::Vector) -> I::Vector {
+    let lowest = set.splat(LOWEST);
+    // Written so that NaN is kept: it fails the comparison.
+    let z = set.where_less([x, lowest], lowest, x);
+    let shifted = set.mul_add(z, set.splat(std::f32::consts::LOG2_E), set.splat(ROUND));
+    let n = set.sub(shifted, set.splat(ROUND));
+    let r = set.mul_add(n, set.splat(-LN_2_HIGH), z);
+    let r = set.mul_add(n, set.splat(-LN_2_LOW), r);
+    let mut p = set.splat(POLYNOMIAL[0]);
+    for coefficient in &POLYNOMIAL[1..] {
+        p = set.mul_add(p, r, set.splat(*coefficient));
     }
-    y
+    let power = set.add(set.mul_add(p, set.mul(r, r), r), set.splat(1.0));
+    let y = set.mul(power, set.power_of_two(shifted));
+    set.where_less([x, lowest], set.splat(0.0), y)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vector::Baseline;
+    use crate::vector::{Kernel, LANES, on_every_set, read};
 
-    fn largest_error<I: Instructions>() -> f64 {
-        let mut worst = 0.0_f64;
-        let n = 400_000_u32;
-        for i in 0..n / LANES as u32 {
-            let x: Lanes = std::array::from_fn(|l| {
-                let share = f64::from(i * LANES as u32 + l as u32) / f64::from(n);
-                (-87.0 + 175.0 * share) as f32
-            });
-            for (x, y) in x.iter().zip(exp::<I>(&x)) {
-                let exact = f64::from(*x).exp(); // the standard library in double precision
-                worst = worst.max((f64::from(y) / exact - 1.0).abs());
+    /// Exponentials of `x`, compared with double precision by `check`.
+    struct Exp<'a> {
+        x: &'a [f32],
+        check: fn(x: f32, y: f32),
+    }
+
+    impl Kernel for Exp<'_> {
+        #[inline(always)]
+        fn run<I: Instructions>(self, set: I) {
+            for i in 0..self.x.len() / LANES {
+                let y = set.store(exp(set, read(set, self.x, i)));
+                self.x[i * LANES..]
+                    .iter()
+                    .zip(y)
+                    .for_each(|(x, y)| (self.check)(*x, y));
             }
         }
-        worst
     }
 
     #[test]
     fn exp_agrees_with_double_precision_over_its_range() {
-        assert!(
-            largest_error::<Fused>() < 2e-7,
-            "{}",
-            largest_error::<Fused>()
-        );
-        assert!(
-            largest_error::<Separate>() < 2e-7,
-            "{}",
-            largest_error::<Separate>()
-        );
+        let n = 400_000_u32;
+        let at = |i| (-87.0 + 175.0 * f64::from(i) / f64::from(n)) as f32;
+        let x: Vec<f32> = (0..n).map(at).collect();
+        let check = |x: f32, y: f32| {
+            let exact = f64::from(x).exp(); // the standard library in double precision
+            assert!((f64::from(y) / exact - 1.0).abs() < 2e-7, "exp({x}) = {y}");
+        };
+        on_every_set(|| Exp { x: &x, check });
     }
 
     #[test]
     fn exp_is_exact_at_zero_vanishes_far_below_and_keeps_nan() {
+        let check = |x: f32, y: f32| match x {
+            0.0 => assert_eq!(y, 1.0),
+            x if x.is_nan() => assert!(y.is_nan()),
+            _ => assert_eq!(y.to_bits(), 0, "exp({x}) = {y}"),
+        };
         let mut x = [0.0; LANES];
-        x[1] = f32::NEG_INFINITY;
-        x[2] = -1e9;
-        x[3] = -87.001;
-        x[4] = f32::NAN;
-        for y in [exp::<Fused>(&x), exp::<Separate>(&x)] {
-            assert_eq!(y[0], 1.0);
-            assert_eq!(y[1..4], [0.0; 3]);
-            assert!(y[4].is_nan());
-        }
+        x[1..6].copy_from_slice(&[f32::NEG_INFINITY, -1e9, -87.001, f32::NAN, -0.0]);
+        on_every_set(|| Exp { x: &x, check });
     }
 }

@@ -290,3 +290,107 @@ impl Joined {
         FlexTensor::new(Bytes::from_elems(self.data), layout, DType::F32)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vector::{Instructions, Kernel, on_every_set};
+
+    fn sines(index: f32, shape: impl Into<Shape>) -> FlexTensor {
+        let shape = shape.into();
+        let data = (0..shape.num_elements()).map(|k| (0.7 * index + 0.37 * k as f32).sin());
+        let bytes = Bytes::from_elems(data.collect::<Vec<f32>>());
+        FlexTensor::new(bytes, Layout::contiguous(shape), DType::F32)
+    }
+
+    /// Forward and backward pass of the only pair, compared with those of the best set.
+    struct OnePair<'a> {
+        inputs: &'a Inputs,
+        best: &'a Output,
+        gradient: &'a FlexTensor,
+        best_gradients: &'a InputGradients,
+    }
+
+    impl Kernel for OnePair<'_> {
+        #[inline(always)]
+        fn run<I: Instructions>(self, set: I) {
+            let [_, _, n_queries, n_keys, d_head] = self.inputs.dims();
+            let additive = self.inputs.additive();
+            let call = self.inputs.call(&additive);
+            let pair = Pair { sample: 0, head: 0 };
+            let mut normalisers = vec![0.0; self.best.normalisers.len()];
+            let mut output = Joined::zeros([1, 1, n_queries, d_head]);
+            let mut gradients =
+                [n_queries, n_keys, n_keys].map(|n| Joined::zeros([1, 1, n, d_head]));
+            let mut bias = vec![0.0; additive.len()];
+            Forward {
+                call: &call,
+                scratch: &mut Scratch::forward(&call),
+                pair,
+                output: &mut output.pairs()[0],
+                normalisers: &mut normalisers,
+            }
+            .run(set);
+            let [query, key, value] = &mut gradients;
+            Backward {
+                call: &call,
+                scratch: &mut Scratch::backward(&call),
+                pair,
+                output: Strided::new(&self.best.output),
+                output_gradient: Strided::new(self.gradient),
+                normalisers: &normalisers,
+                query_gradient: &mut query.pairs()[0],
+                key_gradient: &mut key.pairs()[0],
+                value_gradient: &mut value.pairs()[0],
+                bias_gradient: Some(&mut bias),
+            }
+            .run(set);
+            let bias = sum_of_parts(self.inputs.blocked.tiles(), &bias, [1, n_queries, n_keys]);
+            let best = self.best_gradients;
+            for (found, expected) in [
+                (output.data.as_slice(), &self.best.output),
+                (&gradients[0].data, &best.query),
+                (&gradients[1].data, &best.key),
+                (&gradients[2].data, &best.value),
+                (
+                    bias.storage(),
+                    best.bias.as_ref().expect("the inputs have a bias"),
+                ),
+            ] {
+                let expected: &[f32] = expected.storage();
+                assert_eq!(found.len(), expected.len());
+                for (found, expected) in found.iter().zip(expected) {
+                    assert!(
+                        (found - expected).abs() < 2e-6,
+                        "{found} against {expected}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_instruction_set_computes_the_same() {
+        // The best set is compared with Burn's operators and with PyTorch in tests/attention.rs.
+        let (n_queries, n_keys, d_head) = (21, 30, 18);
+        let pairs: Vec<bool> = (0..n_queries * n_keys)
+            .map(|i| i % 7 == 3 || i / n_keys == 5)
+            .collect();
+        let inputs = Inputs {
+            query: sines(0.0, [1, 1, n_queries, d_head]),
+            key: sines(1.0, [1, 1, n_keys, d_head]),
+            value: sines(2.0, [1, 1, n_keys, d_head]),
+            bias: Some(sines(3.0, [1, n_queries, n_keys])),
+            blocked: Blocked::new(pairs, n_queries, n_keys),
+        };
+        let gradient = sines(4.0, [1, 1, n_queries, d_head]);
+        let best = inputs.forward();
+        let best_gradients = inputs.backward(&best, &gradient);
+        on_every_set(|| OnePair {
+            inputs: &inputs,
+            best: &best,
+            gradient: &gradient,
+            best_gradients: &best_gradients,
+        });
+    }
+}

@@ -14,9 +14,9 @@
 use crate::blocked::{BLOCK, Tiles};
 use crate::exp::exp;
 use crate::strided::Strided;
-use crate::vector::{
-    Instructions, Kernel, LANES, Lanes, ROWS, add_outer, lanes, lanes_mut, product,
-};
+use crate::vector::{Instructions, Kernel, LANES, Lanes, ROWS, add_outer, product, read, write};
+use std::array::from_fn;
+use std::ops::Range;
 
 /// What all pairs of a call share.
 pub(crate) struct Call<'a> {
@@ -41,19 +41,29 @@ pub(crate) struct Pair {
 /// Rows of one pair inside a tensor, `[tokens][d_head]`.
 pub(crate) type Rows<'a> = Vec<&'a mut [f32]>;
 
-/// Memory of one task, used again by each of its pairs. Rows are padded with zeros.
+/// Memory of one task, used again by each of its pairs. What lies past the tokens stays zero.
 pub(crate) struct Scratch {
     /// Length of a padded row.
     width: usize,
-    key: Vec<f32>,
-    value: Vec<f32>,
+    key: Tokens,
+    value: Tokens,
+    /// `[keys, width]`
     key_gradient: Vec<f32>,
+    /// `[keys, width]`
     value_gradient: Vec<f32>,
     /// Scores, then weights, then gradients of the scores of one tile, `[keys, LANES]`.
     scores: Vec<f32>,
     query: Tile,
     output_gradient: Tile,
     output: Tile,
+}
+
+/// Keys or values of a pair.
+struct Tokens {
+    /// `[keys, width]`
+    rows: Vec<f32>,
+    /// The same in blocks of [`ROWS`] keys, `[blocks, width, ROWS]`.
+    columns: Vec<f32>,
 }
 
 /// Up to [`LANES`] rows, also transposed.
@@ -64,11 +74,14 @@ struct Tile {
     columns: Vec<f32>,
 }
 
-/// Maximum and reciprocal sum of the exponentials of each query; zeros where all keys are blocked.
-#[derive(Clone, Copy)]
-struct Normaliser {
-    max: Lanes,
-    reciprocal: Lanes,
+/// What the backward pass knows of the queries of a tile.
+struct OfTile<V> {
+    /// Largest score, zero where all keys are blocked.
+    max: V,
+    /// Reciprocal sum of the exponentials, zero where all keys are blocked.
+    reciprocal: V,
+    /// `rowsum(dO * O)`
+    agreement: V,
 }
 
 /// Forward pass of a pair.
@@ -111,13 +124,14 @@ impl Call<'_> {
 }
 
 impl Scratch {
+    /// For the forward pass.
     pub(crate) fn forward(call: &Call) -> Self {
         let width = call.d_head.next_multiple_of(LANES);
         let n_padded = call.n_keys.next_multiple_of(ROWS) * width;
         Scratch {
             width,
-            key: vec![0.0; n_padded],
-            value: vec![0.0; n_padded],
+            key: Tokens::new(n_padded),
+            value: Tokens::new(n_padded),
             key_gradient: Vec::new(),
             value_gradient: Vec::new(),
             scores: vec![0.0; call.tiles.most_blocks() * BLOCK],
@@ -127,32 +141,44 @@ impl Scratch {
         }
     }
 
+    /// For the backward pass.
     pub(crate) fn backward(call: &Call) -> Self {
         let scratch = Scratch::forward(call);
-        let zeros = vec![0.0; scratch.key.len()];
+        let zeros = vec![0.0; scratch.key.rows.len()];
         Scratch {
             key_gradient: zeros.clone(),
             value_gradient: zeros,
             ..scratch
         }
     }
+}
 
-    #[inline(always)]
-    fn load(&mut self, call: &Call, pair: Pair) {
-        let Pair { sample, head } = pair;
-        for token in 0..call.n_keys {
-            let row = token * self.width..token * self.width + call.d_head;
-            call.key
-                .copy_row([sample, head, token, 0], &mut self.key[row.clone()]);
-            call.value
-                .copy_row([sample, head, token, 0], &mut self.value[row]);
+impl Tokens {
+    fn new(n_padded: usize) -> Self {
+        Tokens {
+            rows: vec![0.0; n_padded],
+            columns: vec![0.0; n_padded],
         }
     }
 
-    /// Rows `block` of the keys or values, and all after them.
     #[inline(always)]
-    fn block<'a>(&self, rows: &'a [f32], block: usize) -> &'a [f32] {
-        &rows[block * ROWS * self.width..]
+    fn load(&mut self, from: &Strided<4>, pair: Pair, call: &Call, width: usize) {
+        for token in 0..call.n_keys {
+            let row = &mut self.rows[token * width..][..call.d_head];
+            from.copy_row([pair.sample, pair.head, token, 0], row);
+        }
+    }
+
+    /// Fills the columns from the rows.
+    #[inline(always)]
+    fn transpose(&mut self, width: usize) {
+        let blocks = self.columns.chunks_exact_mut(ROWS * width);
+        for (columns, rows) in blocks.zip(self.rows.chunks_exact(ROWS * width)) {
+            let rows: [&[f32]; ROWS] = from_fn(|m| &rows[m * width..][..width]);
+            for (c, column) in columns.as_chunks_mut::<ROWS>().0.iter_mut().enumerate() {
+                *column = from_fn(|m| rows[m][c]);
+            }
+        }
     }
 }
 
@@ -171,7 +197,7 @@ impl Tile {
         &mut self,
         from: &Strided<4>,
         pair: Pair,
-        queries: std::ops::Range<usize>,
+        queries: Range<usize>,
         scale: f32,
         d_head: usize,
     ) {
@@ -197,8 +223,10 @@ impl Kernel for Forward<'_, '_> {
             output,
             normalisers,
         } = self;
-        scratch.load(call, pair);
-        let additive = call.additive(pair.head);
+        let (additive, width) = (call.additive(pair.head), scratch.width);
+        scratch.key.load(&call.key, pair, call, width);
+        scratch.key.transpose(width);
+        scratch.value.load(&call.value, pair, call, width);
         for tile in 0..call.tiles.len() {
             let queries = tile * LANES..call.n_queries.min((tile + 1) * LANES);
             let blocks = call.tiles.range(tile);
@@ -209,54 +237,36 @@ impl Kernel for Forward<'_, '_> {
                 call.scale(),
                 call.d_head,
             );
-            let mut max = [f32::NEG_INFINITY; LANES];
+            let mut max = set.splat(f32::NEG_INFINITY);
             for (i, block) in blocks.clone().enumerate() {
-                let keys = scratch.block(&scratch.key, call.tiles.blocks()[block]);
-                let mut scores = product(
-                    set,
-                    keys,
-                    scratch.width,
-                    &scratch.query.columns,
-                    call.d_head,
-                );
-                for (m, scores) in scores.iter_mut().enumerate() {
-                    add_mask(scores, lanes(additive, block * ROWS + m));
-                    for l in 0..LANES {
-                        max[l] = if scores[l] > max[l] {
-                            scores[l]
-                        } else {
-                            max[l]
-                        };
-                    }
-                    *lanes_mut(&mut scratch.scores, i * ROWS + m) = *scores;
+                let keys = &scratch.key.columns[call.tiles.blocks()[block] * ROWS * width..];
+                let scores = product(set, keys, &scratch.query.columns, call.d_head);
+                for (m, score) in scores.into_iter().enumerate() {
+                    let score = add_mask(set, score, read(set, additive, block * ROWS + m));
+                    max = set.max(score, max);
+                    write(set, &mut scratch.scores, i * ROWS + m, score);
                 }
             }
-            for max in &mut max {
-                *max = if *max == f32::NEG_INFINITY { 0.0 } else { *max };
+            // Zero in place of minus infinity, so that queries without a key give no NaN.
+            max = set.where_less([max, set.splat(f32::MIN)], set.splat(0.0), max);
+            let mut sum = set.splat(0.0);
+            for i in 0..blocks.len() * ROWS {
+                let weight = exp(set, set.sub(read(set, &scratch.scores, i), max));
+                sum = set.add(sum, weight);
+                write(set, &mut scratch.scores, i, weight);
             }
-            let mut sum = [0.0; LANES];
-            for row in scratch.scores[..blocks.len() * BLOCK]
-                .as_chunks_mut::<LANES>()
-                .0
-            {
-                *row = exp::<I>(&std::array::from_fn(|l| row[l] - max[l]));
-                for l in 0..LANES {
-                    sum[l] += row[l];
-                }
-            }
-            let reciprocal = sum.map(|sum| if sum == 0.0 { 0.0 } else { 1.0 / sum });
-            *lanes_mut(normalisers, 2 * tile) = max;
-            *lanes_mut(normalisers, 2 * tile + 1) = reciprocal;
-            mix(
-                set,
-                call,
-                blocks,
-                &scratch.value,
-                scratch.width,
-                &scratch.scores,
-                &reciprocal,
-                &mut output[queries],
-            );
+            let reciprocal = set
+                .store(sum)
+                .map(|sum| if sum == 0.0 { 0.0 } else { 1.0 / sum });
+            write(set, normalisers, 2 * tile, max);
+            write(set, normalisers, 2 * tile + 1, set.load(&reciprocal));
+            let mixed = Mixed {
+                rows: &scratch.value.rows,
+                width,
+                weights: &scratch.scores,
+                factor: &reciprocal,
+            };
+            mixed.write(set, call, blocks, &mut output[queries]);
         }
     }
 }
@@ -264,58 +274,52 @@ impl Kernel for Forward<'_, '_> {
 impl Kernel for Backward<'_, '_> {
     #[inline(always)]
     fn run<I: Instructions>(mut self, set: I) {
-        let call = self.call;
-        let d_head = call.d_head;
-        self.scratch.load(call, self.pair);
+        let (call, pair, d_head) = (self.call, self.pair, self.call.d_head);
+        let width = self.scratch.width;
+        self.scratch.key.load(&call.key, pair, call, width);
+        self.scratch.key.transpose(width);
+        self.scratch.value.load(&call.value, pair, call, width);
+        self.scratch.value.transpose(width);
         self.scratch.key_gradient.fill(0.0);
         self.scratch.value_gradient.fill(0.0);
         let scale = call.scale();
         for tile in 0..call.tiles.len() {
             let queries = tile * LANES..call.n_queries.min((tile + 1) * LANES);
             let blocks = call.tiles.range(tile);
-            self.scratch
+            let scratch = &mut *self.scratch;
+            scratch
                 .query
-                .load(&call.query, self.pair, queries.clone(), scale, d_head);
-            self.scratch.output_gradient.load(
-                &self.output_gradient,
-                self.pair,
-                queries.clone(),
-                1.0,
-                d_head,
-            );
-            self.scratch
+                .load(&call.query, pair, queries.clone(), scale, d_head);
+            scratch
+                .output_gradient
+                .load(&self.output_gradient, pair, queries.clone(), 1.0, d_head);
+            scratch
                 .output
-                .load(&self.output, self.pair, queries.clone(), 1.0, d_head);
-            let mut agreement = [0.0; LANES]; // rowsum(dO * O)
+                .load(&self.output, pair, queries.clone(), 1.0, d_head);
+            let mut agreement = set.splat(0.0);
             for c in 0..d_head {
-                let gradient = lanes(&self.scratch.output_gradient.columns, c);
-                let output = lanes(&self.scratch.output.columns, c);
-                for l in 0..LANES {
-                    agreement[l] = I::mul_add(gradient[l], output[l], agreement[l]);
-                }
+                let gradient = read(set, &scratch.output_gradient.columns, c);
+                agreement = set.mul_add(gradient, read(set, &scratch.output.columns, c), agreement);
             }
-            let normaliser = Normaliser {
-                max: *lanes(self.normalisers, 2 * tile),
-                reciprocal: *lanes(self.normalisers, 2 * tile + 1),
+            let of_tile = OfTile {
+                max: read(set, self.normalisers, 2 * tile),
+                reciprocal: read(set, self.normalisers, 2 * tile + 1),
+                agreement,
             };
             for (i, block) in blocks.clone().enumerate() {
-                self.block(set, [i, block], &normaliser, &agreement);
+                self.block(set, [i, block], &of_tile);
             }
             let scratch = &*self.scratch;
-            let gradient = &mut self.query_gradient[queries];
-            mix(
-                set,
-                call,
-                blocks,
-                &scratch.key,
-                scratch.width,
-                &scratch.scores,
-                &[scale; LANES],
-                gradient,
-            );
+            let mixed = Mixed {
+                rows: &scratch.key.rows,
+                width,
+                weights: &scratch.scores,
+                factor: &[scale; LANES],
+            };
+            mixed.write(set, call, blocks, &mut self.query_gradient[queries]);
         }
         for token in 0..call.n_keys {
-            let row = token * self.scratch.width..token * self.scratch.width + d_head;
+            let row = token * width..token * width + d_head;
             self.key_gradient[token].copy_from_slice(&self.scratch.key_gradient[row.clone()]);
             self.value_gradient[token].copy_from_slice(&self.scratch.value_gradient[row]);
         }
@@ -330,55 +334,55 @@ impl Backward<'_, '_> {
         &mut self,
         set: I,
         [i, block]: [usize; 2],
-        normaliser: &Normaliser,
-        agreement: &Lanes,
+        of_tile: &OfTile<I::Vector>,
     ) {
         let (call, scratch) = (self.call, &mut *self.scratch);
         let additive = call.additive(self.pair.head);
-        let (width, block_of_keys) = (scratch.width, call.tiles.blocks()[block]);
-        let keys = scratch.block(&scratch.key, block_of_keys);
-        let mut weights = product(set, keys, width, &scratch.query.columns, call.d_head);
-        for (m, weights) in weights.iter_mut().enumerate() {
-            add_mask(weights, lanes(additive, block * ROWS + m));
-            *weights = exp::<I>(&std::array::from_fn(|l| weights[l] - normaliser.max[l]));
-            for l in 0..LANES {
-                weights[l] *= normaliser.reciprocal[l];
-            }
-        }
-        let values = scratch.block(&scratch.value, block_of_keys);
-        let mut gradients = product(
+        let width = scratch.width;
+        let first = call.tiles.blocks()[block] * ROWS * width;
+        let mut weights = product(
             set,
-            values,
-            width,
-            &scratch.output_gradient.columns,
+            &scratch.key.columns[first..],
+            &scratch.query.columns,
             call.d_head,
         );
-        for m in 0..ROWS {
-            for l in 0..LANES {
-                gradients[m][l] = weights[m][l] * (gradients[m][l] - agreement[l]);
-            }
-            *lanes_mut(&mut scratch.scores, i * ROWS + m) = gradients[m];
+        for (m, weight) in weights.iter_mut().enumerate() {
+            let score = add_mask(set, *weight, read(set, additive, block * ROWS + m));
+            *weight = set.mul(exp(set, set.sub(score, of_tile.max)), of_tile.reciprocal);
         }
-        if let Some(bias_gradient) = &mut self.bias_gradient {
-            for (m, gradients) in gradients.iter().enumerate() {
-                let sum = lanes_mut(bias_gradient, block * ROWS + m);
-                for l in 0..LANES {
-                    sum[l] += gradients[l];
-                }
+        let gradients = &scratch.output_gradient;
+        let mut of_scores = product(
+            set,
+            &scratch.value.columns[first..],
+            &gradients.columns,
+            call.d_head,
+        );
+        for (m, gradient) in of_scores.iter_mut().enumerate() {
+            *gradient = set.mul(weights[m], set.sub(*gradient, of_tile.agreement));
+            write(set, &mut scratch.scores, i * ROWS + m, *gradient);
+            if let Some(bias_gradient) = &mut self.bias_gradient {
+                let sum = read(set, bias_gradient, block * ROWS + m);
+                write(
+                    set,
+                    bias_gradient,
+                    block * ROWS + m,
+                    set.add(sum, *gradient),
+                );
             }
         }
-        let first = block_of_keys * ROWS * width;
+        let weights = weights.map(|weights| set.store(weights));
+        let of_scores = of_scores.map(|gradients| set.store(gradients));
         add_product(
             set,
             &mut scratch.value_gradient[first..],
             &weights,
-            &scratch.output_gradient.rows,
+            &gradients.rows,
             width,
         );
         add_product(
             set,
             &mut scratch.key_gradient[first..],
-            &gradients,
+            &of_scores,
             &scratch.query.rows,
             width,
         );
@@ -387,19 +391,20 @@ impl Backward<'_, '_> {
 
 /// Adds mask and bias; a blocked score is minus infinity even where it was NaN.
 #[inline(always)]
-fn add_mask(scores: &mut Lanes, additive: &Lanes) {
-    for l in 0..LANES {
-        let sum = scores[l] + additive[l];
-        scores[l] = if additive[l] == f32::NEG_INFINITY {
-            additive[l]
-        } else {
-            sum
-        };
-    }
+fn add_mask<I: Instructions>(set: I, score: I::Vector, additive: I::Vector) -> I::Vector {
+    set.where_less(
+        [additive, set.splat(f32::MIN)],
+        additive,
+        set.add(score, additive),
+    )
 }
 
 /// `rows += weights x tile`: `[ROWS, width] += [ROWS, LANES] x [LANES, width]`.
 #[inline(always)]
+#[expect(
+    clippy::needless_range_loop,
+    reason = "a lane is a column of the weights"
+)]
 fn add_product<I: Instructions>(
     set: I,
     rows: &mut [f32],
@@ -409,53 +414,52 @@ fn add_product<I: Instructions>(
 ) {
     let n = width / LANES; // vectors in a row
     for c in 0..n {
-        let mut sum: [I::Vector; ROWS] = std::array::from_fn(|m| set.load(lanes(rows, m * n + c)));
+        let mut sum: [I::Vector; ROWS] = from_fn(|m| read(set, rows, m * n + c));
         for lane in 0..LANES {
-            add_outer(
-                set,
-                &mut sum,
-                std::array::from_fn(|m| weights[m][lane]),
-                lanes(tile, lane * n + c),
-            );
+            let factors = from_fn(|m| weights[m][lane]);
+            add_outer(set, &mut sum, factors, read(set, tile, lane * n + c));
         }
-        for (m, sum) in sum.iter().enumerate() {
-            *lanes_mut(rows, m * n + c) = set.store(*sum);
+        for (m, sum) in sum.into_iter().enumerate() {
+            write(set, rows, m * n + c, sum);
         }
     }
 }
 
-/// `output = factor * rows' x weights`, written query by query.
-///
-/// - `rows`: `[keys, width]`; `weights`: `[keys of the blocks, LANES]`; `output`: `[queries][d_head]`
-#[inline(always)]
-fn mix<I: Instructions>(
-    set: I,
-    call: &Call,
-    blocks: std::ops::Range<usize>,
-    rows: &[f32],
+/// Rows mixed by weights: `factor * rows' x weights`.
+struct Mixed<'a> {
+    /// `[keys, width]`
+    rows: &'a [f32],
     width: usize,
-    weights: &[f32],
-    factor: &Lanes,
-    output: &mut [&mut [f32]],
-) {
-    for first in (0..call.d_head).step_by(ROWS) {
-        let mut sum = [set.load(&[0.0; LANES]); ROWS];
-        for (block, weights) in call.tiles.blocks()[blocks.clone()]
-            .iter()
-            .zip(weights.as_chunks::<BLOCK>().0)
-        {
-            for (r, weights) in weights.as_chunks::<LANES>().0.iter().enumerate() {
-                let row = &rows[(block * ROWS + r) * width + first..];
-                let row: &[f32; ROWS] =
-                    row.first_chunk().expect("rows are padded to whole vectors");
-                add_outer(set, &mut sum, *row, weights);
+    /// `[keys of the blocks, LANES]`
+    weights: &'a [f32],
+    factor: &'a Lanes,
+}
+
+impl Mixed<'_> {
+    /// Writes the result query by query, `[queries][d_head]`.
+    #[inline(always)]
+    fn write<I: Instructions>(
+        &self,
+        set: I,
+        call: &Call,
+        blocks: Range<usize>,
+        output: &mut [&mut [f32]],
+    ) {
+        for first in (0..call.d_head).step_by(ROWS) {
+            let mut sum = [set.splat(0.0); ROWS];
+            for (i, block) in call.tiles.blocks()[blocks.clone()].iter().enumerate() {
+                for r in 0..ROWS {
+                    let row = &self.rows[(block * ROWS + r) * self.width + first..];
+                    let row = row.first_chunk().expect("rows are padded to whole vectors");
+                    add_outer(set, &mut sum, *row, read(set, self.weights, i * ROWS + r));
+                }
             }
-        }
-        let sum = sum.map(|sum| set.store(sum));
-        let n = ROWS.min(call.d_head - first);
-        for (lane, row) in output.iter_mut().enumerate() {
-            for (m, x) in row[first..first + n].iter_mut().enumerate() {
-                *x = sum[m][lane] * factor[lane];
+            let sum = sum.map(|sum| set.store(sum));
+            let n = ROWS.min(call.d_head - first);
+            for (lane, row) in output.iter_mut().enumerate() {
+                for (m, x) in row[first..first + n].iter_mut().enumerate() {
+                    *x = sum[m][lane] * self.factor[lane];
+                }
             }
         }
     }

@@ -194,13 +194,14 @@ fn the_denoiser_has_the_outputs_and_gradients_of_pytorch() {
         .flat_map(|t| timestep_features(*t, 64))
         .collect();
     let time = tensor(time, [BATCH, N_TAXA, 64]);
-    let (output, _) = dat.denoise(
+    let output = dat.denoise(
         tensor(sines(53, 30, 1.0), shape),
         time,
         0..N_TAXA,
         &order,
         &context,
         &masks,
+        None,
     );
     let error = output.clone() - tensor(sines(54, 30, 1.0), shape);
     let loss = (error.clone() * error).mean();

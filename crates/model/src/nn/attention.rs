@@ -2,10 +2,8 @@
 
 use super::Linear;
 use crate::parameters::Builder;
-use burn::tensor::{Bool, Tensor, activation::softmax};
-
-/// Added to the score of a blocked pair; the exponential of it is exactly zero.
-const BLOCKED: f32 = -1e9;
+use burn::tensor::{Bool, Tensor, TensorData, activation::softmax};
+use suffuse_kernels::{Blocked, masked_attention};
 
 /// Keys and values of the tokens that may be attended to, split by head.
 #[derive(Debug, Clone)]
@@ -16,13 +14,14 @@ pub struct KeyValue {
     pub value: Tensor<4>,
 }
 
-/// Which pairs are blocked and which are favoured; both broadcast over the batch.
+/// Which pairs are blocked and which are favoured; both are the same for all samples.
 #[derive(Debug, Clone)]
 pub struct AttentionMask {
-    /// `[1, 1, queries, keys]`, true where the query must not see the key. No row is all true.
-    pub blocked: Tensor<4, Bool>,
-    /// `[1, heads, queries, keys]`, added to the scores.
-    pub bias: Option<Tensor<4>>,
+    /// `[queries, keys]`, true where the query must not see the key. A query that sees no key gets
+    /// zeros.
+    pub blocked: Blocked,
+    /// `[heads, queries, keys]`, added to the scores.
+    pub bias: Option<Tensor<3>>,
 }
 
 /// Projections of multi-head attention (Vaswani 2017).
@@ -67,33 +66,37 @@ impl Attention {
         }
     }
 
-    /// Lets the tokens `x` attend to `seen`; also returns the attention weights.
+    /// Lets the tokens `x` attend to `seen`.
     ///
-    /// `softmax(q k^T / sqrt(d) + bias, blocked pairs at -1e9) v`, then the output projection.
+    /// `softmax(q k^T / sqrt(d) + bias, blocked pairs left out) v`, then the output projection.
     ///
     /// - `x`: `[batch, queries, width]`
-    /// - returns `[batch, queries, width]` and `[batch, heads, queries, keys]`
-    pub fn attend(
-        &self,
-        x: &Tensor<3>,
-        seen: &KeyValue,
-        mask: &AttentionMask,
-    ) -> (Tensor<3>, Tensor<4>) {
+    /// - returns `[batch, queries, width]`
+    pub fn attend(&self, x: &Tensor<3>, seen: &KeyValue, mask: &AttentionMask) -> Tensor<3> {
         let [batch, queries, width] = x.dims();
-        let d_head = width / self.n_heads;
-        let query = self
-            .heads(self.query.forward(x.clone()))
-            .mul_scalar(1.0 / (d_head as f64).sqrt());
+        let query = self.heads(self.query.forward(x.clone()));
+        let (key, value) = (seen.key.clone(), seen.value.clone());
+        let mixed = masked_attention(query, key, value, &mask.blocked, mask.bias.clone()); // [batch, heads, queries, d_head]
+        self.output
+            .forward(mixed.swap_dims(1, 2).reshape([batch, queries, width]))
+    }
+
+    /// The weights with which the tokens `x` attend to `seen`, `[batch, heads, queries, keys]`.
+    ///
+    /// No query may be blocked from all keys.
+    pub fn weights(&self, x: &Tensor<3>, seen: &KeyValue, mask: &AttentionMask) -> Tensor<4> {
+        let [_, _, width] = x.dims();
+        let scale = 1.0 / ((width / self.n_heads) as f64).sqrt();
+        let query = self.heads(self.query.forward(x.clone())).mul_scalar(scale);
         let mut scores = query.matmul(seen.key.clone().swap_dims(2, 3)); // [batch, heads, queries, keys]
         if let Some(bias) = &mask.bias {
-            scores = scores + bias.clone();
+            scores = scores + bias.clone().unsqueeze();
         }
-        let [_, n_heads, _, keys] = scores.dims();
-        let blocked = mask.blocked.clone().expand([batch, n_heads, queries, keys]);
-        let weights = softmax(scores.mask_fill(blocked, BLOCKED), 3);
-        let mixed = weights.clone().matmul(seen.value.clone()); // [batch, heads, queries, d_head]
-        let mixed = mixed.swap_dims(1, 2).reshape([batch, queries, width]);
-        (self.output.forward(mixed), weights)
+        let shape = scores.dims();
+        let [n_queries, n_keys] = mask.blocked.dims();
+        let blocked = TensorData::new(mask.blocked.pairs().to_vec(), [1, 1, n_queries, n_keys]);
+        let blocked = Tensor::<4, Bool>::from_data(blocked, &scores.device()).expand(shape);
+        softmax(scores.mask_fill(blocked, f32::NEG_INFINITY), 3)
     }
 
     fn heads(&self, x: Tensor<3>) -> Tensor<4> {

@@ -17,7 +17,8 @@ use crate::nn::norm::{Modulation, modulate};
 use crate::nn::{Attention, Linear, Mlp};
 use crate::parameters::{Builder, Initial};
 use burn::tensor::activation::silu;
-use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use suffuse_kernels::Blocked;
 
 /// Flags of an entry: observed present, observed absent, hidden, hidden but known to be present.
 pub const N_FLAGS: usize = 4;
@@ -69,7 +70,7 @@ pub struct Known {
 #[derive(Debug, Clone)]
 pub struct Context {
     prefix: Vec<KeyValue>,
-    biases: Vec<Option<Tensor<4>>>,
+    biases: Vec<Option<Tensor<3>>>,
     modulations: Vec<Tensor<3>>,
     last_modulation: Tensor<3>,
     observed: Tensor<3>,
@@ -82,16 +83,16 @@ pub struct StreamMasks {
     n_condition: usize,
     n_visible: usize,
     noisy_tokens: std::ops::Range<usize>,
-    prefix: Tensor<4, Bool>,
-    noisy: Tensor<4, Bool>,
+    prefix: Blocked,
+    noisy: Blocked,
     favoured: Option<Favoured>,
 }
 
-/// 1 where a pair is allowed and dependent, `[1, 1, rows, columns]`.
+/// 1 where a pair is allowed and dependent, `[1, rows, columns]`.
 #[derive(Debug, Clone)]
 struct Favoured {
-    prefix: Tensor<4>,
-    noisy: Tensor<4>,
+    prefix: Tensor<3>,
+    noisy: Tensor<3>,
 }
 
 impl StreamMasks {
@@ -119,14 +120,14 @@ impl StreamMasks {
                 }
             }
             let n_columns = block.len() / n.max(1);
-            (block, [1, 1, n, n_columns])
+            (block, n, n_columns)
         };
-        let bool_tensor = |(block, shape): (Vec<bool>, [usize; 4])| {
-            Tensor::<4, Bool>::from_data(TensorData::new(block, shape), device)
+        let pairs = |(block, n_rows, n_columns): (Vec<bool>, usize, usize)| {
+            Blocked::new(block, n_rows, n_columns)
         };
-        let float_tensor = |(block, shape): (Vec<bool>, [usize; 4])| {
+        let float_tensor = |(block, n_rows, n_columns): (Vec<bool>, usize, usize)| {
             let block: Vec<f32> = block.iter().map(|b| f32::from(u8::from(*b))).collect();
-            Tensor::<4>::from_data(TensorData::new(block, shape), device)
+            Tensor::<3>::from_data(TensorData::new(block, [1, n_rows, n_columns]), device)
         };
         let favoured = (mode == DependencyMask::Bias).then(|| Favoured {
             prefix: float_tensor(part(&mask.favoured, 0..context, false)),
@@ -136,8 +137,8 @@ impl StreamMasks {
             n_condition: mask.n_condition,
             n_visible: mask.n_visible,
             noisy_tokens: noisy.clone(),
-            prefix: bool_tensor(part(&mask.blocked, 0..context, false)),
-            noisy: bool_tensor(part(&mask.blocked, rows, true)),
+            prefix: pairs(part(&mask.blocked, 0..context, false)),
+            noisy: pairs(part(&mask.blocked, rows, true)),
             favoured,
         }
     }
@@ -292,7 +293,7 @@ impl Dat {
             let h = modulate(x.clone(), &parts.attention);
             let own = block.attention.key_value(&h);
             if i + 1 < self.blocks.len() {
-                let (attended, _) = block.attention.attend(&h, &own, &mask);
+                let attended = block.attention.attend(&h, &own, &mask);
                 x = x + parts.attention_gate.clone() * attended;
                 x = x.clone() + parts.mlp_gate.clone() * block.mlp.forward(modulate(x, &parts.mlp));
             }
@@ -312,7 +313,8 @@ impl Dat {
     /// Predicts the target of the noisy tokens `tokens` (positions in token order).
     ///
     /// - `noisy`: `[batch, n, d_latent]`; `time`: `[batch or 1, n or 1, 64]`, features of the timestep
-    /// - returns `[batch, n, d_latent]` and, per block, attention weights `[batch, heads, n, keys]`
+    /// - `maps`: if given, gets the attention weights of each block, `[batch, heads, n, keys]`
+    /// - returns `[batch, n, d_latent]`
     pub fn denoise(
         &self,
         noisy: Tensor<3>,
@@ -321,7 +323,8 @@ impl Dat {
         order: &Tensor<1, Int>,
         context: &Context,
         masks: &StreamMasks,
-    ) -> (Tensor<3>, Vec<Tensor<4>>) {
+        mut maps: Option<&mut Vec<Tensor<4>>>,
+    ) -> Tensor<3> {
         let [batch, _, d] = noisy.dims();
         let width = self.config.width;
         let observed = context
@@ -343,7 +346,6 @@ impl Dat {
             .forward(Tensor::cat(vec![noisy, observed, flags], 2))
             + taxa
             + self.time.forward(time);
-        let mut maps = Vec::with_capacity(self.blocks.len());
         for (i, block) in self.blocks.iter().enumerate() {
             let mask = AttentionMask {
                 blocked: masks.noisy.clone(),
@@ -352,26 +354,25 @@ impl Dat {
             let parts = split_modulation(&context.modulations[i]);
             let h = modulate(x.clone(), &parts.attention);
             let seen = context.prefix[i].followed_by(&block.attention.key_value(&h));
-            let (attended, weights) = block.attention.attend(&h, &seen, &mask);
-            maps.push(weights);
+            if let Some(maps) = &mut maps {
+                maps.push(block.attention.weights(&h, &seen, &mask));
+            }
+            let attended = block.attention.attend(&h, &seen, &mask);
             x = x + parts.attention_gate.clone() * attended;
             x = x.clone() + parts.mlp_gate.clone() * block.mlp.forward(modulate(x, &parts.mlp));
         }
         let [shift, scale] = chunks(&context.last_modulation);
-        (
-            self.last.forward(modulate(x, &Modulation { shift, scale })),
-            maps,
-        )
+        self.last.forward(modulate(x, &Modulation { shift, scale }))
     }
 
     /// Learned additive biases of a block for the prefix and for the noisy tokens,
-    /// `[1, heads, rows, columns]`: one number per head and dependent pair of taxa.
+    /// `[heads, rows, columns]`: one number per head and dependent pair of taxa.
     fn biases(
         &self,
         block: usize,
         order: &Tensor<1, Int>,
         masks: &StreamMasks,
-    ) -> (Option<Tensor<4>>, Option<Tensor<4>>) {
+    ) -> (Option<Tensor<3>>, Option<Tensor<3>>) {
         let Some(favoured) = &masks.favoured else {
             return (None, None);
         };
@@ -408,8 +409,8 @@ impl Dat {
             )
         };
         (
-            Some(prefix.unsqueeze() * favoured.prefix.clone()),
-            Some(noisy.unsqueeze() * favoured.noisy.clone()),
+            Some(prefix * favoured.prefix.clone()),
+            Some(noisy * favoured.noisy.clone()),
         )
     }
 }

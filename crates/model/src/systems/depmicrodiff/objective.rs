@@ -264,7 +264,7 @@ impl DatObjective<'_> {
         let visible = clean.slice([0..n_rows, 0..steps.n_visible(), 0..d]);
         let context = dat.context(&known, visible, &token_order, &masks);
         let time = time_features(&timesteps, [n_rows, n_taxa], device);
-        let (predicted, _) = dat.denoise(noisy, time, 0..n_taxa, &token_order, &context, &masks);
+        let predicted = dat.denoise(noisy, time, 0..n_taxa, &token_order, &context, &masks, None);
 
         let in_table_order = rows.loss_weights(config.hiding.known_present);
         let weights = (0..n_rows)

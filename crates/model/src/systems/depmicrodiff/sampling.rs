@@ -146,13 +146,14 @@ impl Model {
                     + first_noise.clone() * (1.0 - alpha_bar).sqrt();
                 let noisy = carried * is_fixed.clone() + x * is_free.clone();
                 let time = time_features(&[t], [1, 1], &device);
-                let (predicted, _) = plan.dat.denoise(
+                let predicted = plan.dat.denoise(
                     noisy.clone(),
                     time,
                     range.clone(),
                     &order,
                     &context,
                     &ar_step.masks,
+                    None,
                 );
                 let mix = self.config.dat.prediction.clean(alpha_bar);
                 let estimate = (noisy.clone() * mix.noisy + predicted * mix.prediction)
@@ -255,9 +256,16 @@ impl Model {
             );
             let noisy = latents * alpha_bar.sqrt() + noise * (1.0 - alpha_bar).sqrt();
             let time = time_features(&[t], [1, 1], &device);
-            let (_, maps) = plan
-                .dat
-                .denoise(noisy, time, 0..n_taxa, &order, &context, &masks);
+            let mut maps = Vec::new();
+            plan.dat.denoise(
+                noisy,
+                time,
+                0..n_taxa,
+                &order,
+                &context,
+                &masks,
+                Some(&mut maps),
+            );
             for map in maps {
                 let [batch, n_heads, n, keys] = map.dims();
                 let mean = values(
