@@ -140,7 +140,10 @@ impl<'a> Builder<'a> {
     /// A vector of weights.
     pub fn vector(&mut self, name: &str, n: usize, initial: Initial) -> Tensor<1> {
         let (path, values) = self.take(name, &[n], initial);
-        let tensor = Tensor::<1>::from_data(TensorData::new(values, [n]), &self.device);
+        let tensor = match values {
+            Some(values) => Tensor::<1>::from_data(TensorData::new(values, [n]), &self.device),
+            None => Tensor::zeros([1], &self.device), // `finish` reports the problem
+        };
         let tensor = if self.device.is_autodiff() {
             tensor.require_grad()
         } else {
@@ -155,7 +158,10 @@ impl<'a> Builder<'a> {
     /// A matrix of weights.
     pub fn matrix(&mut self, name: &str, shape: [usize; 2], initial: Initial) -> Tensor<2> {
         let (path, values) = self.take(name, &shape, initial);
-        let tensor = Tensor::<2>::from_data(TensorData::new(values, shape), &self.device);
+        let tensor = match values {
+            Some(values) => Tensor::<2>::from_data(TensorData::new(values, shape), &self.device),
+            None => Tensor::zeros([1, 1], &self.device), // `finish` reports the problem
+        };
         let tensor = if self.device.is_autodiff() {
             tensor.require_grad()
         } else {
@@ -192,26 +198,28 @@ impl<'a> Builder<'a> {
         Ok(self.bound)
     }
 
-    fn take(&mut self, name: &str, shape: &[usize], initial: Initial) -> (String, Vec<f32>) {
+    /// The values at a path, or `None` after noting the problem: a size that does not fit the stored
+    /// weights is never allocated.
+    fn take(
+        &mut self,
+        name: &str,
+        shape: &[usize],
+        initial: Initial,
+    ) -> (String, Option<Vec<f32>>) {
         let path = format!("{}{name}", self.prefix);
-        let n = shape.iter().product();
         let Some(stored) = self.stored.by_path.get(&path) else {
-            let values = match self.absent {
-                Absent::Draw(seed) => draw(seed, &path, n, initial),
-                Absent::Refuse => {
-                    self.problem
-                        .get_or_insert(Error::MissingParameter { path: path.clone() });
-                    vec![0.0; n]
-                }
+            let Absent::Draw(seed) = self.absent else {
+                self.problem
+                    .get_or_insert(Error::MissingParameter { path: path.clone() });
+                return (path, None);
             };
-            self.drawn.by_path.insert(
-                path.clone(),
-                Parameter {
-                    shape: shape.to_vec(),
-                    values: values.clone(),
-                },
-            );
-            return (path, values);
+            let values = draw(seed, &path, shape.iter().product(), initial);
+            let parameter = Parameter {
+                shape: shape.to_vec(),
+                values: values.clone(),
+            };
+            self.drawn.by_path.insert(path.clone(), parameter);
+            return (path, Some(values));
         };
         if stored.shape != shape {
             self.problem.get_or_insert(Error::ParameterShape {
@@ -219,9 +227,9 @@ impl<'a> Builder<'a> {
                 found: stored.shape.clone(),
                 expected: shape.to_vec(),
             });
-            return (path, vec![0.0; n]);
+            return (path, None);
         }
-        (path, stored.values.clone())
+        (path, Some(stored.values.clone()))
     }
 }
 

@@ -3,7 +3,7 @@
 
 mod draws;
 
-pub use draws::{DrawScores, score_draws};
+pub use draws::{DrawScores, predictive_interval, score_draws};
 
 use crate::error::check_length;
 use crate::{Error, Result};

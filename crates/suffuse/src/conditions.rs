@@ -289,6 +289,20 @@ impl ConditionEncoder {
         )
     }
 
+    /// Removes the encoder of an earlier model from a folder.
+    ///
+    /// # Errors
+    /// The folder cannot be written to.
+    pub fn forget(model_folder: &Path) -> Result<()> {
+        let path = model_folder.join(FILE_NAME);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::io(&path, "remove", error))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The encoder in the folder of a model; `None` where the model was fitted without metadata.
     ///
     /// # Errors

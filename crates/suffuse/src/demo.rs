@@ -123,13 +123,13 @@ pub fn run(
         ));
     }
 
-    // Filled as on a user's table: nothing is known of the hidden entries but that they are missing.
+    // Filled with the totals it was fitted with; nothing else is known of the hidden entries.
     let hidden = hide_nonzero(&table, HIDDEN_FRACTION, options.seed, None)?;
     let masked = hidden.apply(&table, HiddenAs::NotMeasured)?;
     let cohort = Cohort {
         table: &masked,
         hidden: &[],
-        totals: Totals::OfWhatIsLeft,
+        totals: Totals::Given(table.totals()),
         conditions: fitted.conditions,
         groups: None,
     };

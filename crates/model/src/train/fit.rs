@@ -68,8 +68,8 @@ pub trait Objective: Sync {
     fn n_shards(&self) -> usize;
     /// Loss of one shard of a step, with the network bound by `builder`.
     fn loss(&self, builder: &mut Builder, step: usize, shard: usize) -> Shard;
-    /// Loss on held-out entries; always on the same entries, with the same noise.
-    fn validate(&self, parameters: &Parameters) -> Result<f64>;
+    /// Loss on held-out entries, always the same with the same noise; `None` if nothing is held out.
+    fn validate(&self, parameters: &Parameters) -> Result<Option<f64>>;
     /// Ids of the samples of a step, for messages.
     fn samples(&self, step: usize) -> Vec<String>;
 }
@@ -111,7 +111,7 @@ pub struct Trained {
     pub weights: Parameters,
     /// Moments and average after the last step.
     pub optimizer: OptimizerState,
-    /// Best validation loss.
+    /// Best validation loss; infinite if nothing was held out.
     pub best_loss: f64,
 }
 
@@ -172,14 +172,24 @@ impl Stages<'_> {
                 r#"{{"stage":"{name}","step":{step},"loss":{loss:.6},"gradient_norm":{norm:.4},"learning_rate":{rate:.3e}"#
             );
             if step % config.validate_every == 0 || step == config.n_steps {
-                let loss = objective.validate(&state.optimizer.ema)?;
-                line.push_str(&format!(r#","validation":{loss:.6}"#));
-                validation = Some(loss);
-                if loss < state.best_loss {
-                    (state.best_loss, state.n_stale) = (loss, 0);
-                    state.best = state.optimizer.ema.clone();
-                } else {
-                    state.n_stale += 1;
+                validation = objective.validate(&state.optimizer.ema)?;
+                if let Some(loss) = validation {
+                    if !loss.is_finite() {
+                        let stage = format!("{name} validation");
+                        return Err(Error::NotFinite {
+                            stage,
+                            step,
+                            loss,
+                            samples: Vec::new(),
+                        });
+                    }
+                    line.push_str(&format!(r#","validation":{loss:.6}"#));
+                    if loss < state.best_loss {
+                        (state.best_loss, state.n_stale) = (loss, 0);
+                        state.best = state.optimizer.ema.clone();
+                    } else {
+                        state.n_stale += 1;
+                    }
                 }
             }
             state.log.push_str(&line);
@@ -196,6 +206,9 @@ impl Stages<'_> {
                 self.save(state_path.as_deref(), &state)?;
                 saved = Instant::now();
             }
+        }
+        if state.best_loss.is_infinite() {
+            state.best = state.optimizer.ema.clone(); // nothing was held out to choose by
         }
         self.save(state_path.as_deref(), &state)?;
         self.log.push_str(&state.log);

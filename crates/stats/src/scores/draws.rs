@@ -5,6 +5,7 @@ use crate::error::check_length;
 use crate::{Error, Result};
 use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
+use statrs::distribution::{ContinuousCDF, StudentsT};
 use std::f64::consts::LN_10;
 
 /// Quality of draws as predictive distributions, averaged over `n` entries.
@@ -28,9 +29,9 @@ pub struct DrawScores {
 
 /// Scores draws of each entry as a predictive distribution.
 ///
-/// CRPS in its closed form for sorted draws `x_(1) <= ... <= x_(m)`,
-/// `mean |x_k - y| - 1/m^2 * sum (2 k - m - 1) x_(k)` (Gneiting and Raftery 2007, eq. 21).
-/// Interval ends are quantiles by linear interpolation (R type 7, the default of numpy).
+/// CRPS for sorted draws `x_(1) <= ... <= x_(m)` in the form that does not favour many draws,
+/// `mean |x_k - y| - 1/(m (m - 1)) * sum (2 k - m - 1) x_(k)` (Ferro 2014, fair CRPS); of one draw
+/// it is the absolute error. Intervals are those of [`predictive_interval`].
 ///
 /// - `truth`: `n` values; `draws`: `[n, n_draws]`, in the same unit
 ///
@@ -68,9 +69,9 @@ pub fn score_draws(truth: &[f64], draws: ArrayView2<'_, f64>) -> Result<DrawScor
             .enumerate()
             .map(|(k, x)| (2.0 * k as f64 + 1.0 - m) * x)
             .sum();
-        crps += to_truth / m - spread / (m * m);
-        for (slot, tail) in [0.25, 0.05].into_iter().enumerate() {
-            let (low, high) = (quantile(&sorted, tail), quantile(&sorted, 1.0 - tail));
+        crps += to_truth / m - spread / (m * (m - 1.0).max(1.0));
+        for (slot, level) in [0.5, 0.9].into_iter().enumerate() {
+            let (low, high) = predictive_interval(&sorted, level);
             inside[slot] += usize::from(low <= y && y <= high);
             width[slot] += high - low;
         }
@@ -99,6 +100,27 @@ impl DrawScores {
     }
 }
 
+/// The central interval that holds a further draw with probability `level`, from a few draws.
+///
+/// `mean +- t(m - 1, (1 + level) / 2) * sd * sqrt(1 + 1/m)`, exact for Gaussian draws. Quantiles of
+/// the draws themselves are far too narrow: those of ten draws at 5 and 95 % hold 74 %. A single
+/// draw says nothing of its spread: both ends are the draw.
+///
+/// - `draws`: at least one, in any unit
+pub fn predictive_interval(draws: &[f64], level: f64) -> (f64, f64) {
+    let m = draws.len() as f64;
+    let mean = draws.iter().sum::<f64>() / m;
+    if draws.len() < 2 {
+        return (mean, mean);
+    }
+    let sd = (draws.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (m - 1.0)).sqrt();
+    let t = StudentsT::new(0.0, 1.0, m - 1.0)
+        .expect("two draws leave a degree of freedom")
+        .inverse_cdf((1.0 + level) / 2.0);
+    let half = t * sd * (1.0 + 1.0 / m).sqrt();
+    (mean - half, mean + half)
+}
+
 /// Quantile of sorted values by linear interpolation (R type 7).
 pub(super) fn quantile(sorted: &[f64], level: f64) -> f64 {
     let position = level * (sorted.len() - 1) as f64;
@@ -114,7 +136,7 @@ mod tests {
     use ndarray::{Array2, array};
 
     #[test]
-    fn draw_scores_agree_with_the_double_sum_and_numpy_quantiles() {
+    fn draw_scores_agree_with_the_double_sum_and_scipys_t_intervals() {
         let golden = load("scores");
         let truth = vector(&golden["draws"]["truth"]).to_vec();
         let draws = matrix(&golden["draws"]["draws"]);
@@ -130,7 +152,7 @@ mod tests {
         assert_close(
             found.width_50,
             number(&expected["width_50"]),
-            1e-12,
+            1e-9,
             "width 50",
         );
         assert_close(
@@ -142,7 +164,7 @@ mod tests {
         assert_close(
             found.width_90,
             number(&expected["width_90"]),
-            1e-12,
+            1e-9,
             "width 90",
         );
     }

@@ -4,7 +4,7 @@ use super::{Context, FitSettingArgs, InputArgs, MetadataArgs, OverwriteArgs, Run
 use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
-use suffuse::conditions::encode_for_fit;
+use suffuse::conditions::{ConditionEncoder, encode_for_fit};
 use suffuse::output::{make_folder, write_text};
 use suffuse::provenance::Provenance;
 use suffuse::{Result, input};
@@ -92,6 +92,7 @@ pub(super) fn run(arguments: &FitArgs, context: &mut Context) -> Result<()> {
                 .in_file(&arguments.table)
         })?;
     model.save(&arguments.out)?;
+    ConditionEncoder::forget(&arguments.out)?;
     if let Some(encoder) = encoded.encoder {
         encoder.save(&arguments.out)?;
     }

@@ -17,7 +17,8 @@ use std::path::Path;
 use std::time::Instant;
 use suffuse_data::Table;
 use suffuse_model::systems::depmicrodiff::{
-    Cohort, Conditions, Config, Fill, FitOptions, Imputation, ImputeOptions, Model, SAVE_EVERY_S, Totals, fit,
+    Cohort, Conditions, Config, Fill, FitOptions, Imputation, ImputeOptions, Model, SAVE_EVERY_S,
+    Totals, fit,
 };
 use suffuse_stats::impute::impute;
 use suffuse_stats::scores::{DrawScores, ScoreReport, score_draws, score_entries};
@@ -263,8 +264,12 @@ pub fn mean_of_draws(published: &Published, imputation: &Imputation) -> Array2<f
     prediction
 }
 
+/// Raised with every change that moves results, so that old files are not taken for finished ones.
+const RESULTS_VERSION: u32 = 1;
+
 fn key(subject: &Subject, options: &EvaluateOptions, method: Method, seed: u64) -> Key {
     let mut setting = BTreeMap::new();
+    setting.insert("results".to_string(), RESULTS_VERSION.to_string());
     if method == Method::DepMicroDiff {
         let model = &options.model;
         setting.insert("config".to_string(), model.config.to_toml());

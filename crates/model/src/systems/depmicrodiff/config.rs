@@ -128,6 +128,9 @@ pub enum TokenOrder {
     Table,
 }
 
+/// Bound of every count, against slips of the keyboard and hostile files.
+const LARGEST: usize = 10_000_000;
+
 const PAPER: &str = include_str!("../../../../../configs/depmicrodiff-paper.toml");
 const SMALL: &str = include_str!("../../../../../configs/depmicrodiff-small.toml");
 const TINY: &str = include_str!("../../../../../configs/depmicrodiff-tiny.toml");
@@ -254,10 +257,16 @@ impl Config {
             ),
             ("sampling.n_draws", self.sampling.n_draws),
             ("sampling.n_ar_steps", self.sampling.n_ar_steps),
+            ("vae.training.n_steps", self.vae.training.n_steps),
+            ("vae.training.patience", self.vae.training.patience),
+            ("dat.training.n_steps", self.dat.training.n_steps),
+            ("dat.training.patience", self.dat.training.patience),
         ];
         for (name, value) in at_least_one {
-            if value == 0 {
-                return Err(format!("{name} is 0, must be at least 1"));
+            if !(1..=LARGEST).contains(&value) {
+                return Err(format!(
+                    "{name} is {value}, must lie between 1 and {LARGEST}"
+                ));
             }
         }
         let limits = [
@@ -271,7 +280,12 @@ impl Config {
             ),
             ("hiding.least", self.hiding.least, 0.0, 1.0),
             ("hiding.most", self.hiding.most, self.hiding.least, 1.0),
-            ("hiding.known_present", self.hiding.known_present, 0.0, 1.0),
+            (
+                "hiding.known_present",
+                self.hiding.known_present,
+                0.01,
+                0.99,
+            ),
             (
                 "dependencies.false_discovery_rate",
                 self.dependencies.false_discovery_rate,

@@ -197,7 +197,8 @@ fn no_split(cohorts: &[Source]) -> Split {
     Split { train, validation }
 }
 
-/// Draws whole groups for validation until the wished share of the samples is reached.
+/// Draws whole groups for validation up to the wished share of the samples, at least one group
+/// unless it holds half of them.
 fn split(
     config: &Config,
     source: &Source,
@@ -216,15 +217,15 @@ fn split(
     let wished = (config.dat.validation_fraction * source.samples.len() as f64).round() as usize;
     let (mut chosen, mut n) = (Vec::new(), 0);
     for group in order.iter().take(order.len().saturating_sub(1)) {
-        if n >= wished {
-            break;
-        }
-        n += source
+        let size = source
             .samples
             .iter()
             .filter(|sample| group_of(**sample) == *group)
             .count();
-        chosen.push(*group);
+        if n + size <= wished || (n == 0 && size < source.samples.len() / 2) {
+            n += size;
+            chosen.push(*group);
+        }
     }
     source
         .samples
@@ -321,7 +322,14 @@ fn fingerprint(config: &Config, cohort: &Cohort, other: &[Source], seed: u64) ->
     let mut hash = Sha256::new();
     let mut text = |text: &str| hash.update([text.as_bytes(), &[0]].concat());
     text(env!("CARGO_PKG_VERSION"));
-    text(&config.to_toml());
+    for section in [
+        toml::to_string(&config.vae),
+        toml::to_string(&config.dat),
+        toml::to_string(&config.dependencies),
+        toml::to_string(&config.hiding),
+    ] {
+        text(&section.expect("settings are plain values"));
+    }
     text(&seed.to_string());
     for id in cohort
         .table
@@ -340,9 +348,16 @@ fn fingerprint(config: &Config, cohort: &Cohort, other: &[Source], seed: u64) ->
     if let Totals::Given(totals) = &cohort.totals {
         bits(totals);
     }
-    other
-        .iter()
-        .for_each(|source| bits(&source.entries.abundance));
+    for source in other {
+        bits(&source.entries.abundance);
+        let known: Vec<f64> = source
+            .entries
+            .known
+            .iter()
+            .map(|known| *known as u8 as f64)
+            .collect();
+        bits(&known);
+    }
     for (sample, feature) in cohort.hidden {
         hash.update(sample.to_le_bytes());
         hash.update(feature.to_le_bytes());

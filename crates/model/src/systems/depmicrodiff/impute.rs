@@ -16,6 +16,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 use suffuse_data::transform::Scale;
 use suffuse_data::transform::percent::from_ln1p_percent;
+use suffuse_stats::scores::predictive_interval;
 
 /// Which entries may be filled, besides those that are withheld.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,7 +68,7 @@ pub struct ImputeOptions<'a> {
 pub struct Imputation {
     /// Values in the unit of the table; observed entries are bit-identical.
     pub value: Array2<f64>,
-    /// Lower end of the 90 % interval; the value itself where nothing was filled.
+    /// Lower end of the 90 % interval given presence; the value itself where nothing was filled.
     pub lower: Array2<f64>,
     /// Upper end of the 90 % interval.
     pub upper: Array2<f64>,
@@ -184,7 +185,12 @@ impl Model {
             })
             .collect();
         let shape = (n_samples, n_taxa);
-        let original = cohort.table.to_dense();
+        let mut original = cohort.table.to_dense();
+        for (at, known) in entries.known.iter().enumerate() {
+            if *known == Known::Withheld {
+                original[at] = f64::NAN; // the truth must not come back, even where nothing can be filled
+            }
+        }
         let value =
             Array2::from_shape_vec(shape, original).expect("a dense table has its own shape");
         let mut result = Imputation {
@@ -243,12 +249,12 @@ impl Model {
             for taxon in 0..n_taxa {
                 let (at, place) = (sample * n_taxa + taxon, (sample, taxon));
                 if !draws[at].is_empty() {
-                    let mut sorted = draws[at].clone();
-                    sorted.sort_by(f64::total_cmp);
-                    let mean = sorted.iter().sum::<f64>() / sorted.len() as f64;
+                    let mean = draws[at].iter().sum::<f64>() / draws[at].len() as f64;
+                    let (low, high) = predictive_interval(&draws[at], 0.9);
+                    let low = low.clamp(self.standardisation.least[taxon].min(mean), mean);
                     result.value[place] = from_ln1p_percent(mean, total);
-                    result.lower[place] = from_ln1p_percent(quantile(&sorted, 0.05), total);
-                    result.upper[place] = from_ln1p_percent(quantile(&sorted, 0.95), total);
+                    result.lower[place] = from_ln1p_percent(low, total);
+                    result.upper[place] = from_ln1p_percent(high, total);
                     result.action[place] = Action::Filled;
                 } else if entries.known[at] == Known::Unknown
                     && is_candidate[at]
@@ -345,12 +351,4 @@ impl Model {
         }
         Ok(())
     }
-}
-
-/// Linear interpolation between sorted values (type 7 of Hyndman & Fan 1996).
-fn quantile(sorted: &[f64], q: f64) -> f64 {
-    let at = q * (sorted.len() - 1) as f64;
-    let low = at.floor() as usize;
-    let high = (low + 1).min(sorted.len() - 1);
-    sorted[low] + (at - low as f64) * (sorted[high] - sorted[low])
 }

@@ -33,7 +33,7 @@ pub(super) struct Split {
 
 fn pick(split: &[(usize, Vec<usize>)], n: usize, rng: &mut ChaCha8Rng) -> Vec<(usize, usize)> {
     let n_all: usize = split.iter().map(|(_, samples)| samples.len()).sum();
-    (0..n.min(n_all.max(1)))
+    (0..n.min(n_all))
         .map(|_| {
             let mut at = rng.random_range(0..n_all);
             for (cohort, samples) in split {
@@ -119,7 +119,7 @@ impl Objective for VaeObjective<'_> {
         }
     }
 
-    fn validate(&self, parameters: &Parameters) -> Result<f64> {
+    fn validate(&self, parameters: &Parameters) -> Result<Option<f64>> {
         let chosen: Vec<(usize, usize)> = self
             .split
             .validation
@@ -127,13 +127,13 @@ impl Objective for VaeObjective<'_> {
             .flat_map(|(c, samples)| samples.iter().map(|s| (*c, *s)))
             .collect();
         if chosen.is_empty() {
-            return Ok(0.0);
+            return Ok(None);
         }
         let mut rng = generator(self.seed, Stage::Validation, "vae", 0);
         let mut builder = Builder::new(parameters, Absent::Refuse, &Device::flex());
         let loss = self.vae_loss(&mut builder, &self.rows(&chosen), &mut rng, &Device::flex());
         builder.finish()?;
-        Ok(f64::from(loss.into_scalar::<f32>()))
+        Ok(Some(f64::from(loss.into_scalar::<f32>())))
     }
 
     fn samples(&self, step: usize) -> Vec<String> {
@@ -308,7 +308,14 @@ const N_VALIDATION_COPIES: usize = 4;
 
 impl Objective for DatObjective<'_> {
     fn n_shards(&self) -> usize {
-        self.config.dat.n_shards
+        let n_train: usize = self
+            .split
+            .train
+            .iter()
+            .map(|(_, samples)| samples.len())
+            .sum();
+        let n_rows = self.config.dat.training.batch_size.min(n_train);
+        self.config.dat.n_shards.min(n_rows)
     }
 
     fn loss(&self, builder: &mut Builder, step: usize, shard: usize) -> Shard {
@@ -330,7 +337,7 @@ impl Objective for DatObjective<'_> {
         }
     }
 
-    fn validate(&self, parameters: &Parameters) -> Result<f64> {
+    fn validate(&self, parameters: &Parameters) -> Result<Option<f64>> {
         let chosen: Vec<(usize, usize)> = self
             .split
             .validation
@@ -338,7 +345,7 @@ impl Objective for DatObjective<'_> {
             .flat_map(|(c, samples)| samples.iter().map(|s| (*c, *s)))
             .collect();
         if chosen.is_empty() {
-            return Ok(0.0);
+            return Ok(None);
         }
         let (mut sum, mut weight) = (0.0, 0.0);
         for copy in 0..N_VALIDATION_COPIES {
@@ -360,7 +367,7 @@ impl Objective for DatObjective<'_> {
                 weight += part.len() as f64;
             }
         }
-        Ok(sum / weight)
+        Ok(Some(sum / weight))
     }
 
     fn samples(&self, step: usize) -> Vec<String> {

@@ -31,9 +31,14 @@ struct Transform {
     d_metadata: usize,
     metadata_description: String,
     vae_steps: u64,
-    vae_validation: f64,
+    vae_validation: Option<f64>,
     denoiser_steps: u64,
-    denoiser_validation: f64,
+    denoiser_validation: Option<f64>,
+}
+
+/// JSON has no infinity.
+fn finite(loss: f64) -> Option<f64> {
+    loss.is_finite().then_some(loss)
 }
 
 const SYSTEM: &str = "depmicrodiff";
@@ -76,9 +81,9 @@ impl Model {
             d_metadata: self.d_metadata,
             metadata_description: self.metadata_description.clone(),
             vae_steps: vae.n_steps,
-            vae_validation: self.vae.best_loss,
+            vae_validation: finite(self.vae.best_loss),
             denoiser_steps: dat.n_steps,
-            denoiser_validation: self.dat.best_loss,
+            denoiser_validation: finite(self.dat.best_loss),
         };
         let transform = serde_json::to_string_pretty(&transform).expect("plain values become JSON");
         write_atomically(&file("transform.json"), transform.as_bytes())?;
@@ -221,13 +226,13 @@ impl Model {
                 "vae",
                 &check_vae,
                 transform.vae_steps,
-                transform.vae_validation,
+                transform.vae_validation.unwrap_or(f64::INFINITY),
             )?,
             dat: take(
                 "dat",
                 &check_dat,
                 transform.denoiser_steps,
-                transform.denoiser_validation,
+                transform.denoiser_validation.unwrap_or(f64::INFINITY),
             )?,
             config,
             feature_ids,
