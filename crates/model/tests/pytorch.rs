@@ -10,7 +10,7 @@ use suffuse_model::nn::timestep::timestep_features;
 use suffuse_model::parameters::{Absent, Bound, Builder, Parameters, values};
 use suffuse_model::systems::depmicrodiff::Config;
 use suffuse_model::systems::depmicrodiff::ar_steps::ArSteps;
-use suffuse_model::systems::depmicrodiff::dat::{Dat, Known, N_FLAGS, StreamMasks};
+use suffuse_model::systems::depmicrodiff::dat::{Dat, Known, N_FLAGS, Noisy, StreamMasks};
 use suffuse_model::systems::depmicrodiff::mask::{DependencyMask, Dependent, attention_mask};
 use suffuse_model::systems::depmicrodiff::vae::Vae;
 
@@ -195,9 +195,11 @@ fn the_denoiser_has_the_outputs_and_gradients_of_pytorch() {
         .collect();
     let time = tensor(time, [BATCH, N_TAXA, 64]);
     let output = dat.denoise(
-        tensor(sines(53, 30, 1.0), shape),
-        time,
-        0..N_TAXA,
+        Noisy {
+            values: tensor(sines(53, 30, 1.0), shape),
+            time,
+            tokens: 0..N_TAXA,
+        },
         &order,
         &context,
         &masks,

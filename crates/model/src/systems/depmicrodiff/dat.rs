@@ -66,6 +66,17 @@ pub struct Known {
     pub metadata: Option<(Tensor<2>, Tensor<2>)>,
 }
 
+/// Tokens to be denoised.
+#[derive(Debug, Clone)]
+pub struct Noisy {
+    /// `[batch, n, d_latent]`
+    pub values: Tensor<3>,
+    /// Features of the timestep, `[batch or 1, n or 1, 64]`.
+    pub time: Tensor<3>,
+    /// Their `n` positions in token order.
+    pub tokens: std::ops::Range<usize>,
+}
+
 /// Keys and values of the prefix for each block, and what else stays the same while denoising.
 #[derive(Debug, Clone)]
 pub struct Context {
@@ -310,22 +321,24 @@ impl Dat {
         }
     }
 
-    /// Predicts the target of the noisy tokens `tokens` (positions in token order).
+    /// Predicts the target of noisy tokens.
     ///
-    /// - `noisy`: `[batch, n, d_latent]`; `time`: `[batch or 1, n or 1, 64]`, features of the timestep
     /// - `maps`: if given, gets the attention weights of each block, `[batch, heads, n, keys]`
     /// - returns `[batch, n, d_latent]`
     pub fn denoise(
         &self,
-        noisy: Tensor<3>,
-        time: Tensor<3>,
-        tokens: std::ops::Range<usize>,
+        noisy: Noisy,
         order: &Tensor<1, Int>,
         context: &Context,
         masks: &StreamMasks,
         mut maps: Option<&mut Vec<Tensor<4>>>,
     ) -> Tensor<3> {
-        let [batch, _, d] = noisy.dims();
+        let Noisy {
+            values,
+            time,
+            tokens,
+        } = noisy;
+        let [batch, _, d] = values.dims();
         let width = self.config.width;
         let observed = context
             .observed
@@ -343,7 +356,7 @@ impl Dat {
             .unsqueeze();
         let mut x = self
             .noisy
-            .forward(Tensor::cat(vec![noisy, observed, flags], 2))
+            .forward(Tensor::cat(vec![values, observed, flags], 2))
             + taxa
             + self.time.forward(time);
         for (i, block) in self.blocks.iter().enumerate() {

@@ -3,7 +3,7 @@
 use super::ar_steps::ArSteps;
 use super::batch::{Flag, LatentScale, Rows, tensor, time_features};
 use super::config::Config;
-use super::dat::{Dat, StreamMasks};
+use super::dat::{Dat, Noisy, StreamMasks};
 use super::entries::{Conditions, Entries, Known, Standardisation};
 use super::mask::{Dependent, attention_mask};
 use super::vae::Vae;
@@ -264,7 +264,17 @@ impl DatObjective<'_> {
         let visible = clean.slice([0..n_rows, 0..steps.n_visible(), 0..d]);
         let context = dat.context(&known, visible, &token_order, &masks);
         let time = time_features(&timesteps, [n_rows, n_taxa], device);
-        let predicted = dat.denoise(noisy, time, 0..n_taxa, &token_order, &context, &masks, None);
+        let predicted = dat.denoise(
+            Noisy {
+                values: noisy,
+                time,
+                tokens: 0..n_taxa,
+            },
+            &token_order,
+            &context,
+            &masks,
+            None,
+        );
 
         let in_table_order = rows.loss_weights(config.hiding.known_present);
         let weights = (0..n_rows)

@@ -4,7 +4,7 @@ use super::Model;
 use super::ar_steps::ArSteps;
 use super::batch::{Flag, Rows, tensor, time_features};
 use super::config::TokenOrder;
-use super::dat::{Dat, StreamMasks};
+use super::dat::{Dat, Noisy, StreamMasks};
 use super::entries::{Conditions, Entries};
 use super::mask::attention_mask;
 use super::objective::order_tensor;
@@ -147,9 +147,11 @@ impl Model {
                 let noisy = carried * is_fixed.clone() + x * is_free.clone();
                 let time = time_features(&[t], [1, 1], &device);
                 let predicted = plan.dat.denoise(
-                    noisy.clone(),
-                    time,
-                    range.clone(),
+                    Noisy {
+                        values: noisy.clone(),
+                        time,
+                        tokens: range.clone(),
+                    },
                     &order,
                     &context,
                     &ar_step.masks,
@@ -258,9 +260,11 @@ impl Model {
             let time = time_features(&[t], [1, 1], &device);
             let mut maps = Vec::new();
             plan.dat.denoise(
-                noisy,
-                time,
-                0..n_taxa,
+                Noisy {
+                    values: noisy,
+                    time,
+                    tokens: 0..n_taxa,
+                },
                 &order,
                 &context,
                 &masks,
