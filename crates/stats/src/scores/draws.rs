@@ -89,7 +89,7 @@ pub fn score_draws(truth: &[f64], draws: ArrayView2<'_, f64>) -> Result<DrawScor
 }
 
 impl DrawScores {
-    /// As [`Scores::in_log10`]: CRPS and widths shrink by `ln 10`, coverages stay.
+    /// As [`Scores::in_log10`](super::Scores::in_log10): CRPS and widths shrink by `ln 10`, coverages stay.
     pub fn in_log10(self) -> DrawScores {
         DrawScores {
             crps: self.crps / LN_10,
