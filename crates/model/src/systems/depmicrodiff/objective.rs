@@ -31,6 +31,20 @@ pub(super) struct Split {
     pub(super) validation: Vec<(usize, Vec<usize>)>,
 }
 
+impl Split {
+    /// Every (cohort, sample) that validates.
+    fn held_out(&self) -> Vec<(usize, usize)> {
+        let of_cohort = |(cohort, samples): &(usize, Vec<usize>)| {
+            let cohort = *cohort;
+            samples
+                .clone()
+                .into_iter()
+                .map(move |sample| (cohort, sample))
+        };
+        self.validation.iter().flat_map(of_cohort).collect()
+    }
+}
+
 fn pick(split: &[(usize, Vec<usize>)], n: usize, rng: &mut ChaCha8Rng) -> Vec<(usize, usize)> {
     let n_all: usize = split.iter().map(|(_, samples)| samples.len()).sum();
     (0..n.min(n_all))
@@ -120,12 +134,7 @@ impl Objective for VaeObjective<'_> {
     }
 
     fn validate(&self, parameters: &Parameters) -> Result<Option<f64>> {
-        let chosen: Vec<(usize, usize)> = self
-            .split
-            .validation
-            .iter()
-            .flat_map(|(c, samples)| samples.iter().map(|s| (*c, *s)))
-            .collect();
+        let chosen = self.split.held_out();
         if chosen.is_empty() {
             return Ok(None);
         }
@@ -348,12 +357,7 @@ impl Objective for DatObjective<'_> {
     }
 
     fn validate(&self, parameters: &Parameters) -> Result<Option<f64>> {
-        let chosen: Vec<(usize, usize)> = self
-            .split
-            .validation
-            .iter()
-            .flat_map(|(c, samples)| samples.iter().map(|s| (*c, *s)))
-            .collect();
+        let chosen = self.split.held_out();
         if chosen.is_empty() {
             return Ok(None);
         }
