@@ -10,14 +10,15 @@ set -euo pipefail
 folder=$1 n_seeds=$2 target=$3
 shift 3
 cd "$(dirname "$0")/.."
-suffuse=target/release/suffuse
+suffuse=${SUFFUSE:-target/release/suffuse}
 
 row() { # name, options...
     local name=$1
     shift
     if [ -n "${ROWS:-}" ] && ! grep -qw -- "$name" <<<"$ROWS"; then return; fi
     echo "== $name: suffuse evaluate $(basename "$target") --methods depmicrodiff $*"
-    "$suffuse" evaluate "$target" --out "$folder" --seeds "$n_seeds" --methods depmicrodiff "$@"
+    "$suffuse" evaluate "$target" --out "$folder" --models "$folder/models" --seeds "$n_seeds" \
+        --methods depmicrodiff "$@"
 }
 
 row base --encoder none

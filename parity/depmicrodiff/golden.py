@@ -119,8 +119,8 @@ def dat():
     mlp_shapes(shapes, "condition", (N_PROFILE + 1) * WIDTH, WIDTH, WIDTH)
     mlp_shapes(shapes, "time", 64, WIDTH, WIDTH)
     linear_shapes(shapes, "metadata", D_METADATA, WIDTH)
-    linear_shapes(shapes, "clean", D_LATENT, WIDTH)
-    linear_shapes(shapes, "noisy", 2 * D_LATENT + N_FLAGS, WIDTH)
+    linear_shapes(shapes, "clean", D_LATENT + 1, WIDTH)
+    linear_shapes(shapes, "noisy", 2 * D_LATENT + 1 + N_FLAGS, WIDTH)
     for part in ["query", "key", "value", "output"]:
         linear_shapes(shapes, f"block0.attention.{part}", WIDTH, WIDTH)
     mlp_shapes(shapes, "block0.mlp", WIDTH, MLP_RATIO * WIDTH, WIDTH)
@@ -130,6 +130,8 @@ def dat():
     p = parameters(shapes)
     observed = sines(50, (BATCH, N_TAXA, D_LATENT), 1.0)
     flags = F.one_hot(torch.arange(BATCH * N_TAXA).reshape(BATCH, N_TAXA) % N_FLAGS, N_FLAGS).double()
+    is_filled = torch.ones(BATCH, N_TAXA, 1)
+    is_filled[0, 3, 0] = is_filled[2, 1, 0] = 0
     share = torch.tensor([[0.2], [0.5], [1.0]])
     metadata = sines(51, (BATCH, D_METADATA), 1.0)
     is_missing = torch.tensor([[0.0], [1.0], [0.0]])
@@ -146,12 +148,13 @@ def dat():
     time = mlp(p, "time", torch.cat([angles.cos(), angles.sin()], 2).float().double())
     v = N_TAXA - AR_SIZES[-1]
     taxa = p["taxon"][ORDER]
+    filled = is_filled[:, ORDER]
     x = torch.cat(
         [
             profile.reshape(BATCH, N_PROFILE, WIDTH),
             metadata[:, None],
-            linear(p, "clean", clean[:, :v]) + taxa[:v],
-            linear(p, "noisy", torch.cat([noisy, observed[:, ORDER], flags[:, ORDER]], 2)) + taxa + time,
+            linear(p, "clean", torch.cat([clean, filled], 2)[:, :v]) + taxa[:v],
+            linear(p, "noisy", torch.cat([noisy, filled, observed[:, ORDER], flags[:, ORDER]], 2)) + taxa + time,
         ],
         1,
     )

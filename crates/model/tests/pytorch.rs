@@ -171,9 +171,12 @@ fn the_denoiser_has_the_outputs_and_gradients_of_pytorch() {
     let flags = (0..15)
         .flat_map(|at| (0..N_FLAGS).map(move |k| if at % N_FLAGS == k { 1.0 } else { 0.0 }))
         .collect();
+    let mut is_filled = vec![1.0; BATCH * N_TAXA];
+    (is_filled[3], is_filled[2 * N_TAXA + 1]) = (0.0, 0.0);
     let known = Known {
         observed: tensor(sines(50, 30, 1.0), shape),
         flags: tensor(flags, [BATCH, N_TAXA, N_FLAGS]),
+        is_filled: tensor(is_filled, [BATCH, N_TAXA, 1]),
         observed_share: tensor(vec![0.2, 0.5, 1.0], [BATCH, 1]),
         metadata: Some((
             tensor(sines(51, 9, 1.0), [BATCH, 3]),

@@ -2,7 +2,7 @@
 
 use crate::conditions::ConditionOptions;
 use crate::dependencies;
-use crate::evaluate::outcome::{Key, Outcome};
+use crate::evaluate::outcome::{Key, Outcome, Seconds};
 use crate::evaluate::protocol::Published;
 use crate::evaluate::{ModelSetting, figures, fit_and_impute, mean_of_draws, score_model};
 use crate::impute::Completed;
@@ -87,7 +87,9 @@ pub fn run(
         group_column: Some("subject".to_string()),
         pretrain: &[],
         pretrain_sha256: Vec::new(),
+        encoder_sha256: None,
         batch_size: BATCH_SIZE,
+        models: None,
     };
     let start = Instant::now();
     let fitted = fit_and_impute(&published, &setting, options.seed, None, watch)?;
@@ -100,7 +102,10 @@ pub fn run(
         &report,
         taxa,
         Some(draws),
-        seconds,
+        Seconds {
+            total: seconds,
+            filling: fitted.seconds_of_filling,
+        },
     )];
     let mut best: Option<(f64, String, Array2<f64>)> = None;
     for baseline in Baseline::ALL {
@@ -119,7 +124,10 @@ pub fn run(
             &report,
             taxa,
             None,
-            seconds,
+            Seconds {
+                total: seconds,
+                filling: seconds,
+            },
         ));
     }
 

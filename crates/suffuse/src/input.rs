@@ -3,6 +3,7 @@
 use crate::provenance::{FileDigest, digest};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
+use suffuse_data::format::mtx;
 use suffuse_data::format::tsv::{Orientation, TsvOptions};
 use suffuse_data::{Table, format, metadata_tsv};
 
@@ -50,7 +51,10 @@ pub fn read(path: &Path, options: &InputOptions) -> Result<Input> {
     };
     let mut table =
         format::read(path, &read_options).map_err(|error| Error::from(error).in_file(path))?;
-    let mut sources = vec![digest(path)?];
+    let mut sources = files(path)
+        .iter()
+        .map(|file| digest(file))
+        .collect::<Result<Vec<_>>>()?;
     let mut notes = Vec::new();
     if let Some(sheet) = &options.metadata {
         let metadata =
@@ -74,6 +78,16 @@ pub fn read(path: &Path, options: &InputOptions) -> Result<Input> {
         sources,
         notes,
     })
+}
+
+/// The files that a table is read from: one, but for a matrix with its ids beside it.
+fn files(path: &Path) -> Vec<PathBuf> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let is_matrix = !path.is_dir() && (name.ends_with(".mtx") || name.ends_with(".mtx.gz"));
+    match mtx::files(path) {
+        Ok(files) if is_matrix => files.into(),
+        _ => vec![path.to_path_buf()],
+    }
 }
 
 /// Reads a table that something is to be learned from.

@@ -37,6 +37,36 @@ const FEATURE_COLUMNS: [&str; 2] = ["name", "feature_type"];
 /// A file of the three that is missing, cut short or of another format; sizes that do not fit the
 /// ids or the file; an index out of range; an entry given twice; a negative or infinite value.
 pub fn read(path: &Path) -> Result<Table> {
+    let [matrix, barcodes, features] = files(path)?;
+    let samples = read_ids(&barcodes, "a barcode")?;
+    let features = read_ids(&features, "a feature id")?;
+    let csr = read_matrix(&matrix, features.ids.len(), samples.ids.len())?;
+    let mut table = Table::new(samples.ids, features.ids.clone(), csr)
+        .map_err(|error| in_file(&matrix, error))?;
+    let columns = FEATURE_COLUMNS
+        .iter()
+        .zip(features.columns)
+        .filter(|(_, cells)| cells.iter().any(Option::is_some))
+        .map(|(name, cells)| {
+            let values = match *name {
+                "name" => ColumnValues::Text(cells),
+                _ => metadata_tsv::infer(cells),
+            };
+            Column {
+                name: name.to_string(),
+                values,
+            }
+        })
+        .collect();
+    table.feature_metadata = Metadata::new(features.ids, columns)?;
+    Ok(table)
+}
+
+/// The matrix, the barcodes and the features of a 10x directory, given the directory or its matrix.
+///
+/// # Errors
+/// One of the three is missing.
+pub fn files(path: &Path) -> Result<[PathBuf; 3]> {
     let matrix = if path.is_dir() {
         existing(&path.join("matrix.mtx")).ok_or_else(|| {
             Error::format(
@@ -67,28 +97,7 @@ pub fn read(path: &Path) -> Result<Table> {
             "the 10x layout: matrix.mtx, barcodes.tsv and features.tsv, each also as .gz",
         ));
     };
-    let samples = read_ids(&barcodes, "a barcode")?;
-    let features = read_ids(&features, "a feature id")?;
-    let csr = read_matrix(&matrix, features.ids.len(), samples.ids.len())?;
-    let mut table = Table::new(samples.ids, features.ids.clone(), csr)
-        .map_err(|error| in_file(&matrix, error))?;
-    let columns = FEATURE_COLUMNS
-        .iter()
-        .zip(features.columns)
-        .filter(|(_, cells)| cells.iter().any(Option::is_some))
-        .map(|(name, cells)| {
-            let values = match *name {
-                "name" => ColumnValues::Text(cells),
-                _ => metadata_tsv::infer(cells),
-            };
-            Column {
-                name: name.to_string(),
-                values,
-            }
-        })
-        .collect();
-    table.feature_metadata = Metadata::new(features.ids, columns)?;
-    Ok(table)
+    Ok([matrix, barcodes, features])
 }
 
 /// The file of this name, or of this name and `.gz`.

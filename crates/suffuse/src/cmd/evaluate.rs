@@ -6,12 +6,14 @@ use super::{
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use std::path::PathBuf;
+use suffuse::conditions::Encoding;
 use suffuse::evaluate::outcome::Outcome;
 use suffuse::evaluate::{
     EvaluateOptions, Finished, ModelSetting, Subject, evaluate, figures, summary,
 };
 use suffuse::method::{self, Method};
 use suffuse::output::make_folder;
+use suffuse::provenance::digest;
 use suffuse::report::score_table;
 use suffuse::{Result, input};
 use suffuse_data::format::Overwrite;
@@ -61,6 +63,10 @@ struct ProtocolArgs {
     /// Methods, separated by commas [default: depmicrodiff and every baseline]
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     methods: Vec<Method>,
+    /// Keep finished training in this folder and take it up again: settings that differ in sampling
+    /// alone share one fit
+    #[arg(long, value_name = "DIR")]
+    models: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -98,6 +104,12 @@ pub(super) fn run(arguments: &EvaluateArgs, context: &mut Context) -> Result<()>
             .iter()
             .map(|source| source.sha256.clone())
             .collect(),
+        orientation: arguments.input.options().orientation,
+    };
+    let conditions = arguments.metadata.options();
+    let encoder_sha256 = match &conditions.encoding {
+        Encoding::Text(folder) => Some(digest(folder)?.sha256),
+        Encoding::Columns | Encoding::Off => None,
     };
     let options = EvaluateOptions {
         fraction: arguments.protocol.fraction,
@@ -105,12 +117,14 @@ pub(super) fn run(arguments: &EvaluateArgs, context: &mut Context) -> Result<()>
         methods,
         model: ModelSetting {
             config: fit.config,
-            conditions: arguments.metadata.options(),
+            conditions,
             groups: fit.groups,
             group_column: fit.group_column,
             pretrain: &fit.pretrain,
             pretrain_sha256: fit.pretrain_sha256,
+            encoder_sha256,
             batch_size: arguments.sampling.batch_size,
+            models: arguments.protocol.models.as_deref(),
         },
     };
     let mut n_skipped = 0;

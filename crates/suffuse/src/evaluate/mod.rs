@@ -10,12 +10,13 @@ use crate::method::Method;
 use crate::watch::Watch;
 use crate::{Error, Result};
 use ndarray::Array2;
-use outcome::{Key, Outcome};
+use outcome::{Key, Outcome, Seconds};
 use protocol::Published;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 use suffuse_data::Table;
+use suffuse_data::format::tsv::Orientation;
 use suffuse_model::systems::depmicrodiff::{
     Cohort, Conditions, Config, Fill, FitOptions, Imputation, ImputeOptions, Model, SAVE_EVERY_S,
     Totals, fit,
@@ -30,8 +31,10 @@ pub struct Subject<'a> {
     pub table: &'a Table,
     /// Its file name, for people.
     pub name: String,
-    /// SHA-256 of its file and of its metadata sheet.
+    /// SHA-256 of its files and of its metadata sheet.
     pub inputs_sha256: Vec<String>,
+    /// Which way round a text table was read; the same file gives another table the other way.
+    pub orientation: Orientation,
 }
 
 /// How the model is fitted and sampled in an evaluation.
@@ -49,8 +52,13 @@ pub struct ModelSetting<'a> {
     pub pretrain: &'a [Table],
     /// SHA-256 of the files of those tables.
     pub pretrain_sha256: Vec<String>,
+    /// SHA-256 of the text encoder's folder, where there is one.
+    pub encoder_sha256: Option<String>,
     /// Samples per pass; has no influence on results.
     pub batch_size: usize,
+    /// Folder that keeps finished training, so that settings that differ in sampling alone share
+    /// it; `None` keeps nothing.
+    pub models: Option<&'a Path>,
 }
 
 /// What is measured.
@@ -141,12 +149,24 @@ fn run(
             let completed = impute(baseline, &published.incomplete()?);
             let seconds = start.elapsed().as_secs_f64();
             let report = score_entries(&published.truth, &completed, &published.positions())?;
-            Ok(Outcome::new(key, &report, feature_ids, None, seconds))
+            Ok(Outcome::new(
+                key,
+                &report,
+                feature_ids,
+                None,
+                Seconds {
+                    total: seconds,
+                    filling: seconds,
+                },
+            ))
         }
         Method::DepMicroDiff => {
-            let checkpoint = folder
-                .join(UNDER_WAY)
-                .join(key.file_name().trim_end_matches(".json"));
+            let checkpoint = match options.model.models {
+                Some(models) => models.join(fit_name(&key, options)),
+                None => folder
+                    .join(UNDER_WAY)
+                    .join(key.file_name().trim_end_matches(".json")),
+            };
             std::fs::create_dir_all(&checkpoint)
                 .map_err(|error| Error::io(&checkpoint, "make the folder", error))?;
             let fitted = fit_and_impute(
@@ -156,12 +176,17 @@ fn run(
                 Some(&checkpoint),
                 watch,
             )?;
-            let seconds = start.elapsed().as_secs_f64();
+            let seconds = Seconds {
+                total: start.elapsed().as_secs_f64(),
+                filling: fitted.seconds_of_filling,
+            };
             let (report, draws) = score_model(published, &fitted.imputation)?;
-            std::fs::remove_dir_all(&checkpoint)
-                .map_err(|error| Error::io(&checkpoint, "remove", error))?;
-            // Fails while another evaluation is under way beside this one, which is as it should be.
-            let _ = std::fs::remove_dir(folder.join(UNDER_WAY));
+            if options.model.models.is_none() {
+                std::fs::remove_dir_all(&checkpoint)
+                    .map_err(|error| Error::io(&checkpoint, "remove", error))?;
+                // Fails while another evaluation is under way beside this one, as it should.
+                let _ = std::fs::remove_dir(folder.join(UNDER_WAY));
+            }
             Ok(Outcome::new(
                 key,
                 &report,
@@ -181,6 +206,8 @@ pub struct Fitted {
     pub imputation: Imputation,
     /// Encoded metadata of the samples.
     pub conditions: Option<Conditions>,
+    /// Wall-clock seconds after the fit.
+    pub seconds_of_filling: f64,
 }
 
 /// Fits the model on what is not hidden and fills its hidden entries.
@@ -222,8 +249,10 @@ pub fn fit_and_impute(
         progress: watch.progress,
         interrupted: watch.interrupted,
     };
+    let start = Instant::now();
     let imputation = model.impute(&cohort, &mut impute_options)?;
     Ok(Fitted {
+        seconds_of_filling: start.elapsed().as_secs_f64(),
         model,
         imputation,
         conditions: cohort.conditions,
@@ -265,15 +294,24 @@ pub fn mean_of_draws(published: &Published, imputation: &Imputation) -> Array2<f
 }
 
 /// Raised with every change that moves results, so that old files are not taken for finished ones.
-const RESULTS_VERSION: u32 = 1;
+const RESULTS_VERSION: u32 = 2;
 
 fn key(subject: &Subject, options: &EvaluateOptions, method: Method, seed: u64) -> Key {
     let mut setting = BTreeMap::new();
     setting.insert("results".to_string(), RESULTS_VERSION.to_string());
+    if subject.orientation != Orientation::Auto {
+        setting.insert(
+            "orientation".to_string(),
+            format!("{:?}", subject.orientation),
+        );
+    }
     if method == Method::DepMicroDiff {
         let model = &options.model;
         setting.insert("config".to_string(), model.config.to_toml());
         setting.insert("metadata".to_string(), model.conditions.to_string());
+        if let Some(sha256) = &model.encoder_sha256 {
+            setting.insert("encoder".to_string(), sha256.clone());
+        }
         if let Some(column) = &model.group_column {
             setting.insert("groups".to_string(), column.clone());
         }
@@ -291,4 +329,17 @@ fn key(subject: &Subject, options: &EvaluateOptions, method: Method, seed: u64) 
         method: method.to_string(),
         setting,
     }
+}
+
+/// Name of the folder of a fit: a hash of all that determines it, which is the key of the result
+/// but for the settings of sampling.
+fn fit_name(key: &Key, options: &EvaluateOptions) -> String {
+    let mut key = key.clone();
+    let config = Config {
+        sampling: Config::small().sampling,
+        ..options.model.config
+    };
+    key.setting.insert("config".to_string(), config.to_toml());
+    let name = key.file_name();
+    name.trim_end_matches(".json").to_string()
 }

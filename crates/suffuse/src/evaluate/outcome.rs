@@ -134,8 +134,18 @@ pub struct Outcome {
     pub taxa: Vec<TaxonFigures>,
     /// Quality of the draws, for methods that have them.
     pub draws: Option<DrawFigures>,
-    /// Wall-clock seconds of fitting and filling.
-    pub seconds: f64,
+    /// Wall-clock seconds.
+    pub seconds: Seconds,
+}
+
+/// Wall-clock seconds of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Seconds {
+    /// Fitting and filling, as far as it was done in this run.
+    pub total: f64,
+    /// Filling.
+    pub filling: f64,
 }
 
 /// The scores of one taxon.
@@ -190,7 +200,7 @@ impl Outcome {
         report: &ScoreReport,
         feature_ids: &[String],
         draws: Option<DrawScores>,
-        seconds: f64,
+        seconds: Seconds,
     ) -> Self {
         let taxa = feature_ids
             .iter()
@@ -323,7 +333,10 @@ pub(super) mod tests {
                 figures: undefined,
             }],
             draws: None,
-            seconds: 1.5,
+            seconds: Seconds {
+                total: 1.5,
+                filling: 0.5,
+            },
         }
     }
 

@@ -1,12 +1,14 @@
 //! Results gathered: mean and spread over seeds, the verdict, the file `results.tsv`.
 
-use super::outcome::{Figures, Outcome, Scope};
+use super::outcome::{Figures, Key, Outcome, Scope};
 use crate::Result;
 use crate::output::write_text;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::f64::consts::LN_10;
 use std::path::Path;
 use suffuse_data::format::Overwrite;
+use suffuse_model::systems::depmicrodiff::Config;
 
 /// Mean and standard deviation of a score over seeds; `NaN` where no seed defines it, and the
 /// standard deviation (divisor n - 1) also with one seed.
@@ -80,7 +82,10 @@ pub fn rows(outcomes: &[Outcome]) -> Vec<Row> {
                 rmse_log10: spread(&of(|f| f.rmse / LN_10)),
                 mae_log10: spread(&of(|f| f.mae / LN_10)),
                 n_seeds: group.len(),
-                seconds: group.iter().map(|outcome| outcome.seconds).sum::<f64>()
+                seconds: group
+                    .iter()
+                    .map(|outcome| outcome.seconds.total)
+                    .sum::<f64>()
                     / group.len() as f64,
             });
         }
@@ -173,7 +178,7 @@ pub fn read_folder(folder: &Path) -> Result<Vec<Outcome>> {
 /// The folder cannot be written to.
 pub fn write_tsv(folder: &Path, outcomes: &[Outcome]) -> Result<()> {
     let mut text = String::from(
-        "table\tprotocol\tfraction\tmethod\tseed\tscope\tn\tpcc\tcos\trmse_ln\tmae_ln\trmse_log10\tmae_log10\tcrps_ln\tcoverage_50\tcoverage_90\tseconds\tfile\n",
+        "table\tprotocol\tfraction\tmethod\tsetting\tseed\tscope\tn\tpcc\tcos\trmse_ln\tmae_ln\trmse_log10\tmae_log10\tcrps_ln\tcoverage_50\tcoverage_90\tseconds\tseconds_filling\tfile\n",
     );
     let number = |value: f64| {
         if value.is_nan() {
@@ -205,18 +210,59 @@ pub fn write_tsv(folder: &Path, outcomes: &[Outcome]) -> Result<()> {
                 key.protocol.clone(),
                 key.fraction.to_string(),
                 key.method.clone(),
+                describe(key),
                 key.seed.to_string(),
                 scope.name().to_string(),
                 figures.n.to_string(),
             ];
             fields.extend(scores.map(number));
             fields.extend(of_draws.map(|value| number(value.unwrap_or(f64::NAN))));
-            fields.extend([format!("{:.2}", outcome.seconds), key.file_name()]);
+            let seconds = [outcome.seconds.total, outcome.seconds.filling];
+            fields.extend(seconds.map(|seconds| format!("{seconds:.2}")));
+            fields.push(key.file_name());
             text.push_str(&fields.join("\t"));
             text.push('\n');
         }
     }
     write_text(&folder.join("results.tsv"), Overwrite::Replace, &text)
+}
+
+/// What sets a result apart: the keys of the configuration that differ from `small`, and how the
+/// metadata and other cohorts went in; `default` where nothing does.
+fn describe(key: &Key) -> String {
+    let text = |name: &str| key.setting.get(name).map(String::as_str);
+    let mut parts = text("config").map_or_else(Vec::new, differences_from_small);
+    let metadata = text("metadata").filter(|metadata| *metadata != "columns (all)");
+    parts.extend(metadata.map(|metadata| format!("metadata: {metadata}")));
+    let n_pretrain = text("pretrain").map(|digests| digests.split(' ').count());
+    parts.extend(n_pretrain.map(|n| format!("pretrain: {n} tables")));
+    if parts.is_empty() {
+        parts.push("default".to_string());
+    }
+    parts.join("; ")
+}
+
+fn differences_from_small(config: &str) -> Vec<String> {
+    let small: BTreeMap<_, _> = flat(&Config::small().to_toml()).into_iter().collect();
+    flat(config)
+        .into_iter()
+        .filter(|(name, value)| small.get(name) != Some(value))
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect()
+}
+
+/// `section.key` and value of each line of a configuration that the program wrote.
+fn flat(config: &str) -> Vec<(String, String)> {
+    let mut section = String::new();
+    let mut all = Vec::new();
+    for line in config.lines() {
+        if let Some(name) = line.strip_prefix('[') {
+            section = name.trim_end_matches(']').to_string();
+        } else if let Some((name, value)) = line.split_once(" = ") {
+            all.push((format!("{section}.{name}"), value.replace('"', "")));
+        }
+    }
+    all
 }
 
 fn spread(values: &[f64]) -> Spread {
@@ -279,6 +325,24 @@ mod tests {
     }
 
     #[test]
+    fn a_setting_is_described_by_what_differs_from_the_default() {
+        let mut key = example("depmicrodiff", 0, 0.5).key;
+        key.setting = [("config".to_string(), Config::small().to_toml())].into();
+        assert_eq!(describe(&key), "default");
+        let overrides = [
+            ("dat.ar_decay".to_string(), "0.9".to_string()),
+            ("sampling.sampler".to_string(), "full".to_string()),
+        ];
+        let config = Config::small().with_overrides(&overrides).unwrap();
+        key.setting.insert("config".into(), config.to_toml());
+        key.setting.insert("metadata".into(), "none".into());
+        key.setting.insert("pretrain".into(), "ab cd".into());
+        let expected =
+            "dat.ar_decay=0.9; sampling.sampler=full; metadata: none; pretrain: 2 tables";
+        assert_eq!(describe(&key), expected);
+    }
+
+    #[test]
     fn the_tsv_has_a_line_per_result_and_scope_with_all_its_columns() {
         let folder = tempfile::tempdir().unwrap();
         for seed in [2, 1] {
@@ -289,6 +353,6 @@ mod tests {
         write_tsv(folder.path(), &outcomes).unwrap();
         let text = std::fs::read_to_string(folder.path().join("results.tsv")).unwrap();
         let widths: Vec<usize> = text.lines().map(|line| line.split('\t').count()).collect();
-        assert_eq!(widths, [18; 7]);
+        assert_eq!(widths, [20; 7]);
     }
 }

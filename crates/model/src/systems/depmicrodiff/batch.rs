@@ -190,7 +190,17 @@ impl Rows {
         scale.forward(mean) * self.is_known(device).reshape([rows, n_taxa, 1])
     }
 
-    /// What the network may know, given the normalised latents of the known entries.
+    /// What the network may know while it is trained, given the normalised latents of the known
+    /// entries: the tokens of the others are empty.
+    pub fn known_in_training(&self, latents: &Tensor<3>, device: &Device) -> dat::Known {
+        dat::Known {
+            is_filled: tensor(self.is_known.clone(), [self.n_rows, self.n_taxa, 1], device),
+            ..self.known(latents, device)
+        }
+    }
+
+    /// What the network may know while it fills every token, given the normalised latents of the
+    /// known entries.
     pub fn known(&self, latents: &Tensor<3>, device: &Device) -> dat::Known {
         let (rows, n_taxa) = (self.n_rows, self.n_taxa);
         let observed = tensor(self.is_observed.clone(), [rows, n_taxa, 1], device);
@@ -198,6 +208,7 @@ impl Rows {
         dat::Known {
             observed: latents.clone() * observed,
             flags: tensor(self.flags.clone(), [rows, n_taxa, N_FLAGS], device),
+            is_filled: Tensor::ones([rows, n_taxa, 1], device),
             observed_share: tensor(self.observed_share.clone(), [rows, 1], device),
             metadata: (d_metadata > 0).then(|| {
                 (

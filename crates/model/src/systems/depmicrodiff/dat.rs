@@ -60,6 +60,9 @@ pub struct Known {
     pub observed: Tensor<3>,
     /// Flags, `[batch, n_taxa, 4]`.
     pub flags: Tensor<3>,
+    /// 1 where the token of a taxon holds a latent, clean or noisy, `[batch, n_taxa, 1]`. In training
+    /// the truth of some entries is not known, and their tokens are empty; in sampling none is.
+    pub is_filled: Tensor<3>,
     /// Share of the total that the observed entries make up, `[batch, 1]`.
     pub observed_share: Tensor<2>,
     /// Encoded metadata, `[batch, d_metadata]`, and 1 where there are none, `[batch, 1]`.
@@ -86,6 +89,7 @@ pub struct Context {
     last_modulation: Tensor<3>,
     observed: Tensor<3>,
     flags: Tensor<3>,
+    is_filled: Tensor<3>,
 }
 
 /// Masks of the two streams, cut from one [`Mask`].
@@ -200,8 +204,8 @@ impl Dat {
             condition: Mlp::new(p, "condition", condition),
             metadata: (d_metadata > 0).then(|| Linear::new(p, "metadata", d_metadata, width)),
             no_metadata: p.vector("no_metadata", width, Initial::Spread(0.02)),
-            clean: Linear::new(p, "clean", d, width),
-            noisy: Linear::new(p, "noisy", 2 * d + N_FLAGS, width),
+            clean: Linear::new(p, "clean", d + 1, width),
+            noisy: Linear::new(p, "noisy", 2 * d + 1 + N_FLAGS, width),
             time: Mlp::new(
                 p,
                 "time",
@@ -273,6 +277,8 @@ impl Dat {
             .forward(Tensor::cat(vec![profile.clone(), metadata.clone()], 1)); // [batch, width]
         let vector = silu(vector).reshape([batch, 1, width]);
         let n_profile = self.config.n_profile_tokens;
+        let reorder = |tensor: &Tensor<3>| tensor.clone().select(1, order.clone());
+        let is_filled = reorder(&known.is_filled);
         let mut tokens = vec![
             profile.reshape([batch, n_profile, width]),
             metadata.reshape([batch, 1, width]),
@@ -283,6 +289,8 @@ impl Dat {
                 .clone()
                 .select(0, order.clone())
                 .slice([0..n_visible, 0..width]);
+            let is_filled = is_filled.clone().slice([0..batch, 0..n_visible, 0..1]);
+            let clean = Tensor::cat(vec![clean, is_filled], 2);
             tokens.push(self.clean.forward(clean) + taxa.unsqueeze());
         }
         let mut x = Tensor::cat(tokens, 1); // [batch, c + v, width]
@@ -310,7 +318,6 @@ impl Dat {
             }
             prefix.push(own);
         }
-        let reorder = |tensor: &Tensor<3>| tensor.clone().select(1, order.clone());
         Context {
             prefix,
             biases,
@@ -318,6 +325,7 @@ impl Dat {
             last_modulation: self.last_modulation.forward(vector),
             observed: reorder(&known.observed),
             flags: reorder(&known.flags),
+            is_filled,
         }
     }
 
@@ -348,6 +356,10 @@ impl Dat {
             .flags
             .clone()
             .slice([0..batch, tokens.clone(), 0..N_FLAGS]);
+        let is_filled = context
+            .is_filled
+            .clone()
+            .slice([0..batch, tokens.clone(), 0..1]);
         let taxa = self
             .taxon
             .clone()
@@ -356,7 +368,7 @@ impl Dat {
             .unsqueeze();
         let mut x = self
             .noisy
-            .forward(Tensor::cat(vec![values, observed, flags], 2))
+            .forward(Tensor::cat(vec![values, is_filled, observed, flags], 2))
             + taxa
             + self.time.forward(time);
         for (i, block) in self.blocks.iter().enumerate() {

@@ -4,7 +4,7 @@ use super::Model;
 use super::batch::{Flag, LatentScale, Rows};
 use super::config::Config;
 use super::dat::Dat;
-use super::entries::{Cohort, Entries, Standardisation, Totals};
+use super::entries::{Cohort, Entries, Known, Standardisation, Totals};
 use super::mask::Dependent;
 use super::objective::{DatObjective, Source, Split, VaeObjective};
 use super::pretraining;
@@ -64,7 +64,7 @@ pub fn fit(config: &Config, cohort: &Cohort, options: &mut FitOptions) -> Result
     let n_taxa = entries.n_taxa;
     let standardisation = Standardisation::fit(&entries);
     let other = pretraining::aligned(cohort, options.pretrain)?;
-    let dependent = estimate_dependencies(config, &entries, options.seed)?;
+    let dependent = estimate_dependencies(config, &entries, &standardisation, options.seed)?;
     let d_metadata = cohort
         .conditions
         .as_ref()
@@ -80,20 +80,16 @@ pub fn fit(config: &Config, cohort: &Cohort, options: &mut FitOptions) -> Result
 
     let make_vae = |p: &mut Builder| Vae::new(p, &config.vae, n_taxa);
     let mut vae = Parameters::initial(&Parameters::default(), options.seed, make_vae)?;
-    let cohorts = [
-        (!other.is_empty()).then_some(("vae-pretraining", &other)),
-        None,
-    ];
-    if let Some((name, other)) = cohorts[0] {
+    if !other.is_empty() {
         let objective = VaeObjective {
             config,
-            cohorts: other,
+            cohorts: &other,
             standardisation: &standardisation,
             seed: options.seed,
-            split: no_split(other),
+            split: no_split(&other),
         };
         vae = stages
-            .run(name, &config.vae.training, vae, &objective)?
+            .run("vae-pretraining", &config.vae.training, vae, &objective)?
             .best;
     }
     let target = vec![Source {
@@ -284,15 +280,28 @@ fn measure_latents(
 }
 
 /// `Dep` from the entries that are left, and from the same with some more hidden as the input `x`.
-fn estimate_dependencies(config: &Config, entries: &Entries, seed: u64) -> Result<Dependent> {
-    let samples = entries.informative_samples();
+///
+/// Samples with entries that were not measured are left out. A withheld entry is known to be
+/// present, so it counts with its taxon's mean, not as an absence.
+fn estimate_dependencies(
+    config: &Config,
+    entries: &Entries,
+    standardisation: &Standardisation,
+    seed: u64,
+) -> Result<Dependent> {
+    let mut samples = entries.informative_samples();
+    samples.retain(|sample| !entries.known_row(*sample).contains(&Known::Unknown));
     let mut clean = Array2::zeros((samples.len(), entries.n_taxa));
     let mut hidden = clean.clone();
     let mut rng = generator(seed, Stage::Dependencies, "", 0);
     for (row, sample) in samples.iter().enumerate() {
         let total = Scale(entries.total(*sample, None));
+        let known = entries.known_row(*sample);
         for (taxon, x) in entries.abundance_row(*sample).iter().enumerate() {
-            clean[(row, taxon)] = ln1p_percent(*x, total);
+            clean[(row, taxon)] = match known[taxon] {
+                Known::Withheld => standardisation.mean[taxon],
+                _ => ln1p_percent(*x, total),
+            };
             let is_hidden = rng.random_bool(config.dependencies.hide_fraction);
             hidden[(row, taxon)] = if is_hidden { 0.0 } else { clean[(row, taxon)] };
         }

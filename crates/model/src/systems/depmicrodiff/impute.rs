@@ -80,11 +80,62 @@ pub struct Imputation {
     pub hidden_draws: Vec<Vec<f64>>,
 }
 
-/// Folds in which the zeros of a sample are hidden: each zero is judged with four fifths of the
-/// others in sight, at a rate that training has seen.
+/// Folds in which the entries of a sample are hidden: each zero is judged with four fifths of the
+/// entries in sight, at a rate that training has seen.
 const N_FOLDS: usize = 5;
 /// Separates the noise of the presence pass from that of the value pass.
 const PRESENCE_DRAWS: u64 = 1 << 32;
+
+/// What one round of the presence pass hides of a sample, and whose presence it judges.
+struct Fold {
+    number: usize,
+    flags: Vec<Flag>,
+    judged: Vec<usize>,
+}
+
+/// Rounds of the presence pass. Zeros are judged with a fifth of all entries hidden, non-zeros too:
+/// if only zeros were, "hidden" would mean "zero". Without zeros to judge, one round does.
+fn folds(known: &[Known], is_candidate: &[bool], seed: u64, sample_id: &str) -> Vec<Fold> {
+    let candidates: Vec<usize> = (0..known.len())
+        .filter(|taxon| is_candidate[*taxon])
+        .collect();
+    if candidates.is_empty() {
+        return Vec::new();
+    }
+    if candidates
+        .iter()
+        .all(|taxon| known[*taxon] == Known::Unknown)
+    {
+        let flags = known.iter().map(|known| Flag::of(*known)).collect();
+        return vec![Fold {
+            number: 0,
+            flags,
+            judged: candidates,
+        }];
+    }
+    let mut rng = generator(seed, Stage::Sampling, sample_id, u64::MAX);
+    let fold_of: Vec<usize> = known.iter().map(|_| rng.random_range(0..N_FOLDS)).collect();
+    let fold = |number: usize| Fold {
+        number,
+        flags: known
+            .iter()
+            .zip(&fold_of)
+            .map(|(known, fold)| match known {
+                Known::Present | Known::Absent if *fold == number => Flag::Hidden,
+                known => Flag::of(*known),
+            })
+            .collect(),
+        judged: candidates
+            .iter()
+            .copied()
+            .filter(|taxon| fold_of[*taxon] == number)
+            .collect(),
+    };
+    (0..N_FOLDS)
+        .map(fold)
+        .filter(|fold| !fold.judged.is_empty())
+        .collect()
+}
 
 /// What is done with one batch of samples.
 type Work<'a> = dyn FnMut(&Model, &Run, &[usize]) -> Result<()> + 'a;
@@ -128,50 +179,33 @@ impl Model {
             &mut |model, run, samples| {
                 let mut jobs = Vec::new();
                 for &sample in samples {
-                    if !is_candidate[sample * n_taxa..(sample + 1) * n_taxa].contains(&true) {
-                        continue;
-                    }
-                    let mut rng = generator(
+                    let range = sample * n_taxa..(sample + 1) * n_taxa;
+                    let known = entries.known_row(sample);
+                    for fold in folds(
+                        known,
+                        &is_candidate[range],
                         run.seed,
-                        Stage::Sampling,
                         &entries.sample_ids[sample],
-                        u64::MAX,
-                    );
-                    let fold_of: Vec<usize> =
-                        (0..n_taxa).map(|_| rng.random_range(0..N_FOLDS)).collect();
-                    for fold in 0..N_FOLDS {
-                        let flags: Vec<Flag> = (0..n_taxa)
-                            .map(|taxon| {
-                                let at = sample * n_taxa + taxon;
-                                let is_hidden = is_candidate[at] && fold_of[taxon] == fold;
-                                if is_hidden {
-                                    Flag::Hidden
-                                } else {
-                                    Flag::of(entries.known[at])
-                                }
-                            })
-                            .collect();
-                        for draw in 0..n_presence_draws {
-                            let draw = PRESENCE_DRAWS + (fold * n_presence_draws + draw) as u64;
-                            jobs.push((
-                                fold,
-                                fold_of.clone(),
-                                Job {
-                                    sample,
-                                    flags: flags.clone(),
-                                    draw,
-                                },
-                            ));
-                        }
+                    ) {
+                        jobs.extend((0..n_presence_draws).map(|draw| {
+                            let draw =
+                                PRESENCE_DRAWS + (fold.number * n_presence_draws + draw) as u64;
+                            let job = Job {
+                                sample,
+                                flags: fold.flags.clone(),
+                                draw,
+                            };
+                            (fold.judged.clone(), job)
+                        }));
                     }
                 }
-                let rows: Vec<Job> = jobs.iter().map(|(_, _, job)| job.clone()).collect();
-                for ((fold, fold_of, job), drawn) in jobs.iter().zip(model.sample(run, &rows)?) {
-                    for (taxon, probability) in drawn.presence.iter().enumerate() {
-                        let at = job.sample * n_taxa + taxon;
-                        if is_candidate[at] && fold_of[taxon] == *fold {
-                            presence[at] += f64::from(*probability) / n_presence_draws as f64;
-                        }
+                let (judged, rows): (Vec<Vec<usize>>, Vec<Job>) = jobs.into_iter().unzip();
+                for ((judged, job), drawn) in
+                    judged.iter().zip(&rows).zip(model.sample(run, &rows)?)
+                {
+                    for &taxon in judged {
+                        presence[job.sample * n_taxa + taxon] +=
+                            f64::from(drawn.presence[taxon]) / n_presence_draws as f64;
                     }
                 }
                 Ok(())

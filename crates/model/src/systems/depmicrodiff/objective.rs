@@ -261,7 +261,7 @@ impl DatObjective<'_> {
         );
 
         let latents = rows.latents(&vae, self.latent_scale, device).detach();
-        let known = rows.known(&latents, device);
+        let known = rows.known_in_training(&latents, device);
         let token_order = order_tensor(&order, device);
         let clean = latents.select(1, token_order.clone()); // [rows, n_taxa, d], token order
         let noisy = clean.clone() * per_token(&|ab| ab.sqrt())
