@@ -114,7 +114,7 @@ def mask(dependent):
 
 
 def dat():
-    shapes = {"taxon": (N_TAXA, WIDTH), "no_metadata": (WIDTH,), "dependency_bias0": (N_HEADS * N_TAXA, N_TAXA)}
+    shapes = {"taxon": (N_TAXA, WIDTH), "no_metadata": (WIDTH,), "dependency_bias0": (N_HEADS, len(DEPENDENT))}
     mlp_shapes(shapes, "profile", N_TAXA * (D_LATENT + N_FLAGS) + 1, PROFILE_WIDTH, N_PROFILE * WIDTH)
     mlp_shapes(shapes, "condition", (N_PROFILE + 1) * WIDTH, WIDTH, WIDTH)
     mlp_shapes(shapes, "time", 64, WIDTH, WIDTH)
@@ -160,7 +160,10 @@ def dat():
     )
     allowed, favoured = mask(DEPENDENT)
     c = N_PROFILE + 1
-    pairs = p["dependency_bias0"].reshape(N_HEADS, N_TAXA, N_TAXA)[:, ORDER][:, :, ORDER]
+    rows, columns = torch.tensor(DEPENDENT).T  # sorted, as the pairs are numbered
+    pairs = torch.zeros(N_HEADS, N_TAXA, N_TAXA).index_put(
+        (torch.arange(N_HEADS)[:, None], rows[None], columns[None]), p["dependency_bias0"]
+    )[:, ORDER][:, :, ORDER]
     bias = torch.zeros(N_HEADS, c + v + N_TAXA, c + v + N_TAXA)
     bias[:, c : c + v, c : c + v] = pairs[:, :v, :v]
     bias[:, c + v :, c : c + v] = pairs[:, :, :v]

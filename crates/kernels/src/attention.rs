@@ -7,9 +7,9 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Backend, Dispatch, DispatchDevice, Flex, backend_extension};
+use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::activation::softmax;
-use burn::tensor::{Bool, DType, Tensor, TensorData};
+use burn::tensor::{Bool, Tensor, TensorData};
 
 /// Attends from queries to keys: `softmax(q k^T / sqrt(d) + bias, blocked pairs left out) v`
 /// (Vaswani 2017, eq. 1).
@@ -20,7 +20,8 @@ use burn::tensor::{Bool, DType, Tensor, TensorData};
 /// - `query`: `[batch, heads, n_queries, d_head]`
 /// - `key`, `value`: `[batch, heads, n_keys, d_head]`
 /// - `blocked`: `[n_queries, n_keys]`, the same for all samples and heads
-/// - `bias`: `[heads, n_queries, n_keys]`, added to the scores; its gradient is summed over the batch
+/// - `bias`: `[heads, n_biases]`, added to the scores of the pairs that `blocked` says; its gradient is
+///   summed over the batch
 /// - returns `[batch, heads, n_queries, d_head]`; on `flex` it lies in memory such that
 ///   `swap_dims(1, 2)` and a `reshape` that joins the heads copy nothing
 ///
@@ -47,7 +48,7 @@ pub fn masked_attention(
     key: Tensor<4>,
     value: Tensor<4>,
     blocked: &Blocked,
-    bias: Option<Tensor<3>>,
+    bias: Option<Tensor<2>>,
 ) -> Tensor<4> {
     let [batch, n_heads, n_queries, d_head] = query.dims();
     let [n_queries_blocked, n_keys] = blocked.dims();
@@ -66,20 +67,10 @@ pub fn masked_attention(
         "shape of the values: that of the keys"
     );
     if let Some(bias) = &bias {
-        assert_eq!(
-            bias.dims(),
-            [n_heads, n_queries, n_keys],
-            "shape of the bias: [heads, queries, keys]"
-        );
+        assert_eq!(bias.dims()[0], n_heads, "heads of the bias");
     }
-    let is_single = |dtype: DType| dtype == DType::F32;
-    let is_fused = matches!(
-        query.device().inner().as_dispatch(),
-        DispatchDevice::Flex(_)
-    ) && [&query, &key, &value]
-        .iter()
-        .all(|tensor| is_single(tensor.dtype()))
-        && bias.as_ref().is_none_or(|bias| is_single(bias.dtype()));
+    let is_fused = crate::is_fused(&[&query, &key, &value])
+        && bias.as_ref().is_none_or(|b| crate::is_fused(&[b]));
     if !is_fused {
         return composed(query, key, value, blocked, bias);
     }
@@ -103,7 +94,7 @@ fn composed(
     key: Tensor<4>,
     value: Tensor<4>,
     blocked: &Blocked,
-    bias: Option<Tensor<3>>,
+    bias: Option<Tensor<2>>,
 ) -> Tensor<4> {
     let [batch, n_heads, n_queries, d_head] = query.dims();
     let [_, n_keys] = blocked.dims();
@@ -114,7 +105,7 @@ fn composed(
         .mul_scalar(1.0 / (d_head as f64).sqrt())
         .matmul(key.swap_dims(2, 3));
     if let Some(bias) = bias {
-        scores = scores + bias.unsqueeze::<4>();
+        scores = scores + blocked.biases(bias).unsqueeze::<4>();
     }
     // A finite number keeps rows without an open key free of NaN; the second fill empties them.
     let weights = softmax(scores.mask_fill(mask.clone(), -1e9), 3).mask_fill(mask, 0.0);

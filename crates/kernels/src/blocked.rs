@@ -1,14 +1,20 @@
-//! Which pairs of query and key are blocked, cut into the tiles that the kernel works on.
+//! Which pairs of query and key are blocked or biased, cut into the tiles that the kernel works on.
 
 use crate::strided::Strided;
 use crate::vector::{LANES, ROWS};
+use burn::tensor::{Int, Tensor, TensorData};
+use std::array::from_fn;
 use std::ops::Range;
 use std::sync::Arc;
 
 /// Numbers of a block of [`ROWS`] keys and [`LANES`] queries.
 pub(crate) const BLOCK: usize = ROWS * LANES;
 
-/// Pairs of query and key that must not see each other, the same for all samples and heads.
+/// In the place of an index: the pair takes no bias.
+pub const NO_BIAS: u32 = u32::MAX;
+
+/// Pairs of query and key that must not see each other, and which bias the others take; the same for
+/// all samples and heads.
 ///
 /// Cheap to clone. Build it once per mask, not once per call: construction sorts the pairs into
 /// tiles and finds those that need no work.
@@ -25,6 +31,7 @@ pub struct Blocked {
     n_queries: usize,
     n_keys: usize,
     pairs: Arc<[bool]>,
+    bias_of_pair: Arc<[u32]>,
     tiles: Arc<Tiles>,
 }
 
@@ -38,25 +45,44 @@ pub(crate) struct Tiles {
     blocks: Vec<usize>,
     /// Added to the scores, `[blocks, ROWS, LANES]`: zero, or minus infinity where blocked.
     additive: Vec<f32>,
+    /// Which bias each open pair takes, in the same order; [`NO_BIAS`] where none.
+    bias: Vec<u32>,
 }
 
 impl Blocked {
-    /// The mask `pairs`, row by row: `[n_queries, n_keys]`, true where the query must not see the key.
+    /// The mask `pairs`, row by row: `[n_queries, n_keys]`, true where the query must not see the
+    /// key. Pair `i` takes bias `i`, if there are biases.
     ///
     /// # Panics
     /// When the number of pairs is not `n_queries * n_keys`.
     pub fn new(pairs: impl Into<Arc<[bool]>>, n_queries: usize, n_keys: usize) -> Self {
-        let pairs = pairs.into();
+        let own = (0..n_queries * n_keys).map(|pair| pair as u32).collect();
+        Blocked::with_biases(pairs.into(), own, [n_queries, n_keys])
+    }
+
+    /// The mask `pairs`, where pair `i` takes the bias that `bias_of_pair[i]` is the index of, or
+    /// none where that is [`NO_BIAS`]. Pairs may share a bias.
+    ///
+    /// - `pairs`, `bias_of_pair`: `[n_queries, n_keys]`
+    ///
+    /// # Panics
+    /// When the number of pairs or of indices is not `n_queries * n_keys`.
+    pub fn with_biases(
+        pairs: Arc<[bool]>,
+        bias_of_pair: Arc<[u32]>,
+        [n_queries, n_keys]: [usize; 2],
+    ) -> Self {
         assert_eq!(
-            pairs.len(),
-            n_queries * n_keys,
+            [pairs.len(), bias_of_pair.len()],
+            [n_queries * n_keys; 2],
             "a mask holds one entry per pair of {n_queries} queries and {n_keys} keys"
         );
-        let tiles = Arc::new(Tiles::new(&pairs, n_queries, n_keys));
+        let tiles = Arc::new(Tiles::new(&pairs, &bias_of_pair, n_queries, n_keys));
         Blocked {
             n_queries,
             n_keys,
             pairs,
+            bias_of_pair,
             tiles,
         }
     }
@@ -76,29 +102,50 @@ impl Blocked {
         &self.pairs
     }
 
+    /// The bias of each pair, zero where it takes none: `[heads, n_biases]` to
+    /// `[heads, n_queries, n_keys]`.
+    pub fn biases(&self, bias: Tensor<2>) -> Tensor<3> {
+        let [n_heads, n_biases] = bias.dims();
+        // The number past the last is zero, for pairs without a bias.
+        let bias = Tensor::cat(vec![bias.clone(), bias.zeros_like()], 1);
+        let indices = self.bias_of_pair.iter();
+        let indices: Vec<i64> = indices
+            .map(|index| i64::from(*index).min(n_biases as i64))
+            .collect();
+        let indices = TensorData::new(indices, [self.pairs.len()]);
+        let indices = Tensor::<1, Int>::from_data(indices, &bias.device().inner());
+        bias.select(1, indices)
+            .reshape([n_heads, self.n_queries, self.n_keys])
+    }
+
     pub(crate) fn tiles(&self) -> &Arc<Tiles> {
         &self.tiles
     }
 }
 
 impl Tiles {
-    fn new(pairs: &[bool], n_queries: usize, n_keys: usize) -> Self {
+    fn new(pairs: &[bool], bias_of_pair: &[u32], n_queries: usize, n_keys: usize) -> Self {
         let mut tiles = Tiles {
             ranges: Vec::new(),
             blocks: Vec::new(),
             additive: Vec::new(),
+            bias: Vec::new(),
         };
         for first_query in (0..n_queries).step_by(LANES) {
             let start = tiles.blocks.len();
             for first_key in (0..n_keys).step_by(ROWS) {
-                let block: [f32; BLOCK] = std::array::from_fn(|i| {
+                let open: [Option<usize>; BLOCK] = from_fn(|i| {
                     let (key, query) = (first_key + i / LANES, first_query + i % LANES);
-                    let is_open = key < n_keys && query < n_queries && !pairs[query * n_keys + key];
-                    if is_open { 0.0 } else { f32::NEG_INFINITY }
+                    let pair = query * n_keys + key;
+                    (key < n_keys && query < n_queries && !pairs[pair]).then_some(pair)
                 });
-                if block.contains(&0.0) {
+                if open.iter().any(Option::is_some) {
                     tiles.blocks.push(first_key / ROWS);
-                    tiles.additive.extend(block);
+                    let of = |pair: Option<usize>| pair.map_or(f32::NEG_INFINITY, |_| 0.0);
+                    tiles.additive.extend(open.map(of));
+                    tiles
+                        .bias
+                        .extend(open.map(|pair| pair.map_or(NO_BIAS, |pair| bias_of_pair[pair])));
                 }
             }
             tiles.ranges.push(start..tiles.blocks.len());
@@ -133,36 +180,24 @@ impl Tiles {
         &self.additive
     }
 
-    /// Mask and bias of all heads, `[heads, blocks, ROWS, LANES]`; `bias` is `[heads, queries, keys]`.
-    pub(crate) fn additive_with(&self, bias: &Strided<3>, n_heads: usize) -> Vec<f32> {
+    /// Mask and bias of all heads, `[heads, blocks, ROWS, LANES]`; `bias` is `[heads, n_biases]`.
+    pub(crate) fn additive_with(&self, bias: &Strided<2>, n_heads: usize) -> Vec<f32> {
         let mut additive = Vec::with_capacity(n_heads * self.additive.len());
         for head in 0..n_heads {
-            self.for_each_entry(|i, [query, key]| {
-                let mask = self.additive[i];
-                additive.push(if mask == 0.0 {
-                    bias.at([head, query, key])
-                } else {
-                    mask
-                });
-            });
+            let entries = self.additive.iter().zip(&self.bias);
+            additive.extend(entries.map(|(mask, index)| match *index {
+                NO_BIAS => *mask,
+                index => bias.at([head, index as usize]),
+            }));
         }
         additive
     }
 
-    /// Calls `visit` for each entry of the blocks in order, with its position and its query and key;
-    /// the latter may lie past the end where the entry is blocked.
-    pub(crate) fn for_each_entry(&self, mut visit: impl FnMut(usize, [usize; 2])) {
-        for (tile, range) in self.ranges.iter().enumerate() {
-            for block in range.clone() {
-                for i in 0..BLOCK {
-                    visit(
-                        block * BLOCK + i,
-                        [
-                            tile * LANES + i % LANES,
-                            self.blocks[block] * ROWS + i / LANES,
-                        ],
-                    );
-                }
+    /// Adds gradients of the scores, `[blocks, ROWS, LANES]`, to those of a head's biases.
+    pub(crate) fn add_bias_gradient(&self, of_scores: &[f32], of_biases: &mut [f32]) {
+        for (gradient, index) in of_scores.iter().zip(&self.bias) {
+            if *index != NO_BIAS {
+                of_biases[*index as usize] += gradient;
             }
         }
     }

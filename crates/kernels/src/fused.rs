@@ -25,7 +25,7 @@ pub(crate) struct Inputs {
     pub(crate) key: FlexTensor,
     /// `[batch, heads, keys, d_head]`
     pub(crate) value: FlexTensor,
-    /// `[heads, queries, keys]`
+    /// `[heads, biases]`
     pub(crate) bias: Option<FlexTensor>,
     pub(crate) blocked: Blocked,
 }
@@ -225,7 +225,7 @@ impl Inputs {
         let bias = self
             .bias
             .as_ref()
-            .map(|_| sum_of_parts(tiles, &parts, [n_heads, n_queries, n_keys]));
+            .map(|bias| sum_of_parts(tiles, &parts, [n_heads, bias.shape()[1]]));
         InputGradients {
             query: query.into_tensor(),
             key: key.into_tensor(),
@@ -235,30 +235,22 @@ impl Inputs {
     }
 }
 
-/// Adds up the partial sums of each head and brings them from tiles into rows, `[heads, queries, keys]`.
-fn sum_of_parts(
-    tiles: &Tiles,
-    parts: &[f32],
-    [n_heads, n_queries, n_keys]: [usize; 3],
-) -> FlexTensor {
+/// Adds up the partial sums of each head, `[heads, biases]`.
+fn sum_of_parts(tiles: &Tiles, parts: &[f32], [n_heads, n_biases]: [usize; 2]) -> FlexTensor {
     let n_entries = tiles.additive().len();
-    let mut gradient = vec![0.0_f32; n_heads * n_queries * n_keys];
+    let mut gradient = vec![0.0_f32; n_heads * n_biases];
     if n_entries > 0 {
-        let n_parts = parts.len() / (n_heads * n_entries);
-        for (head, gradient) in gradient.chunks_exact_mut(n_queries * n_keys).enumerate() {
-            for part in parts[head * n_parts * n_entries..]
-                .chunks_exact(n_entries)
-                .take(n_parts)
-            {
-                tiles.for_each_entry(|i, [query, key]| {
-                    if query < n_queries && key < n_keys {
-                        gradient[query * n_keys + key] += part[i];
-                    }
-                });
-            }
-        }
+        let n_per_head = parts.len() / n_heads;
+        gradient
+            .par_chunks_mut(n_biases.max(1))
+            .zip(parts.par_chunks(n_per_head))
+            .for_each(|(gradient, parts)| {
+                for part in parts.chunks_exact(n_entries) {
+                    tiles.add_bias_gradient(part, gradient);
+                }
+            });
     }
-    let layout = Layout::contiguous(Shape::from([n_heads, n_queries, n_keys]));
+    let layout = Layout::contiguous(Shape::from([n_heads, n_biases]));
     FlexTensor::new(Bytes::from_elems(gradient), layout, DType::F32)
 }
 
@@ -345,7 +337,7 @@ mod tests {
                 bias_gradient: Some(&mut bias),
             }
             .run(set);
-            let bias = sum_of_parts(self.inputs.blocked.tiles(), &bias, [1, n_queries, n_keys]);
+            let bias = sum_of_parts(self.inputs.blocked.tiles(), &bias, [1, n_queries * n_keys]);
             let best = self.best_gradients;
             for (found, expected) in [
                 (output.data.as_slice(), &self.best.output),
@@ -380,7 +372,7 @@ mod tests {
             query: sines(0.0, [1, 1, n_queries, d_head]),
             key: sines(1.0, [1, 1, n_keys, d_head]),
             value: sines(2.0, [1, 1, n_keys, d_head]),
-            bias: Some(sines(3.0, [1, n_queries, n_keys])),
+            bias: Some(sines(3.0, [1, n_queries * n_keys])),
             blocked: Blocked::new(pairs, n_queries, n_keys),
         };
         let gradient = sines(4.0, [1, 1, n_queries, d_head]);

@@ -36,6 +36,9 @@ pub(crate) trait Instructions: Copy {
     /// `a * b`
     fn mul(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
 
+    /// `a / b`
+    fn div(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+
     /// `a * b + c`, rounded once or twice.
     fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
 
@@ -90,6 +93,11 @@ impl Instructions for Baseline {
     #[inline(always)]
     fn mul(self, a: Lanes, b: Lanes) -> Lanes {
         from_fn(|l| a[l] * b[l])
+    }
+
+    #[inline(always)]
+    fn div(self, a: Lanes, b: Lanes) -> Lanes {
+        from_fn(|l| a[l] / b[l])
     }
 
     /// Fused where the baseline has an instruction for it; elsewhere that is a slow library call.
@@ -160,6 +168,11 @@ mod x86 {
         }
 
         #[inline(always)]
+        fn div(self, a: __m512, b: __m512) -> __m512 {
+            self.avx512f._mm512_div_ps(a, b)
+        }
+
+        #[inline(always)]
         fn mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
             self.avx512f._mm512_fmadd_ps(a, b, c)
         }
@@ -215,6 +228,11 @@ mod x86 {
         #[inline(always)]
         fn mul(self, a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
             from_fn(|i| self.avx._mm256_mul_ps(a[i], b[i]))
+        }
+
+        #[inline(always)]
+        fn div(self, a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
+            from_fn(|i| self.avx._mm256_div_ps(a[i], b[i]))
         }
 
         #[inline(always)]

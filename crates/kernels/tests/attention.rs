@@ -2,7 +2,7 @@
 
 use burn::tensor::activation::softmax;
 use burn::tensor::{Bool, Device, Tensor, TensorData};
-use suffuse_kernels::{Blocked, masked_attention};
+use suffuse_kernels::{Blocked, NO_BIAS, masked_attention};
 
 /// Sizes of a case.
 #[derive(Debug, Clone, Copy)]
@@ -20,7 +20,7 @@ struct Case {
     query: Tensor<4>,
     key: Tensor<4>,
     value: Tensor<4>,
-    bias: Option<Tensor<3>>,
+    bias: Option<Tensor<2>>,
     blocked: Blocked,
     weight: Tensor<4>,
 }
@@ -95,7 +95,7 @@ fn case(sizes: Sizes, mask: Vec<bool>, with_bias: bool) -> Case {
         query: by_head(1, sizes, n_queries).detach().require_grad(),
         key: by_head(2, sizes, n_keys).detach().require_grad(),
         value: by_head(3, sizes, n_keys).detach().require_grad(),
-        bias: with_bias.then(|| tensor(4, [n_heads, n_queries, n_keys], 1.0).require_grad()),
+        bias: with_bias.then(|| tensor(4, [n_heads, n_queries * n_keys], 1.0).require_grad()),
         blocked: Blocked::new(mask, n_queries, n_keys),
         weight: tensor(5, [batch, n_heads, n_queries, d_head], 1.0),
     }
@@ -154,7 +154,7 @@ fn plain(case: &Case) -> Results {
         .matmul(key.swap_dims(2, 3))
         .div_scalar((d_head as f64).sqrt());
     if let Some(bias) = bias {
-        scores = scores + bias.unsqueeze::<4>();
+        scores = scores + bias.reshape([1, n_heads, n_queries, n_keys]);
     }
     let weights = softmax(scores.mask_fill(mask.clone(), -1e9), 3).mask_fill(mask, 0.0);
     results(case, weights.matmul(value))
@@ -247,6 +247,73 @@ fn values_and_gradients_agree_with_burns_own_operators() {
                 );
             }
         }
+    }
+}
+
+#[test]
+fn pairs_that_share_a_bias_add_up_its_gradient_and_others_take_none() {
+    for sizes in SIZES {
+        let [n_queries, n_keys] = [sizes.n_queries, sizes.n_keys];
+        let mask = masks(sizes).remove(2);
+        let n_biases = 5;
+        let index: Vec<u32> = (0..n_queries * n_keys)
+            .map(|pair| [NO_BIAS, 0, 3, 2, NO_BIAS, 4][pair * 7 % 6])
+            .collect();
+        let shared = tensor(4, [sizes.n_heads, n_biases], 1.0).require_grad();
+        let few = Case {
+            bias: Some(shared.clone()),
+            blocked: Blocked::with_biases(
+                mask.clone().into(),
+                index.clone().into(),
+                [n_queries, n_keys],
+            ),
+            ..case(sizes, mask.clone(), false)
+        };
+        // The same biases written out, one for each pair.
+        let table = shared.into_data().try_to_vec::<f32>().unwrap();
+        let of_pair = |head: usize, pair: usize| match index[pair] {
+            NO_BIAS => 0.0,
+            index => table[head * n_biases + index as usize],
+        };
+        let all: Vec<f32> = (0..sizes.n_heads)
+            .flat_map(|head| (0..index.len()).map(move |pair| (head, pair)))
+            .map(|(head, pair)| of_pair(head, pair))
+            .collect();
+        let all = TensorData::new(all, [sizes.n_heads, index.len()]);
+        let many = Case {
+            bias: Some(Tensor::from_data(all, &Device::flex().autodiff()).require_grad()),
+            ..case(sizes, mask, false)
+        };
+        let mut expected = plain(&many);
+        let mut sums = vec![0.0; sizes.n_heads * n_biases];
+        for (i, gradient) in expected[4].iter().enumerate() {
+            let (head, pair) = (i / index.len(), i % index.len());
+            if index[pair] != NO_BIAS {
+                sums[head * n_biases + index[pair] as usize] += gradient;
+            }
+        }
+        expected[4] = sums;
+        assert_close(&fused(&few), &expected, 5e-5, &format!("{sizes:?}"));
+        let doubles = |x: Tensor<4>| x.cast(burn::tensor::DType::F64);
+        let bias = few
+            .bias
+            .clone()
+            .map(|bias| bias.cast(burn::tensor::DType::F64));
+        let composed = masked_attention(
+            doubles(few.query.clone()),
+            doubles(few.key.clone()),
+            doubles(few.value.clone()),
+            &few.blocked,
+            bias,
+        );
+        let composed = composed.cast(burn::tensor::DType::F32).into_data();
+        let composed = composed.try_to_vec::<f32>().unwrap();
+        assert_close(
+            &vec![composed],
+            &vec![expected.swap_remove(0)],
+            2e-5,
+            "composed",
+        );
     }
 }
 
@@ -494,7 +561,7 @@ fn values_and_gradients_agree_with_pytorch() {
         };
         let bias = TensorData::new(
             sines(3.0, n_heads * n_queries * n_keys),
-            [n_heads, n_queries, n_keys],
+            [n_heads, n_queries * n_keys],
         );
         let mask: Vec<bool> = golden["blocked"]
             .as_array()

@@ -145,19 +145,19 @@ fn the_denoiser_has_the_outputs_and_gradients_of_pytorch() {
     let dat = &mut config.dat;
     (dat.width, dat.depth, dat.n_heads, dat.mlp_ratio) = (8, 1, 2, 2);
     (dat.n_profile_tokens, dat.profile_width, dat.dependency_mask) = (2, 6, DependencyMask::Bias);
-    let parameters = filled(&|p| drop(Dat::new(p, &config.dat, &config.vae, N_TAXA, 3)));
-    let device = Device::flex().autodiff();
-    let mut builder = Builder::new(&parameters, Absent::Refuse, &device);
-    let dat = Dat::new(&mut builder, &config.dat, &config.vae, N_TAXA, 3);
-    let bound = builder.finish().expect("all weights are there");
-
-    let order = [3, 0, 4, 1, 2];
     let mut pairs = vec![false; 25];
     for (i, j) in [(0, 1), (1, 0), (2, 4), (4, 3)] {
         pairs[i * 5 + j] = true;
     }
+    let dependent = Dependent::new(5, pairs);
+    let parameters = filled(&|p| drop(Dat::new(p, &config.dat, &config.vae, &dependent, 3)));
+    let device = Device::flex().autodiff();
+    let mut builder = Builder::new(&parameters, Absent::Refuse, &device);
+    let order = [3, 0, 4, 1, 2];
     let steps = ArSteps::of_sizes(&[2, 1, 2]);
-    let dependent = Dependent::new(5, pairs).permuted(&order);
+    let dat = Dat::new(&mut builder, &config.dat, &config.vae, &dependent, 3);
+    let bound = builder.finish().expect("all weights are there");
+    let dependent = dependent.permuted(&order);
     let mode = config.dat.dependency_mask;
     let mask = attention_mask(
         &steps,
@@ -165,7 +165,7 @@ fn the_denoiser_has_the_outputs_and_gradients_of_pytorch() {
         &dependent,
         mode,
     );
-    let masks = StreamMasks::new(&mask, mode, 0..N_TAXA, &device);
+    let masks = StreamMasks::new(&mask, 0..N_TAXA);
 
     let shape = [BATCH, N_TAXA, N_DIMENSIONS];
     let flags = (0..15)
@@ -189,18 +189,17 @@ fn the_denoiser_has_the_outputs_and_gradients_of_pytorch() {
         &device,
     );
     let context = dat.context(&known, clean, &order, &masks);
-    let timesteps = [
-        10, 10, 500, 900, 900, 1, 1, 2, 3, 3, 700, 700, 20, 1000, 1000,
-    ];
+    let timesteps = [10, 500, 900, 1, 2, 3, 700, 20, 1000]; // [batch, steps]
     let time = timesteps
         .iter()
         .flat_map(|t| timestep_features(*t, 64))
         .collect();
-    let time = tensor(time, [BATCH, N_TAXA, 64]);
+    let time = tensor(time, [BATCH, 3, 64]);
     let output = dat.denoise(
         Noisy {
             values: tensor(sines(53, 30, 1.0), shape),
             time,
+            step_sizes: vec![2, 1, 2],
             tokens: 0..N_TAXA,
         },
         &order,

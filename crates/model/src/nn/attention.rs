@@ -14,14 +14,14 @@ pub struct KeyValue {
     pub value: Tensor<4>,
 }
 
-/// Which pairs are blocked and which are favoured; both are the same for all samples.
+/// Which pairs are blocked and what biases the others take; both are the same for all samples.
 #[derive(Debug, Clone)]
 pub struct AttentionMask {
-    /// `[queries, keys]`, true where the query must not see the key. A query that sees no key gets
-    /// zeros.
+    /// `[queries, keys]`, true where the query must not see the key, and the index of each pair's
+    /// bias. A query that sees no key gets zeros.
     pub blocked: Blocked,
-    /// `[heads, queries, keys]`, added to the scores.
-    pub bias: Option<Tensor<3>>,
+    /// `[heads, biases]`, added to the scores.
+    pub bias: Option<Tensor<2>>,
 }
 
 /// Projections of multi-head attention (Vaswani 2017).
@@ -90,7 +90,7 @@ impl Attention {
         let query = self.heads(self.query.forward(x.clone())).mul_scalar(scale);
         let mut scores = query.matmul(seen.key.clone().swap_dims(2, 3)); // [batch, heads, queries, keys]
         if let Some(bias) = &mask.bias {
-            scores = scores + bias.clone().unsqueeze();
+            scores = scores + mask.blocked.biases(bias.clone()).unsqueeze();
         }
         let shape = scores.dims();
         let [n_queries, n_keys] = mask.blocked.dims();

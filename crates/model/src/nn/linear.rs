@@ -2,6 +2,7 @@
 
 use crate::parameters::{Builder, Initial};
 use burn::tensor::Tensor;
+use suffuse_kernels::biased_silu;
 
 /// `y = x W + b` on the last axis.
 #[derive(Debug, Clone)]
@@ -37,11 +38,23 @@ impl Linear {
     /// - `x`: `[.., n_inputs]`
     /// - returns `[.., n_outputs]`
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        self.map(x, |y| y + self.bias.clone().unsqueeze())
+    }
+
+    /// `silu(x W + b)`
+    ///
+    /// - `x`: `[.., n_inputs]`
+    /// - returns `[.., n_outputs]`
+    pub fn forward_silu<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        self.map(x, |y| biased_silu(y, self.bias.clone()))
+    }
+
+    /// `f(x W)` with all axes but the last joined to rows.
+    fn map<const D: usize>(&self, x: Tensor<D>, f: impl Fn(Tensor<2>) -> Tensor<2>) -> Tensor<D> {
         let mut shape = x.dims();
         let [n_inputs, n_outputs] = self.weight.dims();
         let n_rows = shape.iter().product::<usize>() / n_inputs;
-        let y = x.reshape([n_rows, n_inputs]).matmul(self.weight.clone())
-            + self.bias.clone().unsqueeze();
+        let y = f(x.reshape([n_rows, n_inputs]).matmul(self.weight.clone()));
         shape[D - 1] = n_outputs;
         y.reshape(shape)
     }

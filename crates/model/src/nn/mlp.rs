@@ -2,7 +2,7 @@
 
 use super::Linear;
 use crate::parameters::Builder;
-use burn::tensor::{Tensor, activation::silu};
+use burn::tensor::Tensor;
 
 /// Widths of an [`Mlp`].
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +34,6 @@ impl Mlp {
     /// - `x`: `[.., n_inputs]`
     /// - returns `[.., n_outputs]`
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        self.outer.forward(silu(self.inner.forward(x)))
+        self.outer.forward(self.inner.forward_silu(x))
     }
 }

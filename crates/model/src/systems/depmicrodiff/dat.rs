@@ -10,14 +10,15 @@
 //! ```
 
 use super::config::{DatConfig, VaeConfig};
-use super::mask::{DependencyMask, Mask};
+use super::mask::{DependencyMask, Dependent, Mask};
 use crate::nn::attention::{AttentionMask, KeyValue};
 use crate::nn::mlp::MlpShape;
 use crate::nn::norm::{Modulation, modulate};
 use crate::nn::{Attention, Linear, Mlp};
 use crate::parameters::{Builder, Initial};
 use burn::tensor::activation::silu;
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Int, Tensor};
+use std::ops::Range;
 use suffuse_kernels::Blocked;
 
 /// Flags of an entry: observed present, observed absent, hidden, hidden but known to be present.
@@ -74,17 +75,18 @@ pub struct Known {
 pub struct Noisy {
     /// `[batch, n, d_latent]`
     pub values: Tensor<3>,
-    /// Features of the timestep, `[batch or 1, n or 1, 64]`.
+    /// Features of the timestep of each autoregressive step, `[batch or 1, steps, 64]`.
     pub time: Tensor<3>,
+    /// How many of the tokens belong to each of those steps.
+    pub step_sizes: Vec<usize>,
     /// Their `n` positions in token order.
-    pub tokens: std::ops::Range<usize>,
+    pub tokens: Range<usize>,
 }
 
 /// Keys and values of the prefix for each block, and what else stays the same while denoising.
 #[derive(Debug, Clone)]
 pub struct Context {
     prefix: Vec<KeyValue>,
-    biases: Vec<Option<Tensor<3>>>,
     modulations: Vec<Tensor<3>>,
     last_modulation: Tensor<3>,
     observed: Tensor<3>,
@@ -95,79 +97,46 @@ pub struct Context {
 /// Masks of the two streams, cut from one [`Mask`].
 #[derive(Debug, Clone)]
 pub struct StreamMasks {
-    n_condition: usize,
-    n_visible: usize,
-    noisy_tokens: std::ops::Range<usize>,
     prefix: Blocked,
     noisy: Blocked,
-    favoured: Option<Favoured>,
-}
-
-/// 1 where a pair is allowed and dependent, `[1, rows, columns]`.
-#[derive(Debug, Clone)]
-struct Favoured {
-    prefix: Tensor<3>,
-    noisy: Tensor<3>,
 }
 
 impl StreamMasks {
     /// Cuts the rows of the prefix and the rows `noisy` of the noisy tokens (all, or those of one
     /// autoregressive step, which then see only each other and the prefix).
-    pub fn new(
-        mask: &Mask,
-        mode: DependencyMask,
-        noisy: std::ops::Range<usize>,
-        device: &Device,
-    ) -> Self {
+    pub fn new(mask: &Mask, noisy: Range<usize>) -> Self {
         let context = mask.n_condition + mask.n_visible;
-        let rows = context + noisy.start..context + noisy.end;
-        let part = |what: &[bool], rows: std::ops::Range<usize>, with_noisy: bool| {
-            let n = rows.len();
-            let mut block = Vec::new();
-            for row in rows.clone() {
-                block.extend(mask.block(what, row..row + 1, 0..context));
-                if with_noisy {
-                    block.extend(mask.block(
-                        what,
-                        row..row + 1,
-                        context + noisy.start..context + noisy.end,
-                    ));
-                }
-            }
-            let n_columns = block.len() / n.max(1);
-            (block, n, n_columns)
-        };
-        let pairs = |(block, n_rows, n_columns): (Vec<bool>, usize, usize)| {
-            Blocked::new(block, n_rows, n_columns)
-        };
-        let float_tensor = |(block, n_rows, n_columns): (Vec<bool>, usize, usize)| {
-            let block: Vec<f32> = block.iter().map(|b| f32::from(u8::from(*b))).collect();
-            Tensor::<3>::from_data(TensorData::new(block, [1, n_rows, n_columns]), device)
-        };
-        let favoured = (mode == DependencyMask::Bias).then(|| Favoured {
-            prefix: float_tensor(part(&mask.favoured, 0..context, false)),
-            noisy: float_tensor(part(&mask.favoured, rows.clone(), true)),
-        });
-        StreamMasks {
-            n_condition: mask.n_condition,
-            n_visible: mask.n_visible,
-            noisy_tokens: noisy.clone(),
-            prefix: pairs(part(&mask.blocked, 0..context, false)),
-            noisy: pairs(part(&mask.blocked, rows, true)),
-            favoured,
-        }
+        let prefix = cut(mask, 0..context, &[0..context]);
+        let own = context + noisy.start..context + noisy.end;
+        let noisy = cut(mask, own.clone(), &[0..context, own]);
+        StreamMasks { prefix, noisy }
     }
 }
 
+/// The part of a mask with these rows and ranges of columns; each dependent pair takes its bias.
+fn cut(mask: &Mask, rows: Range<usize>, columns: &[Range<usize>]) -> Blocked {
+    let (mut blocked, mut biases) = (Vec::new(), Vec::new());
+    for row in rows.clone() {
+        for columns in columns {
+            blocked.extend(mask.block(&mask.blocked, row..row + 1, columns.clone()));
+            biases.extend(mask.block(&mask.favoured, row..row + 1, columns.clone()));
+        }
+    }
+    let n_columns = columns.iter().map(Range::len).sum();
+    Blocked::with_biases(blocked.into(), biases.into(), [rows.len(), n_columns])
+}
+
 impl Dat {
-    /// Binds the network for `n_taxa` taxa and metadata vectors of length `d_metadata` (0: none).
+    /// Binds the network for the taxa of `dependent` and metadata vectors of length `d_metadata`
+    /// (0: none).
     pub fn new(
         p: &mut Builder,
         config: &DatConfig,
         vae: &VaeConfig,
-        n_taxa: usize,
+        dependent: &Dependent,
         d_metadata: usize,
     ) -> Self {
+        let n_taxa = dependent.n_features();
         let (width, d) = (config.width, vae.d_latent);
         let square = MlpShape {
             n_inputs: width,
@@ -221,7 +190,7 @@ impl Dat {
             last: Linear::zero(p, "last", width, d),
             dependency_bias: (0..n_biases)
                 .map(|i| {
-                    let shape = [config.n_heads * n_taxa, n_taxa];
+                    let shape = [config.n_heads, dependent.n_pairs()];
                     p.matrix(
                         &format!("dependency_bias{i}"),
                         shape,
@@ -300,13 +269,10 @@ impl Dat {
             .map(|b| b.modulation.forward(vector.clone()))
             .collect();
         let mut prefix = Vec::with_capacity(self.blocks.len());
-        let mut biases = Vec::with_capacity(self.blocks.len());
         for (i, block) in self.blocks.iter().enumerate() {
-            let (bias, noisy_bias) = self.biases(i, order, masks);
-            biases.push(noisy_bias);
             let mask = AttentionMask {
                 blocked: masks.prefix.clone(),
-                bias,
+                bias: self.dependency_bias.get(i).cloned(),
             };
             let parts = split_modulation(&modulations[i]);
             let h = modulate(x.clone(), &parts.attention);
@@ -320,7 +286,6 @@ impl Dat {
         }
         Context {
             prefix,
-            biases,
             modulations,
             last_modulation: self.last_modulation.forward(vector),
             observed: reorder(&known.observed),
@@ -344,6 +309,7 @@ impl Dat {
         let Noisy {
             values,
             time,
+            step_sizes,
             tokens,
         } = noisy;
         let [batch, _, d] = values.dims();
@@ -370,11 +336,11 @@ impl Dat {
             .noisy
             .forward(Tensor::cat(vec![values, is_filled, observed, flags], 2))
             + taxa
-            + self.time.forward(time);
+            + self.time_of_tokens(time, &step_sizes);
         for (i, block) in self.blocks.iter().enumerate() {
             let mask = AttentionMask {
                 blocked: masks.noisy.clone(),
-                bias: context.biases[i].clone(),
+                bias: self.dependency_bias.get(i).cloned(),
             };
             let parts = split_modulation(&context.modulations[i]);
             let h = modulate(x.clone(), &parts.attention);
@@ -390,53 +356,16 @@ impl Dat {
         self.last.forward(modulate(x, &Modulation { shift, scale }))
     }
 
-    /// Learned additive biases of a block for the prefix and for the noisy tokens,
-    /// `[heads, rows, columns]`: one number per head and dependent pair of taxa.
-    fn biases(
-        &self,
-        block: usize,
-        order: &Tensor<1, Int>,
-        masks: &StreamMasks,
-    ) -> (Option<Tensor<3>>, Option<Tensor<3>>) {
-        let Some(favoured) = &masks.favoured else {
-            return (None, None);
+    /// The embedding of the timestep, the same for all tokens of a step, `[batch or 1, tokens, width]`.
+    fn time_of_tokens(&self, features: Tensor<3>, step_sizes: &[usize]) -> Tensor<3> {
+        let [batch, _, _] = features.dims();
+        let width = self.config.width;
+        let time = self.time.forward(features); // [batch or 1, steps, width]
+        let of_step = |(step, size): (usize, &usize)| {
+            let time = time.clone().slice([0..batch, step..step + 1, 0..width]);
+            time.expand([batch, *size, width])
         };
-        let n_heads = self.config.n_heads;
-        let [_, n_taxa] = self.dependency_bias[block].dims();
-        let pairs = self.dependency_bias[block]
-            .clone()
-            .reshape([n_heads, n_taxa, n_taxa]);
-        let pairs = pairs.select(1, order.clone()).select(2, order.clone()); // [heads, tokens, tokens]
-        let (c, v) = (masks.n_condition, masks.n_visible);
-        let device = pairs.device();
-        let part = |rows: std::ops::Range<usize>, columns: std::ops::Range<usize>| {
-            pairs.clone().slice([0..n_heads, rows, columns])
-        };
-        let zeros =
-            |rows: usize, columns: usize| Tensor::<3>::zeros([n_heads, rows, columns], &device);
-        let rows = masks.noisy_tokens.clone();
-        let n = rows.len();
-        let (prefix, noisy) = if v == 0 {
-            (
-                zeros(c, c),
-                Tensor::cat(vec![zeros(n, c), part(rows.clone(), rows)], 2),
-            )
-        } else {
-            let clean = Tensor::cat(vec![zeros(v, c), part(0..v, 0..v)], 2);
-            let noisy = vec![
-                zeros(n, c),
-                part(rows.clone(), 0..v),
-                part(rows.clone(), rows),
-            ];
-            (
-                Tensor::cat(vec![zeros(c, c + v), clean], 1),
-                Tensor::cat(noisy, 2),
-            )
-        };
-        (
-            Some(prefix * favoured.prefix.clone()),
-            Some(noisy * favoured.noisy.clone()),
-        )
+        Tensor::cat(step_sizes.iter().enumerate().map(of_step).collect(), 1)
     }
 }
 

@@ -112,7 +112,7 @@ pub fn fit(config: &Config, cohort: &Cohort, options: &mut FitOptions) -> Result
     let vae = stages.run("vae", &config.vae.training, vae, &objective)?;
     let latent_scale = measure_latents(config, &target[0], &standardisation, &vae.best)?;
 
-    let make_dat = |p: &mut Builder| Dat::new(p, &config.dat, &config.vae, n_taxa, d_metadata);
+    let make_dat = |p: &mut Builder| Dat::new(p, &config.dat, &config.vae, &dependent, d_metadata);
     let mut dat = Parameters::initial(&Parameters::default(), options.seed, make_dat)?;
     let denoiser = |cohorts, split| DatObjective {
         config,

@@ -2,6 +2,7 @@
 
 use super::ar_steps::ArSteps;
 use serde::{Deserialize, Serialize};
+use suffuse_kernels::NO_BIAS;
 
 /// How the dependency matrix enters the attention mask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,8 +31,9 @@ pub struct Mask {
     pub n_tokens: usize,
     /// `blocked[row * length + column]`, true where the row must not see the column.
     pub blocked: Vec<bool>,
-    /// Pairs that are allowed and dependent, in the same layout.
-    pub favoured: Vec<bool>,
+    /// Number of the dependent pair of features ([`Dependent::number`]) where a pair of tokens is
+    /// allowed and dependent, else [`NO_BIAS`], in the same layout.
+    pub favoured: Vec<u32>,
 }
 
 /// Which features depend on which: `get(i, j)` says that `i` depends on `j`.
@@ -39,6 +41,7 @@ pub struct Mask {
 pub struct Dependent {
     n: usize,
     pairs: Vec<bool>,
+    numbers: Vec<u32>,
 }
 
 impl Dependent {
@@ -48,7 +51,17 @@ impl Dependent {
     /// `pairs` does not have `n * n` entries.
     pub fn new(n: usize, pairs: Vec<bool>) -> Self {
         assert_eq!(pairs.len(), n * n, "a dependency matrix is square");
-        Dependent { n, pairs }
+        let mut next = 0;
+        let numbers = (0..n * n)
+            .map(|at| {
+                if !pairs[at] || at / n == at % n {
+                    return NO_BIAS;
+                }
+                next += 1;
+                next - 1
+            })
+            .collect();
+        Dependent { n, pairs, numbers }
     }
 
     /// Number of features.
@@ -61,13 +74,27 @@ impl Dependent {
         self.pairs[i * self.n + j]
     }
 
-    /// The matrix of the same features in another order.
+    /// Number of the pair "`i` depends on `j`, another feature", counted row by row in the original
+    /// order of the features; [`NO_BIAS`] where there is no such pair.
+    pub fn number(&self, i: usize, j: usize) -> u32 {
+        self.numbers[i * self.n + j]
+    }
+
+    /// How many pairs of different features are dependent.
+    pub fn n_pairs(&self) -> usize {
+        self.numbers.iter().filter(|n| **n != NO_BIAS).count()
+    }
+
+    /// The matrix of the same features in another order; pairs keep their numbers.
     pub fn permuted(&self, order: &[usize]) -> Dependent {
-        let pairs = order
+        let places = order
             .iter()
-            .flat_map(|i| order.iter().map(move |j| self.get(*i, *j)))
-            .collect();
-        Dependent { n: self.n, pairs }
+            .flat_map(|i| order.iter().map(move |j| i * self.n + j));
+        Dependent {
+            n: self.n,
+            pairs: places.clone().map(|at| self.pairs[at]).collect(),
+            numbers: places.map(|at| self.numbers[at]).collect(),
+        }
     }
 
     /// How many other features depend on each feature.
@@ -89,13 +116,13 @@ impl Mask {
         self.len() == 0
     }
 
-    /// The entries of a block, row after row.
-    pub fn block(
+    /// The entries of a block of `blocked` or `favoured`, row after row.
+    pub fn block<T: Clone>(
         &self,
-        what: &[bool],
+        what: &[T],
         rows: std::ops::Range<usize>,
         columns: std::ops::Range<usize>,
-    ) -> Vec<bool> {
+    ) -> Vec<T> {
         rows.flat_map(|row| {
             what[row * self.len() + columns.start..row * self.len() + columns.end].to_vec()
         })
@@ -120,7 +147,7 @@ pub fn attention_mask(
     let length = context + s;
     let step_of = steps.step_of_token();
     let mut blocked = vec![true; length * length];
-    let mut favoured = vec![false; length * length];
+    let mut favoured = vec![NO_BIAS; length * length];
     for row in 0..length {
         for column in 0..length {
             let at = row * length + column;
@@ -156,7 +183,9 @@ pub fn attention_mask(
                     DependencyMask::Bias | DependencyMask::None => true,
                 };
             blocked[at] = !allowed;
-            favoured[at] = allowed && i != j && dependent.get(i, j);
+            if allowed {
+                favoured[at] = dependent.number(i, j);
+            }
         }
     }
     Mask {
@@ -238,7 +267,7 @@ mod tests {
         let bias = attention_mask(&steps, 1, &dependent, DependencyMask::Bias);
         let none = attention_mask(&steps, 1, &dependent, DependencyMask::None);
         assert_eq!(bias.blocked, none.blocked);
-        assert_eq!(bias.favoured.iter().filter(|pair| **pair).count(), 3);
+        assert_eq!(bias.favoured.iter().filter(|n| **n != NO_BIAS).count(), 3);
     }
 
     #[test]
@@ -248,5 +277,7 @@ mod tests {
         let permuted = Dependent::new(3, pairs).permuted(&[2, 1, 0]);
         assert!(permuted.get(2, 0));
         assert_eq!(permuted.n_dependents(), [1, 0, 0]);
+        assert_eq!((permuted.number(2, 0), permuted.number(0, 2)), (0, NO_BIAS));
+        assert_eq!(permuted.n_pairs(), 1);
     }
 }

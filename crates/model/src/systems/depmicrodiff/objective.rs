@@ -18,6 +18,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 /// A cohort to train on: its entries, metadata, and the samples that hold something.
+#[derive(Debug)]
 pub(super) struct Source {
     pub(super) entries: Entries,
     pub(super) conditions: Option<Conditions>,
@@ -218,7 +219,13 @@ impl DatObjective<'_> {
             self.standardisation.mean.len(),
             config.vae.d_latent,
         );
-        let dat = Dat::new(builder, &config.dat, &config.vae, n_taxa, self.d_metadata);
+        let dat = Dat::new(
+            builder,
+            &config.dat,
+            &config.vae,
+            self.dependent,
+            self.d_metadata,
+        );
         let mut frozen = Builder::new(self.vae, Absent::Refuse, device);
         let vae = Vae::new(&mut frozen, &config.vae, n_taxa);
 
@@ -233,24 +240,19 @@ impl DatObjective<'_> {
             &dependent,
             mode,
         );
-        let masks = StreamMasks::new(&mask, mode, 0..n_taxa, device);
+        let masks = StreamMasks::new(&mask, 0..n_taxa);
 
         let schedule = CosineSchedule::new(config.dat.n_timesteps);
-        let timesteps: Vec<usize> = (0..n_rows)
-            .flat_map(|_| {
-                let of_step: Vec<usize> = (0..steps.n_steps())
-                    .map(|_| rng.random_range(1..=config.dat.n_timesteps))
-                    .collect();
-                steps
-                    .step_of_token()
-                    .into_iter()
-                    .map(move |step| of_step[step])
-            })
-            .collect();
+        let step_sizes = steps.sizes();
+        let timesteps: Vec<usize> = (0..n_rows * step_sizes.len())
+            .map(|_| rng.random_range(1..=config.dat.n_timesteps))
+            .collect(); // [rows, steps]
+        let step_of_token = steps.step_of_token();
         let per_token = |f: &dyn Fn(f64) -> f64| {
             let values = timesteps
-                .iter()
-                .map(|t| f(schedule.alpha_bar(*t)) as f32)
+                .chunks(step_sizes.len())
+                .flat_map(|of_step| step_of_token.iter().map(|step| of_step[*step]))
+                .map(|t| f(schedule.alpha_bar(t)) as f32)
                 .collect();
             tensor::<3>(values, [n_rows, n_taxa, 1], device)
         };
@@ -272,11 +274,12 @@ impl DatObjective<'_> {
 
         let visible = clean.slice([0..n_rows, 0..steps.n_visible(), 0..d]);
         let context = dat.context(&known, visible, &token_order, &masks);
-        let time = time_features(&timesteps, [n_rows, n_taxa], device);
+        let time = time_features(&timesteps, [n_rows, step_sizes.len()], device);
         let predicted = dat.denoise(
             Noisy {
                 values: noisy,
                 time,
+                step_sizes: step_sizes.clone(),
                 tokens: 0..n_taxa,
             },
             &token_order,

@@ -150,6 +150,7 @@ impl Model {
                     Noisy {
                         values: noisy.clone(),
                         time,
+                        step_sizes: vec![n],
                         tokens: range.clone(),
                     },
                     &order,
@@ -214,9 +215,7 @@ impl Model {
         let mode = self.config.dat.dependency_mask;
         let masks = StreamMasks::new(
             &attention_mask(&steps, n_condition, &self.dependent, mode),
-            mode,
             0..n_taxa,
-            &device,
         );
         let order = order_tensor(&order, &device);
         let t = self.config.dat.n_timesteps.div_ceil(2);
@@ -263,6 +262,7 @@ impl Model {
                 Noisy {
                     values: noisy,
                     time,
+                    step_sizes: vec![n_taxa],
                     tokens: 0..n_taxa,
                 },
                 &order,
@@ -325,7 +325,7 @@ impl Plan {
             &mut builder,
             &config.dat,
             &config.vae,
-            n_taxa,
+            &model.dependent,
             model.d_metadata,
         );
         builder.finish()?;
@@ -357,7 +357,7 @@ impl Plan {
                 );
                 PlannedStep {
                     range: steps.range(s),
-                    masks: StreamMasks::new(&mask, mode, steps.range(s), &device),
+                    masks: StreamMasks::new(&mask, steps.range(s)),
                     timesteps: timesteps(n_steps[s], config.dat.n_timesteps),
                 }
             })

@@ -162,6 +162,7 @@ impl Model {
                 }
             }
         }
+        let dependent = Dependent::new(n, pairs);
         let groups = |name: &str| -> Result<BTreeMap<String, Parameters>> {
             Ok(checkpoint::load(&file(name))?.0)
         };
@@ -174,7 +175,7 @@ impl Model {
                 p,
                 &config.dat,
                 &config.vae,
-                n,
+                &dependent,
                 transform.d_metadata,
             ))
         };
@@ -238,7 +239,7 @@ impl Model {
             feature_ids,
             standardisation: transform.standardisation,
             latent_scale: transform.latent_scale,
-            dependent: Dependent::new(n, pairs),
+            dependent,
             d_metadata: transform.d_metadata,
             metadata_description: transform.metadata_description,
             seed: transform.seed,
