@@ -422,6 +422,30 @@ fn help_has_examples_and_completions_are_written() {
     );
 }
 
+#[test]
+fn force_fits_anew_and_resume_refuses_the_training_of_another_setting() {
+    let bench = Workbench::new();
+    bench.table("table.tsv", (20, 6), count);
+    let fit = |more: &[&str]| {
+        let setting = ["fit", "table.tsv", "-o", "m", "--config", "tiny", "-q"];
+        bench.run(&[&setting, more].concat())
+    };
+    let weights = || std::fs::read(bench.path("m").join("weights.safetensors")).unwrap();
+    assert_eq!(fit(&[]).code, 0);
+    let first = weights();
+    let refused = fit(&["--resume", "--seed", "1"]);
+    assert_eq!(refused.code, 1, "{}", refused.stderr);
+    assert!(
+        refused
+            .stderr
+            .contains("another table, configuration or seed")
+    );
+    assert_eq!(weights(), first);
+    let anew = fit(&["--force", "--seed", "1"]);
+    assert_eq!(anew.code, 0, "{}", anew.stderr);
+    assert_ne!(weights(), first);
+}
+
 const N_KILLS: usize = 20;
 const FILES: [&str; 6] = [
     "ema.safetensors",

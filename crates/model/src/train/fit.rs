@@ -102,6 +102,27 @@ pub struct Stages<'a> {
     pub log: String,
 }
 
+/// Removes the training state of all stages from a folder, so that the next fit starts anew.
+///
+/// # Errors
+/// A folder that cannot be read, a file that cannot be removed.
+pub fn forget(folder: &Path) -> Result<()> {
+    let entries = std::fs::read_dir(folder).map_err(|source| Error::io(folder, "read", source))?;
+    for entry in entries {
+        let path = entry
+            .map_err(|source| Error::io(folder, "read", source))?
+            .path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with(STATE_PREFIX) && name.ends_with(".safetensors") {
+            std::fs::remove_file(&path).map_err(|source| Error::io(&path, "remove", source))?;
+        }
+    }
+    Ok(())
+}
+
+/// How the file of a stage's state begins.
+const STATE_PREFIX: &str = "training-";
+
 /// Weights at the end of a stage.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trained {
@@ -139,7 +160,7 @@ impl Stages<'_> {
         let state_path = self
             .folder
             .as_ref()
-            .map(|folder| folder.join(format!("training-{name}.safetensors")));
+            .map(|folder| folder.join(format!("{STATE_PREFIX}{name}.safetensors")));
         let mut state = self.resume(name, state_path.as_deref(), initial)?;
         let device = Device::flex().autodiff();
         let (began, mut saved, mut validation) = (Instant::now(), Instant::now(), None);

@@ -5,5 +5,5 @@ pub mod fit;
 pub mod learning_rate;
 
 pub use adamw_ema::{AdamW, OptimizerState};
-pub use fit::{Progress, Stages, TrainConfig};
+pub use fit::{Progress, Stages, TrainConfig, forget};
 pub use learning_rate::learning_rate;

@@ -10,6 +10,7 @@ use suffuse::provenance::Provenance;
 use suffuse::{Result, input};
 use suffuse_data::format::Overwrite;
 use suffuse_model::systems::depmicrodiff::{Cohort, FitOptions, SAVE_EVERY_S, Totals, fit};
+use suffuse_model::train::forget;
 
 /// Arguments of `fit`.
 #[derive(Debug, Args)]
@@ -62,6 +63,9 @@ pub(super) fn run(arguments: &FitArgs, context: &mut Context) -> Result<()> {
         arguments.overwrite.overwrite()
     };
     make_folder(&arguments.out, overwrite)?;
+    if !arguments.resume {
+        forget(&arguments.out)?;
+    }
     let cohort = Cohort {
         table: &input.table,
         hidden: &[],

@@ -70,6 +70,9 @@ pub struct DatConfig {
     pub validation_fraction: f64,
     /// Parts into which a step is cut for threads; part of the definition of the result.
     pub n_shards: usize,
+    /// Tokens (samples x taxa) of a training batch, at most: a wide table takes fewer samples a step
+    /// than `training.batch_size`.
+    pub max_batch_tokens: usize,
     /// How it is trained.
     pub training: TrainConfig,
     /// How it is pre-trained on other cohorts; 0 steps leave it to the autoencoder alone.
@@ -245,6 +248,7 @@ impl Config {
             ("dat.profile_width", self.dat.profile_width),
             ("dat.n_timesteps", self.dat.n_timesteps),
             ("dat.n_shards", self.dat.n_shards),
+            ("dat.max_batch_tokens", self.dat.max_batch_tokens),
             ("dat.training.batch_size", self.dat.training.batch_size),
             (
                 "dat.training.validate_every",

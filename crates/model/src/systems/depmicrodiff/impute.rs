@@ -5,6 +5,7 @@ use super::batch::Flag;
 use super::entries::{Cohort, Entries, Known};
 use super::sampling::{Job, Run};
 use crate::error::{Error, Result};
+use crate::noise::target::Prediction;
 use crate::rng::{Stage, generator};
 use crate::sample::Sampler;
 use crate::train::Progress;
@@ -137,6 +138,12 @@ fn folds(known: &[Known], is_candidate: &[bool], seed: u64, sample_id: &str) -> 
         .collect()
 }
 
+/// One pass over the samples.
+struct Pass {
+    name: &'static str,
+    sampler: Sampler,
+}
+
 /// What is done with one batch of samples.
 type Work<'a> = dyn FnMut(&Model, &Run, &[usize]) -> Result<()> + 'a;
 
@@ -174,7 +181,7 @@ impl Model {
             cohort,
             &entries,
             options,
-            "presence",
+            &self.presence_pass(options.sampler),
             &fillable,
             &mut |model, run, samples| {
                 let mut jobs = Vec::new();
@@ -241,7 +248,10 @@ impl Model {
             cohort,
             &entries,
             options,
-            "values",
+            &Pass {
+                name: "values",
+                sampler: options.sampler,
+            },
             &fillable,
             &mut |model, run, samples| {
                 let mut jobs = Vec::new();
@@ -330,13 +340,27 @@ impl Model {
         Ok(Array2::from_shape_vec((entries.n_taxa, entries.n_taxa), map).expect("a square map"))
     }
 
+    /// How presence is judged. A probability is a mean over all latents that fit what is observed, and
+    /// the first estimate of the clean latent from pure noise is nearly their mean: one step of it
+    /// tells false zeros from true ones better than many steps of as many draws. A network that
+    /// predicts the noise has no such estimate, since there it is divided by almost nothing.
+    fn presence_pass(&self, sampler: Sampler) -> Pass {
+        Pass {
+            name: "presence",
+            sampler: match self.config.dat.prediction {
+                Prediction::X0 | Prediction::V => Sampler::Ddim(1),
+                Prediction::Noise => sampler,
+            },
+        }
+    }
+
     /// Runs `work` on batches of samples, so that memory stays bounded.
     fn in_batches(
         &self,
         cohort: &Cohort,
         entries: &Entries,
         options: &mut ImputeOptions,
-        stage: &str,
+        pass: &Pass,
         samples: &[usize],
         work: &mut Work,
     ) -> Result<()> {
@@ -346,13 +370,13 @@ impl Model {
             let run = Run {
                 entries,
                 conditions: cohort.conditions.as_ref(),
-                sampler: options.sampler,
+                sampler: pass.sampler,
                 seed: options.seed,
                 interrupted: options.interrupted,
             };
             work(self, &run, part)?;
             (options.progress)(&Progress {
-                stage: stage.to_string(),
+                stage: pass.name.to_string(),
                 step: (i * size + part.len()).min(samples.len()),
                 n_steps: samples.len(),
                 loss: f64::NAN,

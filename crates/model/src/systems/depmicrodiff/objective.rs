@@ -174,11 +174,14 @@ pub(super) struct DatObjective<'a> {
 impl DatObjective<'_> {
     fn chosen(&self, step: usize) -> Vec<(usize, usize)> {
         let mut rng = generator(self.seed, Stage::Batch, "denoiser", step as u64);
-        pick(
-            &self.split.train,
-            self.config.dat.training.batch_size,
-            &mut rng,
-        )
+        pick(&self.split.train, self.batch_size(), &mut rng)
+    }
+
+    /// Samples of a step: fewer in wide tables, whose samples have more tokens to learn from.
+    fn batch_size(&self) -> usize {
+        let n_taxa = self.standardisation.mean.len();
+        let dat = &self.config.dat;
+        (dat.max_batch_tokens / n_taxa).clamp(1, dat.training.batch_size)
     }
 
     fn rows(&self, chosen: &[(usize, usize)], rng: &mut ChaCha8Rng) -> Rows {
@@ -336,7 +339,7 @@ impl Objective for DatObjective<'_> {
             .iter()
             .map(|(_, samples)| samples.len())
             .sum();
-        let n_rows = self.config.dat.training.batch_size.min(n_train);
+        let n_rows = self.batch_size().min(n_train);
         self.config.dat.n_shards.min(n_rows)
     }
 
