@@ -61,10 +61,11 @@ import hashlib, sys
 from pathlib import Path
 
 weights, expected = Path(sys.argv[1]), sys.argv[2]
-sys.exit(not weights.is_file() or hashlib.sha256(weights.read_bytes()).hexdigest() != expected)
+is_whole = weights.is_file() and weights.with_name("sentence_bert_config.json").is_file()
+sys.exit(not is_whole or hashlib.sha256(weights.read_bytes()).hexdigest() != expected)
 PYTHON
 }
 
 cmp -s "$requirements" "$venv/requirements.txt" || make_venv
 encoder_is_intact || fetch_encoder
-encoder_is_intact || fail "$encoder/model.safetensors is not the file with sha256 $encoder_sha256"
+encoder_is_intact || fail "$encoder/model.safetensors is not the file with sha256 $encoder_sha256, or sentence_bert_config.json is missing"

@@ -9,6 +9,7 @@ pub mod dependency;
 pub mod error;
 pub mod impute;
 pub mod incomplete;
+pub mod ranks;
 pub mod scores;
 pub mod tail;
 

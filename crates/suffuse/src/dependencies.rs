@@ -1,6 +1,7 @@
 //! Which taxa of a table depend on which: the tests of `suffuse-stats` on a user's table, and their
 //! files (edge list, GraphML, pictures).
 
+pub mod attention;
 mod files;
 
 use crate::impute::ln1p_percent;

@@ -4,6 +4,7 @@ use crate::provenance::Provenance;
 use crate::{Error, Result};
 use ndarray::Array2;
 use serde::Serialize;
+use suffuse_data::select;
 use suffuse_data::transform::{Scale, percent};
 use suffuse_data::{Dense, Layer, Table};
 use suffuse_model::systems::depmicrodiff::{Action, Imputation};
@@ -73,6 +74,28 @@ pub struct Completed {
 }
 
 impl Completed {
+    /// Brings the features into this order; they must be the same ones.
+    ///
+    /// # Errors
+    /// An id that the table lacks.
+    pub fn arrange(&mut self, feature_ids: &[String]) -> Result<()> {
+        if self.table.feature_ids() == feature_ids {
+            return Ok(());
+        }
+        let positions = select::feature_positions(&self.table, feature_ids)?;
+        self.table = select::take_features(&self.table, &positions)?;
+        let mut new_position = vec![0; positions.len()];
+        for (new, old) in positions.into_iter().enumerate() {
+            new_position[old] = new;
+        }
+        for entry in &mut self.filled {
+            entry.feature = new_position[entry.feature];
+        }
+        self.filled
+            .sort_by_key(|entry| (entry.sample, entry.feature));
+        Ok(())
+    }
+
     /// Joins what a model returned to the table that it was given.
     ///
     /// # Errors

@@ -289,6 +289,14 @@ fn bad_usage_is_exit_code_2() {
         &["--fill missing"],
     );
     bench.fail(2, &with(&["--method", "median"]), &["taxon-mean"]);
+    for of_the_model in [
+        ["--draws", "3"],
+        ["--encoder", "none"],
+        ["--config", "tiny"],
+    ] {
+        let arguments = [&["--method", "knn"], &of_the_model[..]].concat();
+        bench.fail(2, &with(&arguments), &["do not go with --method knn"]);
+    }
     bench.fail(2, &with(&["--presence-threshold", "2"]), &["from 0 to 1"]);
     bench.fail(2, &with(&["--threads", "0"]), &["at least 1"]);
     bench.fail(2, &["impute", "table.tsv"], &["--output"]);

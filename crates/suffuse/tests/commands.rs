@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use suffuse_data::Layer;
 use suffuse_data::format::{self, ReadOptions};
+use suffuse_data::select::{feature_positions, take_features};
 use suffuse_data::simulate::{SimulateOptions, simulate};
 
 /// A small simulated table with metadata, as h5ad.
@@ -196,6 +197,65 @@ fn a_fitted_model_gives_the_same_table_as_fitting_in_one_go() {
         found["conditions"].as_str().unwrap().contains("age"),
         "{found}"
     );
+}
+
+#[test]
+fn a_table_with_its_features_in_another_order_is_filled_the_same_and_keeps_its_order() {
+    let bench = Workbench::new();
+    let path = simulated(&bench, "table.h5ad");
+    let table = format::read(&path, &ReadOptions::default()).unwrap();
+    let turned: Vec<usize> = (0..table.n_features()).rev().collect();
+    let turned = take_features(&table, &turned).unwrap();
+    format::write(&turned, &bench.path("turned.h5ad"), &Default::default()).unwrap();
+    bench.succeed(&["fit", "table.h5ad", "-o", "model", "--config", "tiny", "-q"]);
+    let impute = |table: &str, out: &str| {
+        bench.succeed(&["impute", table, "-o", out, "--model", "model", "-q"]);
+        format::read(&bench.path(out), &ReadOptions::default()).unwrap()
+    };
+    let straight = impute("table.h5ad", "straight.h5ad");
+    let turned = impute("turned.h5ad", "turned-out.h5ad");
+    assert_ne!(straight.feature_ids(), turned.feature_ids());
+    let back = feature_positions(&turned, straight.feature_ids()).unwrap();
+    let back = take_features(&turned, &back).unwrap();
+    assert_eq!(back.csr(), straight.csr());
+    assert_eq!(back.layers, straight.layers);
+    // The list beside a text output names the same entries.
+    let filled = |table: &str, out: &str| {
+        bench.succeed(&["impute", table, "-o", out, "--model", "model", "-q"]);
+        let text = std::fs::read_to_string(bench.path(&format!("{out}.filled.tsv"))).unwrap();
+        let mut lines: Vec<String> = text.lines().map(str::to_string).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(
+        filled("table.h5ad", "straight.tsv"),
+        filled("turned.h5ad", "turned.tsv")
+    );
+}
+
+#[test]
+fn the_attention_of_a_model_is_compared_with_the_dependencies() {
+    let bench = Workbench::new();
+    simulated(&bench, "table.h5ad");
+    bench.succeed(&["fit", "table.h5ad", "-o", "model", "--config", "tiny", "-q"]);
+    let command = "dependencies table.h5ad --out found --permutations 0 --model model --json";
+    let run = bench.succeed(&command.split(' ').collect::<Vec<_>>());
+    let agreement = &json(&run.stdout)["attention"];
+    assert_eq!(agreement["n_pairs"], 12 * 11);
+    let spearman = agreement["spearman_with_proportionality"].as_f64().unwrap();
+    assert!((-1.0..=1.0).contains(&spearman));
+    let text = std::fs::read_to_string(bench.path("found/attention.tsv")).unwrap();
+    assert_eq!(text.lines().count(), 1 + 12 * 11);
+    // Attention to the other taxa, to itself and to the condition adds up to 1.
+    let mut sums = std::collections::BTreeMap::new();
+    for line in text.lines().skip(1) {
+        let fields: Vec<&str> = line.split('\t').collect();
+        let weight: f64 = fields[2].parse().unwrap();
+        assert!(weight > 0.0);
+        *sums.entry(fields[0].to_string()).or_insert(0.0) += weight;
+    }
+    assert!(sums.len() == 12 && sums.values().all(|sum| *sum < 1.0));
+    assert!(bench.path("found/attention.svg").exists());
 }
 
 #[test]

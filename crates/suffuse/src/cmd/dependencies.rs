@@ -1,14 +1,17 @@
 //! `suffuse dependencies TABLE`: which taxa depend on which.
 
+use super::impute::{conditions_of, in_order_of};
 use super::{Context, InputArgs, OverwriteArgs, at_least_one, share};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use std::path::PathBuf;
+use suffuse::dependencies::attention::attention;
 use suffuse::dependencies::{Options, TimeColumns, find, tests};
 use suffuse::output::{make_folder, write_text};
 use suffuse::provenance::Provenance;
-use suffuse::{Result, input};
+use suffuse::{Error, Result, input};
 use suffuse_data::format::Overwrite;
+use suffuse_model::systems::depmicrodiff::Model;
 use suffuse_stats::dependency::{FTestForm, MiTest};
 
 /// Arguments of `dependencies`.
@@ -21,6 +24,7 @@ matrix.svg and attention-mask.svg (how the model's attention follows the depende
 
 Examples:
   suffuse dependencies table.h5ad --out dependencies
+  suffuse dependencies table.h5ad --out dependencies --model fitted
   suffuse dependencies gut.h5ad --out dependencies --time day --subject host --lags 2")]
 pub(crate) struct DependenciesArgs {
     /// Table
@@ -34,6 +38,10 @@ pub(crate) struct DependenciesArgs {
     tests: TestArgs,
     #[command(flatten)]
     series: SeriesArgs,
+    /// Folder of a model fitted on these features: writes attention.tsv and attention.svg, and says how
+    /// its attention agrees with its dependencies and with proportionality
+    #[arg(long, value_name = "DIR", help_heading = "Model")]
+    model: Option<PathBuf>,
     #[command(flatten)]
     overwrite: OverwriteArgs,
 }
@@ -119,11 +127,28 @@ pub(super) fn run(arguments: &DependenciesArgs, context: &mut Context) -> Result
         .unwrap_or_default()
         .to_string_lossy()
         .into_owned();
-    let found = find(&input.table, &options).map_err(|error| error.in_file(&arguments.table))?;
+    let in_table = |error: Error| error.in_file(&arguments.table);
+    let attention = match &arguments.model {
+        Some(folder) => {
+            let model = Model::load(folder)?;
+            let table = in_order_of(&model, &input.table).map_err(in_table)?;
+            let conditions = conditions_of(folder, &table, context)?;
+            Some(attention(&model, &table, conditions, arguments.tests.seed).map_err(in_table)?)
+        }
+        None => None,
+    };
+    let found = find(&input.table, &options).map_err(in_table)?;
     context.notes(&found.notes);
 
     make_folder(&arguments.out, arguments.overwrite.overwrite())?;
-    let files = found.write(&arguments.out, &name)?;
+    let mut files = found.write(&arguments.out, &name)?;
+    let agreement = match &attention {
+        Some(attention) => {
+            files.extend(attention.write(&arguments.out, &name)?);
+            Some(attention.agreement()?)
+        }
+        None => None,
+    };
     let mut provenance = Provenance {
         command: context.command.clone(),
         inputs: input.sources,
@@ -149,6 +174,7 @@ pub(super) fn run(arguments: &DependenciesArgs, context: &mut Context) -> Result
             "directed": counts[0].1,
             "mutual": counts[1].1,
             "lagged": counts[2].1,
+            "attention": agreement,
             "files": files,
         }));
     }
@@ -161,6 +187,15 @@ pub(super) fn run(arguments: &DependenciesArgs, context: &mut Context) -> Result
         found.taxa.len(),
         counts.join(", ")
     ))?;
+    if let Some(agreement) = agreement {
+        context.talk.data(&format!(
+            "attention over {} pairs: AUROC of the model's dependent pairs {:.3}; Spearman with |rho_p| {:.3} (of the dependencies alone {:.3})",
+            agreement.n_pairs,
+            agreement.auroc_of_dependent,
+            agreement.spearman_with_proportionality,
+            agreement.spearman_of_dependent
+        ))?;
+    }
     for file in files {
         context.talk.note(&format!("wrote {}", file.display()));
     }

@@ -12,11 +12,12 @@ use suffuse::impute::{Completed, by_baseline};
 use suffuse::input::{self, Input};
 use suffuse::method::Method;
 use suffuse::output::{beside, require_writable, write_text};
-use suffuse::provenance::Provenance;
+use suffuse::provenance::{Provenance, digest};
 use suffuse::settings::Setting;
 use suffuse::{Error, PRESENCE_THRESHOLD, Result, structural_zeros};
 use suffuse_data::Table;
 use suffuse_data::format::{self, Format, Overwrite, WriteOptions};
+use suffuse_data::select;
 use suffuse_model::systems::depmicrodiff::{
     Cohort, Conditions, Config, Fill, FitOptions, ImputeOptions, Model, SAVE_EVERY_S, Totals, fit,
 };
@@ -110,6 +111,15 @@ pub(super) fn run(arguments: &ImputeArgs, context: &mut Context) -> Result<()> {
     let outputs = Outputs::of(arguments)?;
     let mut input = read(arguments)?;
     context.notes(&input.notes);
+    let fitted = match &arguments.folders.model {
+        Some(folder) => Some(Model::load(folder)?),
+        None => None,
+    };
+    let own_order = input.table.feature_ids().to_vec();
+    if let Some(model) = &fitted {
+        input.table =
+            in_order_of(model, &input.table).map_err(|error| error.in_file(&arguments.table))?;
+    }
     let zeros = match &arguments.filling.structural_zeros {
         Some(path) => {
             let zeros = structural_zeros::read(path, &input.table)?;
@@ -123,6 +133,17 @@ pub(super) fn run(arguments: &ImputeArgs, context: &mut Context) -> Result<()> {
         ..Provenance::default()
     };
     provenance.inputs = std::mem::take(&mut input.sources);
+    let others = [
+        &arguments.folders.model,
+        &arguments.filling.structural_zeros,
+    ];
+    for path in others
+        .into_iter()
+        .flatten()
+        .chain(arguments.model.pretrain())
+    {
+        provenance.inputs.push(digest(path)?);
+    }
     provenance.set("method", arguments.filling.method.to_string());
     provenance.set("seed", arguments.run.seed);
     let completed = match arguments.filling.method {
@@ -131,7 +152,14 @@ pub(super) fn run(arguments: &ImputeArgs, context: &mut Context) -> Result<()> {
         }
         Method::Baseline(baseline) => by_baseline(&input.table, baseline),
         Method::DepMicroDiff => {
-            match by_model(arguments, &input.table, &zeros, &mut provenance, context) {
+            match by_model(
+                arguments,
+                fitted,
+                &input.table,
+                &zeros,
+                &mut provenance,
+                context,
+            ) {
                 Ok(Some(completed)) => Ok(completed),
                 Ok(None) => return Ok(()),
                 Err(error) => Err(error),
@@ -143,6 +171,7 @@ pub(super) fn run(arguments: &ImputeArgs, context: &mut Context) -> Result<()> {
             .with_advice(|| advice(arguments.folders.checkpoint.as_deref()))
             .in_file(&arguments.table)
     })?;
+    completed.arrange(&own_order)?;
     outputs.write(&mut completed, provenance)?;
     report(&outputs, &completed, context)
 }
@@ -159,6 +188,14 @@ fn check(arguments: &ImputeArgs) -> Result<()> {
         if arguments.folders.model.is_some() || arguments.folders.checkpoint.is_some() {
             return Err(Error::Usage(format!(
                 "--model and --checkpoint do not go with --method {baseline}"
+            )));
+        }
+        if !arguments.model.is_default()
+            || !arguments.metadata.is_default()
+            || !arguments.sampling.settings().is_empty()
+        {
+            return Err(Error::Usage(format!(
+                "the options under Model, Metadata and Sampling do not go with --method {baseline}, which has no such settings"
             )));
         }
     }
@@ -185,18 +222,19 @@ fn advice(checkpoint: Option<&Path>) -> String {
     }
 }
 
-/// Fills by the model; `None` after a dry run.
+/// Fills by the model, which is `fitted` already or fitted now; `None` after a dry run.
 fn by_model(
     arguments: &ImputeArgs,
+    fitted: Option<Model>,
     table: &Table,
     zeros: &[(u32, u32)],
     provenance: &mut Provenance,
     context: &mut Context,
 ) -> Result<Option<Completed>> {
     let settings = arguments.sampling.settings();
-    let (model, conditions) = match &arguments.folders.model {
-        Some(folder) => {
-            let (model, conditions) = load(folder, table, context)?;
+    let (model, conditions) = match (fitted, &arguments.folders.model) {
+        (Some(model), Some(folder)) => {
+            let conditions = conditions_of(folder, table, context)?;
             if arguments.dry_run {
                 say_plan(
                     arguments,
@@ -208,7 +246,7 @@ fn by_model(
             }
             (model, conditions)
         }
-        None => match fit_model(arguments, table, &settings, context)? {
+        _ => match fit_model(arguments, table, &settings, context)? {
             Some(fitted) => fitted,
             None => return Ok(None),
         },
@@ -257,21 +295,30 @@ fn with_settings(config: Config, settings: &[Setting]) -> Result<Config> {
     Ok(config.with_overrides(&settings)?)
 }
 
-fn load(
+/// The table with its features in the order of the model, if it has the same ones.
+pub(super) fn in_order_of(model: &Model, table: &Table) -> Result<Table> {
+    let ids = model.feature_ids();
+    if table.feature_ids() == ids || table.n_features() != ids.len() {
+        return Ok(table.clone());
+    }
+    Ok(match select::feature_positions(table, ids) {
+        Ok(positions) => select::take_features(table, &positions)?,
+        Err(_) => table.clone(), // the model says how its features differ
+    })
+}
+
+/// The metadata of a table as the model in this folder takes them.
+pub(super) fn conditions_of(
     folder: &Path,
     table: &Table,
     context: &mut Context,
-) -> Result<(Model, Option<Conditions>)> {
-    let model = Model::load(folder)?;
-    let conditions = match ConditionEncoder::load(folder)? {
-        None => None,
-        Some(encoder) => {
-            let (conditions, notes) = encoder.encode(&table.sample_metadata)?;
-            context.notes(&notes);
-            Some(conditions)
-        }
+) -> Result<Option<Conditions>> {
+    let Some(encoder) = ConditionEncoder::load(folder)? else {
+        return Ok(None);
     };
-    Ok((model, conditions))
+    let (conditions, notes) = encoder.encode(&table.sample_metadata)?;
+    context.notes(&notes);
+    Ok(Some(conditions))
 }
 
 /// Fits a model on the table that is to be filled; `None` after a dry run.

@@ -186,6 +186,11 @@ pub(crate) struct MetadataArgs {
 }
 
 impl MetadataArgs {
+    /// Says whether nothing was asked for.
+    pub(crate) fn is_default(&self) -> bool {
+        self.options() == ConditionOptions::default()
+    }
+
     pub(crate) fn options(&self) -> ConditionOptions {
         let encoding = match self.encoder.as_str() {
             "columns" => Encoding::Columns,
@@ -200,12 +205,14 @@ impl MetadataArgs {
     }
 }
 
+const DEFAULT_CONFIG: &str = "small";
+
 /// How a model is fitted.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Model")]
 pub(crate) struct FitSettingArgs {
     /// Configuration: small, paper, tiny, or a .toml file
-    #[arg(long, value_name = "NAME|FILE", default_value = "small")]
+    #[arg(long, value_name = "NAME|FILE", default_value = DEFAULT_CONFIG)]
     config: String,
     /// Set a key of the configuration, as in dat.dependency_mask=restrict (repeatable)
     #[arg(long, value_name = "KEY=VALUE")]
@@ -271,6 +278,19 @@ impl FitSettingArgs {
             digest(path)?;
         }
         Ok(())
+    }
+
+    /// The tables to pre-train on.
+    pub(crate) fn pretrain(&self) -> &[PathBuf] {
+        &self.pretrain
+    }
+
+    /// Says whether nothing was asked for.
+    pub(crate) fn is_default(&self) -> bool {
+        self.config == DEFAULT_CONFIG
+            && self.set.is_empty()
+            && self.pretrain.is_empty()
+            && self.group.is_none()
     }
 
     /// The name of the configuration, as typed.

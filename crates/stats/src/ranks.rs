@@ -1,0 +1,88 @@
+//! Figures that depend on the order of numbers alone.
+
+use crate::error::check_length;
+use crate::scores::pearson;
+use crate::{Error, Result};
+
+/// Ranks from 1; equal numbers share their mean rank.
+///
+/// # Errors
+/// A `NaN`.
+pub fn ranks(values: &[f64]) -> Result<Vec<f64>> {
+    if let Some(row) = values.iter().position(|value| value.is_nan()) {
+        return Err(Error::BadEntry {
+            what: "values to rank",
+            row,
+            column: 0,
+            value: f64::NAN,
+            expected: "a number",
+        });
+    }
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by(|a, b| values[*a].total_cmp(&values[*b]));
+    let mut ranks = vec![0.0; values.len()];
+    for equal in order.chunk_by(|a, b| values[*a] == values[*b]) {
+        let first = order.partition_point(|at| values[*at] < values[equal[0]]);
+        let mean = first as f64 + (equal.len() + 1) as f64 / 2.0;
+        equal.iter().for_each(|at| ranks[*at] = mean);
+    }
+    Ok(ranks)
+}
+
+/// Spearman's rank correlation; `NaN` when either vector is constant or empty.
+///
+/// # Errors
+/// Vectors of different lengths, a `NaN`.
+pub fn spearman(a: &[f64], b: &[f64]) -> Result<f64> {
+    check_length("values", a.len(), b.len())?;
+    let (a, b) = (ranks(a)?, ranks(b)?);
+    Ok(if a.is_empty() {
+        f64::NAN
+    } else {
+        pearson(&a, &b)
+    })
+}
+
+/// Area under the receiver operating characteristic: the probability that a positive scores above
+/// a negative, ties counting half; `NaN` without a positive or without a negative.
+///
+/// # Errors
+/// Vectors of different lengths, a `NaN`.
+pub fn auroc(scores: &[f64], is_positive: &[bool]) -> Result<f64> {
+    check_length("scores", scores.len(), is_positive.len())?;
+    let of_positives = ranks(scores)?.into_iter().zip(is_positive);
+    let sum: f64 = of_positives
+        .filter(|(_, p)| **p)
+        .map(|(rank, _)| rank)
+        .sum();
+    let n_positive = is_positive.iter().filter(|p| **p).count() as f64;
+    let n_negative = scores.len() as f64 - n_positive;
+    Ok((sum - n_positive * (n_positive + 1.0) / 2.0) / (n_positive * n_negative))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: [f64; 8] = [0.1, 0.4, 0.35, 0.8, 0.4, -2.0, 0.0, -0.0];
+    const B: [f64; 8] = [3.0, 1.0, 2.0, 9.0, 4.0, 4.0, 0.5, 0.5];
+
+    #[test]
+    fn ranks_and_correlation_are_those_of_scipy() {
+        // scipy.stats.rankdata(A), scipy.stats.spearmanr(A, B).statistic
+        assert_eq!(ranks(&A).unwrap(), [4.0, 6.5, 5.0, 8.0, 6.5, 1.0, 2.5, 2.5]);
+        assert!((spearman(&A, &B).unwrap() - 0.432_926_829_268_292_73).abs() < 1e-14);
+        assert!(spearman(&[1.0, 1.0], &[1.0, 2.0]).unwrap().is_nan());
+        assert!(spearman(&[], &[]).unwrap().is_nan());
+        assert!(ranks(&[1.0, f64::NAN]).is_err() && spearman(&[1.0], &[]).is_err());
+    }
+
+    #[test]
+    fn the_area_is_that_of_scikit_learn() {
+        // sklearn.metrics.roc_auc_score([0, 1, 0, 1, 1, 0, 0, 1], A)
+        let is_positive = [0, 1, 0, 1, 1, 0, 0, 1].map(|p| p == 1);
+        assert_eq!(auroc(&A, &is_positive).unwrap(), 0.843_75);
+        assert!(auroc(&A, &[true; 8]).unwrap().is_nan());
+        assert!(auroc(&A, &[true]).is_err());
+    }
+}
