@@ -3,6 +3,7 @@
 //! A group is a patient, subject or family: what one of its samples shows of another must not help
 //! a score.
 
+use crate::metadata_tsv::is_missing;
 use crate::seeded::seeded;
 use crate::{Error, Metadata, Result};
 use rand::RngExt;
@@ -26,7 +27,8 @@ pub struct Split {
     pub validation: Vec<usize>,
 }
 
-/// The group of each sample by a metadata column; a missing value is a group of its own.
+/// The group of each sample by a metadata column; a missing value ("", "NA", ...) is a group of its
+/// own.
 ///
 /// # Errors
 /// No column of this name.
@@ -49,8 +51,8 @@ pub fn groups(metadata: &Metadata, column: &str) -> Result<Vec<usize>> {
                 n_groups - 1
             };
             match values.text(row) {
-                Some(value) => *group_of.entry(value).or_insert_with(fresh),
-                None => fresh(),
+                Some(value) if !is_missing(&value) => *group_of.entry(value).or_insert_with(fresh),
+                _ => fresh(),
             }
         })
         .collect())
@@ -169,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_missing_group_is_a_group_of_its_own() {
-        let values = [Some("p"), None, Some("q"), Some("p"), None].map(|v| v.map(String::from));
+        let values = [Some("p"), None, Some("q"), Some("p"), Some("")].map(|v| v.map(String::from));
         let column = Column {
             name: "patient".into(),
             values: ColumnValues::Text(values.to_vec()),
