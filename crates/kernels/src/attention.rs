@@ -67,7 +67,10 @@ pub fn masked_attention(
         "shape of the values: that of the keys"
     );
     if let Some(bias) = &bias {
-        assert_eq!(bias.dims()[0], n_heads, "heads of the bias");
+        let [n_heads_biased, n_biases] = bias.dims();
+        assert_eq!(n_heads_biased, n_heads, "heads of the bias");
+        let n_needed = blocked.tiles().n_biases();
+        assert!(n_biases >= n_needed, "{n_biases} biases, {n_needed} needed");
     }
     let is_fused = crate::is_fused(&[&query, &key, &value])
         && bias.as_ref().is_none_or(|b| crate::is_fused(&[b]));

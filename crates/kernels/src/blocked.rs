@@ -107,7 +107,9 @@ impl Blocked {
     pub fn biases(&self, bias: Tensor<2>) -> Tensor<3> {
         let [n_heads, n_biases] = bias.dims();
         // The number past the last is zero, for pairs without a bias.
-        let bias = Tensor::cat(vec![bias.clone(), bias.zeros_like()], 1);
+        let zero: Tensor<2> = Tensor::zeros([n_heads, 1], &bias.device());
+        let zero = zero.cast(bias.dtype());
+        let bias = Tensor::cat(vec![bias, zero], 1);
         let indices = self.bias_of_pair.iter();
         let indices: Vec<i64> = indices
             .map(|index| i64::from(*index).min(n_biases as i64))
@@ -151,6 +153,12 @@ impl Tiles {
             tiles.ranges.push(start..tiles.blocks.len());
         }
         tiles
+    }
+
+    /// One more than the largest index of a bias.
+    pub(crate) fn n_biases(&self) -> usize {
+        let taken = self.bias.iter().filter(|index| **index != NO_BIAS);
+        taken.map(|index| *index as usize + 1).max().unwrap_or(0)
     }
 
     /// Number of tiles.

@@ -243,7 +243,7 @@ fn sum_of_parts(tiles: &Tiles, parts: &[f32], [n_heads, n_biases]: [usize; 2]) -
         let n_per_head = parts.len() / n_heads;
         gradient
             .par_chunks_mut(n_biases.max(1))
-            .zip(parts.par_chunks(n_per_head))
+            .zip(parts.par_chunks(n_per_head.max(1)))
             .for_each(|(gradient, parts)| {
                 for part in parts.chunks_exact(n_entries) {
                     tiles.add_bias_gradient(part, gradient);

@@ -318,6 +318,33 @@ fn pairs_that_share_a_bias_add_up_its_gradient_and_others_take_none() {
 }
 
 #[test]
+fn a_table_of_no_biases_is_no_bias() {
+    let blocked = Blocked::with_biases(vec![false; 6].into(), vec![NO_BIAS; 6].into(), [2, 3]);
+    let none = Tensor::<2>::zeros([4, 0], &Device::flex());
+    assert_eq!(
+        blocked.biases(none).into_data(),
+        TensorData::new(vec![0.0_f32; 24], [4, 2, 3])
+    );
+}
+
+#[test]
+#[should_panic(expected = "5 biases, 6 needed")]
+fn too_few_biases_are_refused() {
+    let sizes = Sizes {
+        batch: 1,
+        n_heads: 2,
+        n_queries: 2,
+        n_keys: 3,
+        d_head: 1,
+    };
+    let case = Case {
+        bias: Some(tensor(4, [2, 5], 1.0)),
+        ..case(sizes, vec![false; 6], false)
+    };
+    fused(&case);
+}
+
+#[test]
 fn doubles_take_burns_own_operators() {
     let sizes = SIZES[2];
     let case = case(sizes, masks(sizes).remove(3), true);

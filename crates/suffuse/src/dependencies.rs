@@ -10,7 +10,7 @@ use ndarray::{Array2, Axis};
 use suffuse_data::hide::hide_nonzero;
 use suffuse_data::{ColumnValues, Table};
 use suffuse_stats::dependency::{
-    Correction, DependencyOptions, EdgeKind, FTestForm, Granger, GrangerOptions, adjust,
+    Correction, DependencyOptions, EdgeKind, FTestForm, Granger, GrangerOptions, adjust, complete,
     dependencies, granger, series_by_subject,
 };
 
@@ -82,24 +82,26 @@ pub struct Found {
 pub fn find(table: &Table, options: &Options) -> Result<Found> {
     let mut notes = Vec::new();
     let logs = ln1p_percent(table, &table.totals());
-    let measured: Vec<usize> = (0..logs.nrows())
-        .filter(|row| logs.row(*row).iter().all(|value| !value.is_nan()))
-        .collect();
-    if measured.len() < logs.nrows() {
+    let (y, rows) = complete(&logs);
+    if rows.len() < logs.nrows() {
         notes.push(format!(
             "{} samples with entries that are not measured are left out",
-            logs.nrows() - measured.len()
+            logs.nrows() - rows.len()
         ));
+    } else if logs.iter().any(|value| value.is_nan()) {
+        notes.push(
+            "most samples have entries that are not measured: these count as their taxon's mean, which can make taxa that are missing together look dependent"
+                .to_string(),
+        );
     }
     let hidden = hide_nonzero(table, options.hide_fraction, options.seed, None)?;
-    let mut input = logs.clone();
+    let mut input = y.clone();
     for entry in &hidden.entries {
-        input[[entry.sample as usize, entry.feature as usize]] = 0.0;
+        if let Ok(row) = rows.binary_search(&(entry.sample as usize)) {
+            input[[row, entry.feature as usize]] = 0.0;
+        }
     }
-    let (x, y) = (
-        input.select(Axis(0), &measured),
-        logs.select(Axis(0), &measured),
-    );
+    let x = input;
     let found = dependencies(&x, &y, &options.tests)?;
     let taxa = table.feature_ids().to_vec();
     let names = names(table);

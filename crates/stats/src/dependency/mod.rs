@@ -275,6 +275,25 @@ impl Dependencies {
     }
 }
 
+/// A table without `NaN`, and the rows of `y` that it holds: those without `NaN`, or where these are
+/// fewer than half, all, with each `NaN` replaced by the mean of its column.
+///
+/// Two taxa that are not measured in the same samples then look more dependent than they are.
+pub fn complete(y: &Array2<f64>) -> (Array2<f64>, Vec<usize>) {
+    let is_complete = |row: &usize| y.row(*row).iter().all(|value| !value.is_nan());
+    let rows: Vec<usize> = (0..y.nrows()).filter(is_complete).collect();
+    if 2 * rows.len() >= y.nrows() {
+        return (y.select(Axis(0), &rows), rows);
+    }
+    let mut filled = y.clone();
+    for mut column in filled.columns_mut() {
+        let measured = || column.iter().filter(|value| !value.is_nan());
+        let mean = measured().sum::<f64>() / measured().count().max(1) as f64;
+        column.mapv_inplace(|value| if value.is_nan() { mean } else { value });
+    }
+    (filled, (0..y.nrows()).collect())
+}
+
 /// Marks pairs as not tested: statistic 0, `p` 1.
 fn drop_pairs(
     zeroed: &mut [&mut Array2<f64>],
@@ -393,6 +412,24 @@ mod tests {
             edges
                 .iter()
                 .all(|e| e.q <= 0.5 && e.p <= e.q && e.source != e.target)
+        );
+    }
+
+    #[test]
+    fn few_incomplete_samples_are_left_out_and_many_are_filled_with_means() {
+        let nan = f64::NAN;
+        let few = ndarray::array![[1.0, 2.0], [nan, 3.0], [0.0, 4.0]];
+        assert_eq!(
+            complete(&few),
+            (ndarray::array![[1.0, 2.0], [0.0, 4.0]], vec![0, 2])
+        );
+        let many = ndarray::array![[1.0, nan], [nan, nan], [4.0, nan]];
+        assert_eq!(
+            complete(&many),
+            (
+                ndarray::array![[1.0, 0.0], [2.5, 0.0], [4.0, 0.0]],
+                vec![0, 1, 2]
+            )
         );
     }
 

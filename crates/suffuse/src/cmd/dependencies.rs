@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use suffuse::dependencies::attention::attention;
 use suffuse::dependencies::{Options, TimeColumns, find, tests};
 use suffuse::output::{make_folder, write_text};
-use suffuse::provenance::Provenance;
+use suffuse::provenance::{Provenance, digest};
 use suffuse::{Error, Result, input};
 use suffuse_data::format::Overwrite;
 use suffuse_model::systems::depmicrodiff::Model;
@@ -154,6 +154,9 @@ pub(super) fn run(arguments: &DependenciesArgs, context: &mut Context) -> Result
         inputs: input.sources,
         ..Provenance::default()
     };
+    if let Some(folder) = &arguments.model {
+        provenance.inputs.push(digest(folder)?);
+    }
     provenance.set("seed", arguments.tests.seed);
     let record = format!("{:#}\n", provenance.to_json());
     write_text(

@@ -6,14 +6,12 @@ use super::{
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use std::path::PathBuf;
-use suffuse::conditions::Encoding;
 use suffuse::evaluate::outcome::Outcome;
 use suffuse::evaluate::{
     EvaluateOptions, Finished, ModelSetting, Subject, evaluate, figures, summary,
 };
 use suffuse::method::{self, Method};
 use suffuse::output::make_folder;
-use suffuse::provenance::digest;
 use suffuse::report::score_table;
 use suffuse::{Result, input};
 use suffuse_data::format::Overwrite;
@@ -106,23 +104,18 @@ pub(super) fn run(arguments: &EvaluateArgs, context: &mut Context) -> Result<()>
             .collect(),
         orientation: arguments.input.options().orientation,
     };
-    let conditions = arguments.metadata.options();
-    let encoder_sha256 = match &conditions.encoding {
-        Encoding::Text(folder) => Some(digest(folder)?.sha256),
-        Encoding::Columns | Encoding::Off => None,
-    };
     let options = EvaluateOptions {
         fraction: arguments.protocol.fraction,
         seeds: (0..arguments.protocol.seeds as u64).collect(),
         methods,
         model: ModelSetting {
             config: fit.config,
-            conditions,
+            conditions: arguments.metadata.options(),
             groups: fit.groups,
             group_column: fit.group_column,
             pretrain: &fit.pretrain,
             pretrain_sha256: fit.pretrain_sha256,
-            encoder_sha256,
+            encoder_sha256: arguments.metadata.encoder_sha256()?,
             batch_size: arguments.sampling.batch_size,
             models: arguments.protocol.models.as_deref(),
         },

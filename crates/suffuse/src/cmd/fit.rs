@@ -108,6 +108,7 @@ pub(super) fn run(arguments: &FitArgs, context: &mut Context) -> Result<()> {
     provenance.set("seed", arguments.run.seed);
     provenance.set("config", setting.config.to_toml());
     provenance.set("pretrain_sha256", setting.pretrain_sha256);
+    provenance.set("encoder_sha256", arguments.metadata.encoder_sha256()?);
     let record = format!("{:#}\n", provenance.to_json());
     write_text(
         &arguments.out.join("provenance.json"),

@@ -137,11 +137,7 @@ pub(super) fn run(arguments: &ImputeArgs, context: &mut Context) -> Result<()> {
         &arguments.folders.model,
         &arguments.filling.structural_zeros,
     ];
-    for path in others
-        .into_iter()
-        .flatten()
-        .chain(arguments.model.pretrain())
-    {
+    for path in others.into_iter().flatten() {
         provenance.inputs.push(digest(path)?);
     }
     provenance.set("method", arguments.filling.method.to_string());
@@ -246,7 +242,7 @@ fn by_model(
             }
             (model, conditions)
         }
-        _ => match fit_model(arguments, table, &settings, context)? {
+        _ => match fit_model(arguments, table, &settings, provenance, context)? {
             Some(fitted) => fitted,
             None => return Ok(None),
         },
@@ -326,9 +322,12 @@ fn fit_model(
     arguments: &ImputeArgs,
     table: &Table,
     settings: &[Setting],
+    provenance: &mut Provenance,
     context: &mut Context,
 ) -> Result<Option<(Model, Option<Conditions>)>> {
     let setting = arguments.model.resolve(table, settings, context)?;
+    provenance.set("pretrain_sha256", setting.pretrain_sha256);
+    provenance.set("encoder_sha256", arguments.metadata.encoder_sha256()?);
     let encoded = encode_for_fit(
         &table.sample_metadata,
         &arguments.metadata.options(),

@@ -16,12 +16,13 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use suffuse::conditions::{ConditionOptions, Encoding};
 use suffuse::input::{Input, InputOptions};
-use suffuse::provenance::digest;
+use suffuse::provenance::{digest, digest_text};
 use suffuse::settings::{self, Setting};
 use suffuse::{Error, Result, Watch};
 use suffuse_data::format::Overwrite;
 use suffuse_data::format::tsv::Orientation;
 use suffuse_data::{Table, split};
+use suffuse_model::cond::TextEncoder;
 use suffuse_model::systems::depmicrodiff::Config;
 use suffuse_model::train::Progress;
 
@@ -186,6 +187,14 @@ pub(crate) struct MetadataArgs {
 }
 
 impl MetadataArgs {
+    /// SHA-256 of the text encoder, where one is asked for.
+    pub(crate) fn encoder_sha256(&self) -> Result<Option<String>> {
+        Ok(match self.options().encoding {
+            Encoding::Text(folder) => Some(TextEncoder::load(&folder)?.identity().to_string()),
+            Encoding::Columns | Encoding::Off => None,
+        })
+    }
+
     /// Says whether nothing was asked for.
     pub(crate) fn is_default(&self) -> bool {
         self.options() == ConditionOptions::default()
@@ -255,7 +264,11 @@ impl FitSettingArgs {
                 table.n_samples()
             ));
             pretrain.push(table);
-            pretrain_sha256.extend(sources.into_iter().map(|source| source.sha256));
+            let digests: Vec<String> = sources.into_iter().map(|source| source.sha256).collect();
+            pretrain_sha256.push(match &digests[..] {
+                [one] => one.clone(),
+                files => digest_text(&files.join(" ")),
+            });
         }
         let groups = match &self.group {
             Some(column) => Some(split::groups(&table.sample_metadata, column)?),
@@ -278,11 +291,6 @@ impl FitSettingArgs {
             digest(path)?;
         }
         Ok(())
-    }
-
-    /// The tables to pre-train on.
-    pub(crate) fn pretrain(&self) -> &[PathBuf] {
-        &self.pretrain
     }
 
     /// Says whether nothing was asked for.

@@ -1,5 +1,6 @@
 //! Results gathered: mean and spread over seeds, the verdict, the file `results.tsv`.
 
+use super::RESULTS_VERSION;
 use super::outcome::{Figures, Key, Outcome, Scope};
 use crate::Result;
 use crate::output::write_text;
@@ -157,7 +158,7 @@ pub fn read_folder(folder: &Path) -> Result<Vec<Outcome>> {
             .unwrap_or_default()
             .to_string_lossy()
             .into_owned();
-        if name.ends_with(".json") && name.contains("-seed") {
+        if name.ends_with(".json") && name.contains("-seed") && !is_of_another_version(&path) {
             outcomes.push(Outcome::read(&path)?);
         }
     }
@@ -170,6 +171,18 @@ pub fn read_folder(folder: &Path) -> Result<Vec<Outcome>> {
         )
     });
     Ok(outcomes)
+}
+
+/// Says whether a file is a result of a version whose results are not comparable; such files stay where
+/// they are and are not listed.
+fn is_of_another_version(path: &Path) -> bool {
+    let value = std::fs::read(path)
+        .ok()
+        .and_then(|text| serde_json::from_slice::<serde_json::Value>(&text).ok());
+    let version = value
+        .as_ref()
+        .map(|value| &value["key"]["setting"]["results"]);
+    version.is_some_and(|version| version.is_string() && *version != RESULTS_VERSION)
 }
 
 /// Writes `results.tsv`: one line per result and scope.
@@ -228,12 +241,14 @@ pub fn write_tsv(folder: &Path, outcomes: &[Outcome]) -> Result<()> {
 }
 
 /// What sets a result apart: the keys of the configuration that differ from `small`, and how the
-/// metadata and other cohorts went in; `default` where nothing does.
+/// metadata, groups and other cohorts went in; `default` where nothing does.
 fn describe(key: &Key) -> String {
     let text = |name: &str| key.setting.get(name).map(String::as_str);
     let mut parts = text("config").map_or_else(Vec::new, differences_from_small);
     let metadata = text("metadata").filter(|metadata| *metadata != "columns (all)");
     parts.extend(metadata.map(|metadata| format!("metadata: {metadata}")));
+    let others = ["groups", "orientation"].into_iter();
+    parts.extend(others.filter_map(|name| text(name).map(|value| format!("{name}: {value}"))));
     let n_pretrain = text("pretrain").map(|digests| digests.split(' ').count());
     parts.extend(n_pretrain.map(|n| format!("pretrain: {n} tables")));
     if parts.is_empty() {

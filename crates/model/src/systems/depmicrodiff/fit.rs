@@ -23,7 +23,7 @@ use std::sync::atomic::AtomicBool;
 use suffuse_data::Table;
 use suffuse_data::transform::Scale;
 use suffuse_data::transform::percent::ln1p_percent;
-use suffuse_stats::dependency::{DependencyOptions, MiTest, dependencies};
+use suffuse_stats::dependency::{DependencyOptions, MiTest, complete, dependencies};
 
 /// How a fit is run; everything but `seed` and `pretrain` leaves the result unchanged.
 pub struct FitOptions<'a> {
@@ -281,31 +281,36 @@ fn measure_latents(
 
 /// `Dep` from the entries that are left, and from the same with some more hidden as the input `x`.
 ///
-/// Samples with entries that were not measured are left out. A withheld entry is known to be
-/// present, so it counts with its taxon's mean, not as an absence.
+/// Samples with entries that were not measured are left out, unless they are most of them
+/// ([`complete`]). A withheld entry is known to be present, so it counts with its taxon's mean, not as an
+/// absence.
 fn estimate_dependencies(
     config: &Config,
     entries: &Entries,
     standardisation: &Standardisation,
     seed: u64,
 ) -> Result<Dependent> {
-    let mut samples = entries.informative_samples();
-    samples.retain(|sample| !entries.known_row(*sample).contains(&Known::Unknown));
+    let samples = entries.informative_samples();
     let mut clean = Array2::zeros((samples.len(), entries.n_taxa));
-    let mut hidden = clean.clone();
-    let mut rng = generator(seed, Stage::Dependencies, "", 0);
     for (row, sample) in samples.iter().enumerate() {
         let total = Scale(entries.total(*sample, None));
         let known = entries.known_row(*sample);
         for (taxon, x) in entries.abundance_row(*sample).iter().enumerate() {
             clean[(row, taxon)] = match known[taxon] {
                 Known::Withheld => standardisation.mean[taxon],
-                _ => ln1p_percent(*x, total),
+                Known::Unknown => f64::NAN,
+                Known::Present | Known::Absent => ln1p_percent(*x, total),
             };
-            let is_hidden = rng.random_bool(config.dependencies.hide_fraction);
-            hidden[(row, taxon)] = if is_hidden { 0.0 } else { clean[(row, taxon)] };
         }
     }
+    let (clean, _) = complete(&clean);
+    let mut rng = generator(seed, Stage::Dependencies, "", 0);
+    let hidden = clean.mapv(
+        |y| match rng.random_bool(config.dependencies.hide_fraction) {
+            true => 0.0,
+            false => y,
+        },
+    );
     let mi_test = match config.dependencies.n_permutations {
         0 => MiTest::GTest,
         n_permutations => MiTest::Permutation {

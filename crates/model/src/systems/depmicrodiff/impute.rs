@@ -95,7 +95,8 @@ struct Fold {
 }
 
 /// Rounds of the presence pass. Zeros are judged with a fifth of all entries hidden, non-zeros too:
-/// if only zeros were, "hidden" would mean "zero". Without zeros to judge, one round does.
+/// if only zeros were, "hidden" would mean "zero". A round that would hide all non-zeros leaves them in
+/// sight, since training never hides everything. Without zeros to judge, one round does.
 fn folds(known: &[Known], is_candidate: &[bool], seed: u64, sample_id: &str) -> Vec<Fold> {
     let candidates: Vec<usize> = (0..known.len())
         .filter(|taxon| is_candidate[*taxon])
@@ -116,13 +117,18 @@ fn folds(known: &[Known], is_candidate: &[bool], seed: u64, sample_id: &str) -> 
     }
     let mut rng = generator(seed, Stage::Sampling, sample_id, u64::MAX);
     let fold_of: Vec<usize> = known.iter().map(|_| rng.random_range(0..N_FOLDS)).collect();
+    let hides_all = |number: usize| {
+        let mut present = (0..known.len()).filter(|taxon| known[*taxon] == Known::Present);
+        present.all(|taxon| fold_of[taxon] == number)
+    };
     let fold = |number: usize| Fold {
         number,
         flags: known
             .iter()
             .zip(&fold_of)
             .map(|(known, fold)| match known {
-                Known::Present | Known::Absent if *fold == number => Flag::Hidden,
+                Known::Absent if *fold == number => Flag::Hidden,
+                Known::Present if *fold == number && !hides_all(number) => Flag::Hidden,
                 known => Flag::of(*known),
             })
             .collect(),

@@ -3,25 +3,28 @@
 use super::entries::{Cohort, Entries, Totals};
 use super::objective::Source;
 use crate::error::{Error, Result};
-use sha2::{Digest, Sha256};
+use rayon::prelude::*;
 use std::collections::HashSet;
 use suffuse_data::Table;
-use suffuse_data::select::align_features;
+use suffuse_data::select::{align_features, feature_positions, take_features};
+
+/// Two samples are the same when their compositions over the shared features differ by less than this
+/// in sum: rounding in an export does not hide a sample.
+const SAME: f64 = 1e-3;
+/// Fewest non-zero entries of a sample whose composition proves something.
+const MIN_PRESENT: usize = 3;
 
 /// The other cohorts on the target's features; features that a cohort lacks are not measured there.
 ///
-/// Samples with the content of a sample of the target are left out: in sparse tables a few samples
-/// agree by chance.
+/// Samples with the composition of a sample of the target are left out: in sparse tables a few agree
+/// by chance.
 ///
 /// # Errors
 /// A cohort without a common feature, with the id of a sample of the target, or most of whose
-/// samples have the content of one.
+/// samples have the composition of one.
 pub(super) fn aligned(target: &Cohort, others: &[Table]) -> Result<Vec<Source>> {
     let target = target.table;
     let ids: HashSet<&str> = target.sample_ids().iter().map(String::as_str).collect();
-    let contents: HashSet<[u8; 32]> = (0..target.n_samples())
-        .filter_map(|sample| content(target, sample))
-        .collect();
     let mut sources = Vec::with_capacity(others.len());
     for (i, other) in others.iter().enumerate() {
         let table = i + 1;
@@ -30,11 +33,8 @@ pub(super) fn aligned(target: &Cohort, others: &[Table]) -> Result<Vec<Source>> 
             sample: sample.to_string(),
             how,
         };
-        if let Some(id) = other
-            .sample_ids()
-            .iter()
-            .find(|id| ids.contains(id.as_str()))
-        {
+        let mut other_ids = other.sample_ids().iter();
+        if let Some(id) = other_ids.find(|id| ids.contains(id.as_str())) {
             return Err(twice(id, "same id"));
         }
         let (aligned, _) =
@@ -53,12 +53,11 @@ pub(super) fn aligned(target: &Cohort, others: &[Table]) -> Result<Vec<Source>> 
             groups: None,
         };
         let entries = Entries::new(&cohort)?;
+        let is_twin = twins(target, other)?;
         let (twins, samples): (Vec<usize>, Vec<usize>) = entries
             .informative_samples()
             .into_iter()
-            .partition(|sample| {
-                content(&aligned, *sample).is_some_and(|digest| contents.contains(&digest))
-            });
+            .partition(|sample| is_twin[*sample]);
         if twins.len() > samples.len() {
             return Err(twice(&aligned.sample_ids()[twins[0]], "same content"));
         }
@@ -73,35 +72,45 @@ pub(super) fn aligned(target: &Cohort, others: &[Table]) -> Result<Vec<Source>> 
     Ok(sources)
 }
 
-/// Digest of the composition of a sample by feature id, the same for counts and percent; `None` for
-/// a sample with fewer than three non-zero entries, which proves nothing.
-fn content(table: &Table, sample: usize) -> Option<[u8; 32]> {
-    let (columns, values) = table.row(sample);
-    let measured = || {
-        columns
-            .iter()
-            .zip(values)
-            .filter(|(_, value)| **value > 0.0)
+/// Says for each sample of `other` whether the target has one of the same composition.
+fn twins(target: &Table, other: &Table) -> Result<Vec<bool>> {
+    let known: HashSet<&String> = other.feature_ids().iter().collect();
+    let ids = target.feature_ids().iter();
+    let shared: Vec<&String> = ids.filter(|id| known.contains(id)).collect();
+    let own = compositions(target, &shared)?;
+    let theirs = compositions(other, &shared)?;
+    let own: Vec<&Vec<f64>> = own.iter().flatten().collect();
+    let is_twin = |sample: &Option<Vec<f64>>| match sample {
+        Some(sample) => own.iter().any(|own| is_same(own, sample)),
+        None => false,
     };
-    let total: f64 = measured().map(|(_, value)| value).sum();
-    let mut entries: Vec<(&str, String)> = measured()
-        .map(|(column, value)| {
-            let id = table.feature_ids()[*column as usize].as_str();
-            (id, format!("{:.4e}", value / total))
-        })
-        .collect();
-    if entries.len() < 3 {
-        return None;
+    Ok(theirs.par_iter().map(is_twin).collect())
+}
+
+/// The shares of these features in each sample; `None` for a sample with too little to compare.
+fn compositions(table: &Table, features: &[&String]) -> Result<Vec<Option<Vec<f64>>>> {
+    let positions = feature_positions(table, features)?;
+    let table = take_features(table, &positions)?;
+    let dense = table.to_dense();
+    let rows = dense.chunks_exact(features.len().max(1));
+    let shares = |row: &[f64]| {
+        let measured = |x: &f64| if *x > 0.0 { *x } else { 0.0 }; // NaN is not measured
+        let n_present = row.iter().filter(|x| **x > 0.0).count();
+        let total: f64 = row.iter().map(measured).sum();
+        (n_present >= MIN_PRESENT).then(|| row.iter().map(|x| measured(x) / total).collect())
+    };
+    Ok(rows.map(shares).collect())
+}
+
+fn is_same(a: &[f64], b: &[f64]) -> bool {
+    let mut difference = 0.0;
+    for (a, b) in a.iter().zip(b) {
+        difference += (a - b).abs();
+        if difference >= SAME {
+            return false;
+        }
     }
-    entries.sort_unstable();
-    let mut hash = Sha256::new();
-    for (id, share) in entries {
-        hash.update(id.as_bytes());
-        hash.update([0]);
-        hash.update(share.as_bytes());
-        hash.update([0]);
-    }
-    Some(hash.finalize().into())
+    true
 }
 
 #[cfg(test)]
@@ -141,9 +150,18 @@ mod tests {
     #[test]
     fn the_target_under_new_ids_is_refused_also_in_percent() {
         let target = table("t", &ROWS);
-        let percent = ROWS.map(|row| row.map(|x| 100.0 * x / row.iter().sum::<f64>()));
+        let percent = ROWS.map(|row| {
+            let total: f64 = row.iter().sum();
+            row.map(|x| (1e4 * x / total).round() / 100.0) // two decimals
+        });
         let error = aligned(&cohort(&target), &[table("o", &percent)]).unwrap_err();
         assert!(error.to_string().contains("same content"), "{error}");
+        // Without the first taxon, the samples that keep three others are still recognised.
+        let fewer: Vec<f64> = percent.iter().flat_map(|row| row[1..].to_vec()).collect();
+        let names = ["b", "c", "d"].map(str::to_string).to_vec();
+        let ids = (0..3).map(|i| format!("o{i}")).collect();
+        let fewer = Table::from_dense(ids, names, &fewer).unwrap();
+        assert_eq!(twins(&target, &fewer).unwrap(), [false, false, true]);
         let error = aligned(&cohort(&target), &[table("t", &[[1.0; 4]])]).unwrap_err();
         assert!(error.to_string().contains("same id"), "{error}");
     }

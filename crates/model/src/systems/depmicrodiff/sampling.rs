@@ -247,7 +247,7 @@ impl Model {
                 ));
             }
             let latents = rows.latents(&plan.vae, &self.latent_scale, &device);
-            let known = rows.known(&latents, &device);
+            let known = rows.known_in_training(&latents, &device);
             let noise = tensor::<3>(noise, [part.len(), n_taxa, d], &device);
             let context = plan.dat.context(
                 &known,
