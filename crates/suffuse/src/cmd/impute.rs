@@ -79,6 +79,17 @@ struct FillingArgs {
     structural_zeros: Option<PathBuf>,
 }
 
+impl FillingArgs {
+    /// What a model fills.
+    fn fill(&self) -> Fill {
+        match self.fill {
+            Some(FillArg::Missing) => Fill::Missing,
+            Some(FillArg::Zeros) => Fill::Zeros,
+            Some(FillArg::All) | None => Fill::MissingAndZeros,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum FillArg {
     /// Entries that are not measured
@@ -264,11 +275,7 @@ fn by_model(
     };
     let imputation = context.watched(|watch| {
         let mut options = ImputeOptions {
-            fill: match arguments.filling.fill {
-                Some(FillArg::Missing) => Fill::Missing,
-                Some(FillArg::Zeros) => Fill::Zeros,
-                Some(FillArg::All) | None => Fill::MissingAndZeros,
-            },
+            fill: arguments.filling.fill(),
             presence_threshold: arguments.filling.presence_threshold,
             structural_zeros: zeros,
             n_draws: config.sampling.n_draws,
@@ -348,10 +355,11 @@ fn fit_model(
             "configuration      {}",
             arguments.model.config_name()
         )];
-        lines.extend(plan::measure_fit(
+        lines.extend(plan::measure(
             &setting.config,
             &cohort,
             arguments.run.seed,
+            arguments.filling.fill(),
             context,
         )?);
         say_plan(arguments, table, lines, context)?;
