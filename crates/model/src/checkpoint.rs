@@ -7,22 +7,19 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io::Write;
 use std::path::Path;
+use suffuse_data::format::Overwrite;
 
 /// Writes `bytes` to a temporary file beside `path`, then renames it.
 ///
 /// # Errors
 /// The folder cannot be written to.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let io = |source| Error::io(path, "write", source);
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
-    file.write_all(bytes).map_err(io)?;
-    file.as_file().sync_all().map_err(io)?;
-    file.persist(path).map_err(|error| io(error.error))?;
-    Ok(())
+    let fill = |out: &mut dyn Write| out.write_all(bytes);
+    Ok(suffuse_data::format::write_atomically(
+        path,
+        Overwrite::Replace,
+        fill,
+    )?)
 }
 
 /// Writes named groups of parameters and a map of texts into one safetensors file.

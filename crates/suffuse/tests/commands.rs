@@ -200,6 +200,61 @@ fn a_fitted_model_gives_the_same_table_as_fitting_in_one_go() {
 }
 
 #[test]
+fn a_taxon_that_was_never_measured_stays_missing_and_unjudged_entries_have_no_presence() {
+    let bench = Workbench::new();
+    let cell = |i: usize, j: usize| match (i, j) {
+        (_, 3) => String::new(), // never measured
+        (5, 0) => String::new(),
+        _ => count(i, j).to_string(),
+    };
+    let mut text = String::from("sample\ta\tb\tc\td\te\n");
+    for i in 0..12 {
+        let cells: Vec<String> = (0..5).map(|j| cell(i, j)).collect();
+        text.push_str(&format!("s{i}\t{}\n", cells.join("\t")));
+    }
+    bench.file("table.tsv", text);
+    let command = "impute table.tsv -o out.h5ad --config tiny --fill missing --json";
+    let run = bench.succeed(&command.split(' ').collect::<Vec<_>>());
+    let counts = &json(&run.stdout)["counts"];
+    assert_eq!(
+        (&counts["filled_missing"], &counts["kept_missing"]),
+        (&1.into(), &12.into())
+    );
+    let table = format::read(&bench.path("out.h5ad"), &ReadOptions::default()).unwrap();
+    assert!((0..12).all(|sample| table.get(sample, 3).is_nan()));
+    assert!(table.get(5, 0) >= 0.0);
+    let Some(Layer::Dense(presence)) = table.layers.get("presence") else {
+        panic!("a dense layer");
+    };
+    let presence = |sample: usize, taxon: usize| presence.values[sample * 5 + taxon];
+    assert!(presence(0, 3).is_nan() && !presence(5, 0).is_nan());
+    let zero = (0..12).find(|i| table.get(*i, 1) == 0.0);
+    assert!(zero.is_none_or(|zero| presence(zero, 1).is_nan()));
+}
+
+#[test]
+fn force_replaces_a_10x_folder_but_no_other_file_and_a_failure_leaves_nothing() {
+    let bench = Workbench::new();
+    bench.table("table.tsv", (9, 5), count);
+    bench.succeed(&["convert", "table.tsv", "out.mtx", "-q"]);
+    bench.succeed(&["convert", "table.tsv", "out.mtx", "--force", "-q"]);
+    std::fs::write(bench.path("out.mtx/notes.txt"), "mine").unwrap();
+    let refused = bench.run(&["convert", "table.tsv", "out.mtx", "--force", "-q"]);
+    assert_eq!(refused.code, 1);
+    assert!(refused.stderr.contains("notes.txt"), "{}", refused.stderr);
+    assert!(bench.path("out.mtx/notes.txt").exists());
+    // NaN that stays cannot be written as MatrixMarket.
+    bench.file(
+        "nan.tsv",
+        "sample\ta\tb\ns1\t1\t2\ns2\t\t3\ns3\t4\t1\ns4\t2\t2\n",
+    );
+    let before = bench.content();
+    let command = "impute nan.tsv -o kept.mtx --config tiny --fill zeros";
+    assert_eq!(bench.run(&command.split(' ').collect::<Vec<_>>()).code, 1);
+    assert_eq!(bench.content(), before);
+}
+
+#[test]
 fn a_table_with_its_features_in_another_order_is_filled_the_same_and_keeps_its_order() {
     let bench = Workbench::new();
     let path = simulated(&bench, "table.h5ad");

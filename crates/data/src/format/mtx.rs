@@ -29,6 +29,10 @@ const RESERVE: usize = 1 << 20;
 /// Names of the columns of `features.tsv` after the id.
 const FEATURE_COLUMNS: [&str; 2] = ["name", "feature_type"];
 
+/// Files of a 10x directory, each also as `.gz`.
+pub(super) const FILE_NAMES: [&str; 4] =
+    ["matrix.mtx", "barcodes.tsv", "features.tsv", "genes.tsv"];
+
 /// Reads a 10x directory, given the directory or its matrix file.
 ///
 /// Columns 2 and 3 of the features file become the feature metadata `name` and `feature_type`.

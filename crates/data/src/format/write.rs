@@ -119,6 +119,7 @@ fn write_folder_atomically(
     fill: impl FnOnce(&Path) -> Result<()>,
 ) -> Result<()> {
     refuse(path, overwrite)?;
+    refuse_foreign_files(path)?;
     let io = |source| Error::io(path, "write", source);
     let holder = tempfile::Builder::new()
         .prefix(".suffuse-")
@@ -132,6 +133,27 @@ fn write_folder_atomically(
         std::fs::rename(path, holder.path().join("old")).map_err(io)?;
     }
     std::fs::rename(&fresh, path).map_err(io)
+}
+
+/// A folder is replaced as a whole, so it must hold nothing but what is replaced.
+fn refuse_foreign_files(folder: &Path) -> Result<()> {
+    if !folder.is_dir() {
+        return Ok(());
+    }
+    let io = |source| Error::io(folder, "read", source);
+    for entry in std::fs::read_dir(folder).map_err(io)? {
+        let name = entry.map_err(io)?.file_name();
+        let name = name.to_string_lossy();
+        let plain = name.strip_suffix(".gz").unwrap_or(&name);
+        if !mtx::FILE_NAMES.contains(&plain) {
+            return Err(Error::Invalid(format!(
+                "{} holds {name:?}, which is no file of a 10x directory and would be lost; move it, or \
+                 write to another folder",
+                folder.display()
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn refuse(path: &Path, overwrite: Overwrite) -> Result<()> {

@@ -85,6 +85,13 @@ pub(super) fn run(arguments: &EvaluateArgs, context: &mut Context) -> Result<()>
     if methods.is_empty() {
         methods = method::all();
     }
+    let mut seen = Vec::new();
+    methods.retain(|method| {
+        !seen.contains(method) && {
+            seen.push(*method);
+            true
+        }
+    });
     // Other settings add to the folder, so one with content is no obstacle.
     make_folder(&arguments.out, Overwrite::Replace)?;
 

@@ -463,6 +463,12 @@ impl Outputs {
             .map_err(|error| Error::Table(format!("counts: {error}")))?;
         provenance.set("counts", counts);
         completed.set_provenance(&provenance);
+        let options = WriteOptions {
+            overwrite: self.overwrite,
+            ..WriteOptions::default()
+        };
+        // The table first: what describes it must not stand there without it.
+        format::write(&completed.table, &self.table, &options)?;
         if let Some((record, filled)) = &self.beside {
             write_text(
                 record,
@@ -471,11 +477,7 @@ impl Outputs {
             )?;
             write_text(filled, self.overwrite, &completed.filled_tsv())?;
         }
-        let options = WriteOptions {
-            overwrite: self.overwrite,
-            ..WriteOptions::default()
-        };
-        Ok(format::write(&completed.table, &self.table, &options)?)
+        Ok(())
     }
 }
 

@@ -81,6 +81,8 @@ pub struct Standardisation {
     pub sd: Vec<f64>,
     /// Smallest of the same: what is present is not filled with less.
     pub least: Vec<f64>,
+    /// Says whether any entry of a taxon was measured: of the others nothing can be learned.
+    pub is_measured: Vec<bool>,
 }
 
 /// Smallest scale of a taxon, in ln(1+percent).
@@ -240,6 +242,11 @@ impl Standardisation {
             mean: Vec::new(),
             sd: Vec::new(),
             least,
+            is_measured: (0..n_taxa)
+                .map(|j| {
+                    (0..entries.n_samples()).any(|i| entries.known_row(i)[j] != Known::Unknown)
+                })
+                .collect(),
         };
         for j in 0..n_taxa {
             let weight = n[j] + PRIOR_OBSERVATIONS;
@@ -325,6 +332,7 @@ mod tests {
             mean: vec![2.0],
             sd: vec![0.5],
             least: vec![0.3],
+            is_measured: vec![true],
         };
         assert!((standardisation.inverse(0, standardisation.forward(0, 1.7)) - 1.7).abs() < 1e-12);
         assert_eq!(standardisation.inverse(0, -100.0), 0.3);

@@ -73,7 +73,8 @@ pub struct Imputation {
     pub lower: Array2<f64>,
     /// Upper end of the 90 % interval.
     pub upper: Array2<f64>,
-    /// Probability of presence: 1 for observed and withheld, 0 for zeros that were not looked at.
+    /// Probability of presence: 1 for observed and withheld, 0 for structural zeros, `NaN` for entries
+    /// that were not judged.
     pub presence: Array2<f64>,
     /// What was done.
     pub action: Array2<Action>,
@@ -168,7 +169,9 @@ impl Model {
         let structural: HashSet<(u32, u32)> = options.structural_zeros.iter().copied().collect();
         let is_candidate: Vec<bool> = (0..n_samples * n_taxa)
             .map(|at| match entries.known[at] {
-                Known::Unknown => options.fill != Fill::Zeros,
+                Known::Unknown => {
+                    options.fill != Fill::Zeros && self.standardisation.is_measured[at % n_taxa]
+                }
                 Known::Absent => {
                     options.fill != Fill::Missing
                         && !structural.contains(&((at / n_taxa) as u32, (at % n_taxa) as u32))
@@ -177,10 +180,17 @@ impl Model {
             })
             .collect();
         let fillable = entries.fillable_samples();
-        let mut presence: Vec<f64> = entries
-            .known
-            .iter()
-            .map(|known| f64::from(u8::from(matches!(known, Known::Present | Known::Withheld))))
+        let is_fillable: HashSet<usize> = fillable.iter().copied().collect();
+        let mut presence: Vec<f64> = (0..n_samples * n_taxa)
+            .map(|at| {
+                let place = ((at / n_taxa) as u32, (at % n_taxa) as u32);
+                match entries.known[at] {
+                    Known::Present | Known::Withheld => 1.0,
+                    Known::Absent if structural.contains(&place) => 0.0,
+                    _ if is_candidate[at] && is_fillable.contains(&(at / n_taxa)) => 0.0,
+                    _ => f64::NAN,
+                }
+            })
             .collect();
         let n_presence_draws = options.n_draws.div_ceil(2);
         self.in_batches(
@@ -293,7 +303,6 @@ impl Model {
             },
         )?;
 
-        let is_fillable: HashSet<usize> = fillable.into_iter().collect();
         for sample in 0..n_samples {
             let total = Scale(entries.total(sample, None));
             for taxon in 0..n_taxa {

@@ -124,14 +124,20 @@ impl Model {
         }
         let feature_ids: Vec<String> = text("features.tsv")?.lines().map(str::to_string).collect();
         let n = feature_ids.len();
-        let Standardisation { mean, sd, least } = &transform.standardisation;
+        let Standardisation {
+            mean,
+            sd,
+            least,
+            is_measured,
+        } = &transform.standardisation;
         let lengths = [
             mean.len(),
             sd.len(),
             least.len(),
+            is_measured.len(),
             transform.dependencies.len(),
         ];
-        if lengths != [n; 4] {
+        if lengths != [n; 5] {
             return Err(broken(
                 "transform.json",
                 format!("describes {lengths:?} features, features.tsv has {n}"),
