@@ -165,10 +165,12 @@ def main():
     title = "Metadata as numbers and categories"
     (figures / "ablation-metadata.svg").write_text(bars(title, metadata, ["without", "with"]))
     name, found = next(iter(tables.items()))
-    points = [(0.75, *score(found[REFERENCE], "pcc"))]
+    by_decay = {0.75: found[REFERENCE]}
     for setting, results in found.items():
         if setting.startswith("dat.ar_decay=") and setting.endswith(REFERENCE):
-            points.append((float(setting.split(";")[0].split("=")[1]), *score(results, "pcc")))
+            by_decay[float(setting.split(";")[0].split("=")[1])] = results
+    seeds = set.intersection(*(set(results) for results in by_decay.values()))
+    points = [(decay, *score({s: results[s] for s in seeds}, "pcc")) for decay, results in by_decay.items()]
     title = f"Decay of the number of autoregressive steps: {name}"
     picture = line(title, "decay", "PCC (mean and sd over seeds)", sorted(points))
     (figures / "ablation-decay.svg").write_text(picture)
