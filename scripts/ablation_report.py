@@ -90,7 +90,7 @@ def page(width, height, title, parts):
 
 def bars(title, panels, series):
     """Panels of grouped bars: panel -> group -> one (mean, sd) for each series."""
-    width, height, base, top = 230 * len(panels) + 20, 290, 240, 50
+    width, height, base, top = 230 * len(panels) + 20, 300, 250, 72
     parts = []
     for p, (panel, groups) in enumerate(panels.items()):
         left = 20 + 230 * p
