@@ -116,7 +116,7 @@ def bars(title, panels, series):
 
 def line(title, x_name, y_name, points):
     """One line with error bars: (x, mean, sd)."""
-    width, height, left, right, top, base = 420, 300, 60, 400, 40, 250
+    width, height, left, right, top, base = 440, 310, 60, 420, 60, 260
     low = min(mean - sd for _, mean, sd in points)
     high = max(mean + sd for _, mean, sd in points)
     first, last = points[0][0], points[-1][0]
@@ -130,7 +130,7 @@ def line(title, x_name, y_name, points):
         parts.append(f'<circle cx="{px(x):.1f}" cy="{py(y):.1f}" r="4" fill="{COLOURS[1]}"/>')
         parts.append(text(px(x), base + 16, f"{x:g}"))
     parts += [text(left - 6, py(y), f"{y:.3f}", anchor="end", size=10) for y in [low, (low + high) / 2, high]]
-    parts += [text((left + right) / 2, height - 12, x_name), text(left, top - 6, y_name)]
+    parts += [text((left + right) / 2, height - 12, x_name), text(10, top - 14, y_name, anchor="start")]
     return page(width, height, title, parts)
 
 
