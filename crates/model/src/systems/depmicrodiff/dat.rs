@@ -106,7 +106,7 @@ impl StreamMasks {
     /// autoregressive step, which then see only each other and the prefix).
     pub fn new(mask: &Mask, noisy: Range<usize>) -> Self {
         let context = mask.n_condition + mask.n_visible;
-        let prefix = cut(mask, 0..context, &[0..context]);
+        let prefix = cut(mask, 0..context, &[0..context, 0..0]);
         let own = context + noisy.start..context + noisy.end;
         let noisy = cut(mask, own.clone(), &[0..context, own]);
         StreamMasks { prefix, noisy }
