@@ -1,10 +1,9 @@
 //! Softmax attention with a mask and an additive bias.
 
+use crate::autodiff::{Kept, tracked};
 use crate::blocked::Blocked;
-use crate::fused::{InputGradients, Inputs, Output};
-use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
-use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
+use crate::fused::{Inputs, Output};
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
@@ -189,7 +188,7 @@ impl<C: CheckpointStrategy> MaskedAttention for Autodiff<Flex, C> {
             bias: None,
             blocked,
         };
-        tracked::<C, 3>([query_node, key_node, value_node], inputs)
+        tracked::<C, 3, _>([query_node, key_node, value_node], forward(inputs))
     }
 
     fn biased(
@@ -210,52 +209,31 @@ impl<C: CheckpointStrategy> MaskedAttention for Autodiff<Flex, C> {
             bias: Some(bias),
             blocked,
         };
-        tracked::<C, 4>([query_node, key_node, value_node, bias_node], inputs)
+        tracked::<C, 4, _>([query_node, key_node, value_node, bias_node], forward(inputs))
     }
 }
 
-/// Computes the output and registers its backward step where a gradient is wanted.
-fn tracked<C: CheckpointStrategy, const N: usize>(
-    nodes: [NodeGuard; N],
-    inputs: Inputs,
-) -> FloatTensor<Autodiff<Flex, C>> {
+/// Inputs and result of the forward pass.
+type State = (Inputs, Output);
+
+fn forward(inputs: Inputs) -> (FlexTensor, State) {
     let output = inputs.forward();
-    let tensor = output.output.clone();
-    match Gradient.prepare::<C>(nodes).compute_bound().stateful() {
-        OpsKind::Tracked(prep) => prep.finish((inputs, output), tensor),
-        OpsKind::UnTracked(prep) => prep.finish(tensor),
+    (output.output.clone(), (inputs, output))
+}
+
+impl Kept<3> for State {
+    fn gradients(&self, output: FlexTensor, _wanted: [bool; 3]) -> [Option<FlexTensor>; 3] {
+        let (inputs, forward) = self;
+        let gradients = inputs.backward(forward, &output);
+        [gradients.query, gradients.key, gradients.value].map(Some)
     }
 }
 
-/// The backward step, with and without a bias.
-#[derive(Debug)]
-struct Gradient;
-
-impl<const N: usize> Backward<Flex, N> for Gradient {
-    type State = (Inputs, Output);
-
-    fn backward(
-        self,
-        ops: Ops<Self::State, N>,
-        grads: &mut Gradients,
-        _checkpointer: &mut Checkpointer,
-    ) {
-        let output_gradient = grads.consume::<Flex>(&ops.node);
-        let (inputs, output) = ops.state;
-        let InputGradients {
-            query,
-            key,
-            value,
-            bias,
-        } = inputs.backward(&output, &output_gradient);
-        for (parent, gradient) in
-            ops.parents
-                .into_iter()
-                .zip([Some(query), Some(key), Some(value), bias])
-        {
-            if let (Some(node), Some(gradient)) = (parent, gradient) {
-                grads.register::<Flex>(node.id, gradient);
-            }
-        }
+impl Kept<4> for State {
+    fn gradients(&self, output: FlexTensor, _wanted: [bool; 4]) -> [Option<FlexTensor>; 4] {
+        let (inputs, forward) = self;
+        let gradients = inputs.backward(forward, &output);
+        let [query, key, value] = [gradients.query, gradients.key, gradients.value].map(Some);
+        [query, key, value, gradients.bias]
     }
 }

@@ -6,33 +6,52 @@
 //!
 //! - [`masked_attention`]: softmax attention with a mask and additive biases
 //! - [`modulated_layer_norm`]: layer normalisation with a scale and a shift per sample
-//! - [`biased_silu`]: SiLU after a bias
+//! - [`linear`] and [`mlp`]: affine maps of rows, alone or two with an [`Activation`] between them
+//! - [`gated_residual`]: a residual branch behind a gate per sample and channel
+//! - [`conv3x3`], [`group_norm_silu`], [`halved`], [`doubled`]: what a network on images needs
 //!
 //! ```text
-//! attention  what a caller sees: shapes, choice of backend, autodiff registration
-//! fused      tensors -> tasks, one per (batch, head), and their output buffers
-//! pair       one (batch, head): forward and backward on tiles of 16 queries
-//! blocked    the mask, cut into tiles      strided  reads tensors in place
-//! norm, silu one file each: caller's view, autodiff registration, forward and backward by rows
-//! vector     instruction sets, small matrix products               exp  the exponential
+//! one file per operator: a caller's view, autodiff registration, forward and backward
+//!   attention  linear  mlp  norm  gate  conv  group_norm  resample
+//! attention's parts
+//!   fused      tensors -> tasks, one per (batch, head), and their output buffers
+//!   pair       one (batch, head): forward and backward on tiles of 16 queries
+//!   blocked    the mask, cut into tiles
+//! autodiff   how an operator enters Burn's autodiff       strided  reads tensors in place
+//! product    matrix products                              vector   instruction sets
+//! activation SiLU and GELU                                exp      the exponential
 //! ```
 //!
 //! Results do not depend on the number of threads: every sum has one fixed order.
 
+mod activation;
 mod attention;
+mod autodiff;
 mod blocked;
+mod conv;
 mod exp;
 mod fused;
+mod gate;
+mod group_norm;
+mod linear;
+mod mlp;
 mod norm;
 mod pair;
-mod silu;
+mod product;
+mod resample;
 mod strided;
 mod vector;
 
+pub use activation::Activation;
 pub use attention::masked_attention;
 pub use blocked::{Blocked, NO_BIAS};
+pub use conv::conv3x3;
+pub use gate::gated_residual;
+pub use group_norm::group_norm_silu;
+pub use linear::linear;
+pub use mlp::{Affine, mlp};
 pub use norm::modulated_layer_norm;
-pub use silu::biased_silu;
+pub use resample::{doubled, halved};
 
 use burn::backend::DispatchDevice;
 use burn::tensor::{DType, Tensor};

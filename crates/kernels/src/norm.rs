@@ -6,16 +6,15 @@
 //!            dshift = sum of dy over tokens        dscale = sum of dy h over tokens
 //! ```
 
+use crate::autodiff::{Kept, tensor, tracked};
 use crate::strided::Strided;
 use crate::vector::{Instructions, Kernel, LANES, read, vectorised, write};
 use burn::backend::TensorMetadata;
-use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
-use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
-use burn::backend::flex::{FlexTensor, Layout};
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
-use burn::tensor::{Bytes, DType, Shape, Tensor};
+use burn::tensor::{Shape, Tensor};
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -85,37 +84,13 @@ impl<C: CheckpointStrategy> ModulatedNorm for Autodiff<Flex, C> {
         let (x, x_node) = x.into_parts();
         let (shift, shift_node) = shift.into_parts();
         let (scale, scale_node) = scale.into_parts();
-        let (output, state) = forward(x, &shift, scale);
-        match Gradient
-            .prepare::<C>([x_node, shift_node, scale_node])
-            .compute_bound()
-            .stateful()
-        {
-            OpsKind::Tracked(prep) => prep.finish(state, output),
-            OpsKind::UnTracked(prep) => prep.finish(output),
-        }
+        tracked::<C, 3, _>([x_node, shift_node, scale_node], forward(x, &shift, scale))
     }
 }
 
-#[derive(Debug)]
-struct Gradient;
-
-impl Backward<Flex, 3> for Gradient {
-    type State = State;
-
-    fn backward(
-        self,
-        ops: Ops<Self::State, 3>,
-        grads: &mut Gradients,
-        _checkpointer: &mut Checkpointer,
-    ) {
-        let gradient = grads.consume::<Flex>(&ops.node);
-        let gradients = backward(&ops.state, &gradient);
-        for (parent, gradient) in ops.parents.into_iter().zip(gradients) {
-            if let Some(node) = parent {
-                grads.register::<Flex>(node.id, gradient);
-            }
-        }
+impl Kept<3> for State {
+    fn gradients(&self, output: FlexTensor, _wanted: [bool; 3]) -> [Option<FlexTensor>; 3] {
+        backward(self, &output).map(Some)
     }
 }
 
@@ -137,13 +112,8 @@ fn forward(x: FlexTensor, shift: &FlexTensor, scale: FlexTensor) -> (FlexTensor,
                 moments,
             });
         });
-    let output = FlexTensor::new(
-        Bytes::from_elems(output),
-        Layout::contiguous(shape),
-        DType::F32,
-    );
     let moments = moments.into();
-    (output, State { x, scale, moments })
+    (tensor(output, shape), State { x, scale, moments })
 }
 
 /// Gradients of `x`, `shift` and `scale`.
@@ -165,13 +135,6 @@ fn backward(state: &State, gradient: &FlexTensor) -> [FlexTensor; 3] {
                 of_modulation,
             });
         });
-    let tensor = |values: Vec<f32>, shape: Shape| {
-        FlexTensor::new(
-            Bytes::from_elems(values),
-            Layout::contiguous(shape),
-            DType::F32,
-        )
-    };
     let part = |which: usize| {
         let rows = of_modulation.chunks_exact(2 * width.max(1));
         let values = rows.flat_map(|row| row[which * width..][..width].to_vec());

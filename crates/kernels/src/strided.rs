@@ -44,6 +44,25 @@ impl<'a, const D: usize> Strided<'a, D> {
         }
     }
 
+    /// The numbers from `index` on along the last axis, where they lie or, if they are apart, copied to
+    /// `buffer`, whose length says how many.
+    #[inline(always)]
+    pub(crate) fn borrow_row<'b>(&'b self, index: [usize; D], buffer: &'b mut [f32]) -> &'b [f32] {
+        let start = self.position(index);
+        if self.strides[D - 1] == 1 {
+            return &self.data[start..start + buffer.len()];
+        }
+        self.copy_row(index, buffer);
+        buffer
+    }
+
+    /// A copy of `n` numbers from `index` on along the last axis.
+    pub(crate) fn row(&self, index: [usize; D], n: usize) -> Vec<f32> {
+        let mut row = vec![0.0; n];
+        self.copy_row(index, &mut row);
+        row
+    }
+
     #[inline(always)]
     fn position(&self, index: [usize; D]) -> usize {
         let mut position = self.start;

@@ -2,7 +2,7 @@
 
 use crate::parameters::{Builder, Initial};
 use burn::tensor::Tensor;
-use suffuse_kernels::biased_silu;
+use suffuse_kernels::{Affine, linear};
 
 /// `y = x W + b` on the last axis.
 #[derive(Debug, Clone)]
@@ -38,24 +38,26 @@ impl Linear {
     /// - `x`: `[.., n_inputs]`
     /// - returns `[.., n_outputs]`
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        self.map(x, |y| y + self.bias.clone().unsqueeze())
+        by_rows(x, |x| {
+            let (weight, bias) = self.affine();
+            linear(x, weight, bias)
+        })
     }
 
-    /// `silu(x W + b)`
-    ///
-    /// - `x`: `[.., n_inputs]`
-    /// - returns `[.., n_outputs]`
-    pub fn forward_silu<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        self.map(x, |y| biased_silu(y, self.bias.clone()))
+    /// Weight `[n_inputs, n_outputs]` and bias `[n_outputs]`.
+    pub(super) fn affine(&self) -> Affine {
+        (self.weight.clone(), self.bias.clone())
     }
+}
 
-    /// `f(x W)` with all axes but the last joined to rows.
-    fn map<const D: usize>(&self, x: Tensor<D>, f: impl Fn(Tensor<2>) -> Tensor<2>) -> Tensor<D> {
-        let mut shape = x.dims();
-        let [n_inputs, n_outputs] = self.weight.dims();
-        let n_rows = shape.iter().product::<usize>() / n_inputs;
-        let y = f(x.reshape([n_rows, n_inputs]).matmul(self.weight.clone()));
-        shape[D - 1] = n_outputs;
-        y.reshape(shape)
-    }
+/// `f(x)` with all axes but the last joined to rows.
+pub(super) fn by_rows<const D: usize>(
+    x: Tensor<D>,
+    f: impl FnOnce(Tensor<2>) -> Tensor<2>,
+) -> Tensor<D> {
+    let mut shape = x.dims();
+    let n_rows = shape[..D - 1].iter().product();
+    let y = f(x.reshape([n_rows, shape[D - 1]]));
+    shape[D - 1] = y.dims()[1];
+    y.reshape(shape)
 }
