@@ -34,7 +34,7 @@ ci:
 # training steps in turns with the same models in PyTorch; nothing else should run. PIP_INDEX_URL can
 # name an index with PyTorch's CPU builds, which are gigabytes smaller
 bench-peers *arguments:
-    cargo build --release --locked --workspace --example step_times
+    cargo build --release --locked --workspace --example peers
     test -x .venv-bench/bin/python || python3 -m venv .venv-bench
     .venv-bench/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
     RAYON_NUM_THREADS=2 .venv-bench/bin/python scripts/bench_peers.py {{ arguments }}

@@ -44,7 +44,10 @@ impl Activation {
 
     /// Replaces each `z` by its activation.
     pub(crate) fn apply(self, z: &mut [f32]) {
-        vectorised(Apply { activation: self, z });
+        vectorised(Apply {
+            activation: self,
+            z,
+        });
     }
 
     /// Multiplies `gradient` by the slopes at `z` and writes the activations of `z` to `value`.
@@ -94,7 +97,10 @@ impl Activation {
             Activation::Gelu => {
                 let zero = set.splat(0.0);
                 let minus = set.sub(zero, z);
-                let x = set.mul(set.where_less([z, zero], minus, z), set.splat(FRAC_1_SQRT_2));
+                let x = set.mul(
+                    set.where_less([z, zero], minus, z),
+                    set.splat(FRAC_1_SQRT_2),
+                );
                 let t = set.div(one, set.mul_add(set.splat(ERF_P), x, one));
                 let mut p = set.splat(ERF[0]);
                 for coefficient in &ERF[1..] {

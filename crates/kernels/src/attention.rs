@@ -209,7 +209,10 @@ impl<C: CheckpointStrategy> MaskedAttention for Autodiff<Flex, C> {
             bias: Some(bias),
             blocked,
         };
-        tracked::<C, 4, _>([query_node, key_node, value_node, bias_node], forward(inputs))
+        tracked::<C, 4, _>(
+            [query_node, key_node, value_node, bias_node],
+            forward(inputs),
+        )
     }
 }
 

@@ -38,7 +38,9 @@ impl<const N: usize, K: Kept<N>> Backward<Flex, N> for Step<K> {
     fn backward(self, ops: Ops<K, N>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
         let output = grads.consume::<Flex>(&ops.node);
         let nodes: [Option<NodeId>; N] = ops.parents.map(|parent| parent.map(|node| node.id));
-        let gradients = ops.state.gradients(output, nodes.map(|node| node.is_some()));
+        let gradients = ops
+            .state
+            .gradients(output, nodes.map(|node| node.is_some()));
         for (node, gradient) in nodes.into_iter().zip(gradients) {
             if let (Some(node), Some(gradient)) = (node, gradient) {
                 grads.register::<Flex>(node, gradient);

@@ -50,7 +50,10 @@ pub fn conv3x3(x: Tensor<4>, weight: Tensor<2>, bias: Tensor<2>) -> Tensor<4> {
     assert_eq!(n_rows, EDGE * EDGE * n_inputs, "rows of the weight");
     let [n_biases, n_outputs_of_bias] = bias.dims();
     assert_eq!(n_outputs_of_bias, n_outputs, "outputs of weight and bias");
-    assert!(n_biases == 1 || n_biases == batch, "one bias, or one per image");
+    assert!(
+        n_biases == 1 || n_biases == batch,
+        "one bias, or one per image"
+    );
     if !(crate::is_fused(&[&x]) && crate::is_fused(&[&weight, &bias])) {
         let kernel = weight
             .reshape([EDGE, EDGE, n_inputs, n_outputs])
@@ -189,7 +192,12 @@ impl<'a> Images<'a> {
     }
 
     /// Convolves all images with `weight`, `[9 * n_channels, n_outputs]`.
-    fn convolve(&self, weight: &[f32], n_outputs: usize, bias: impl Fn(usize) -> Vec<f32> + Sync) -> Vec<f32> {
+    fn convolve(
+        &self,
+        weight: &[f32],
+        n_outputs: usize,
+        bias: impl Fn(usize) -> Vec<f32> + Sync,
+    ) -> Vec<f32> {
         let size = self.height * self.width * n_outputs;
         let batch = self.pixels.len() / (self.height * self.row()).max(1);
         let mut output = vec![0.0; batch * size];
@@ -258,7 +266,8 @@ impl Inputs {
         let n_outputs = self.weight.shape()[1];
         let bias = bias.to_contiguous();
         let bias = Matrix::of_tensor(&bias).to_rows();
-        let of_image = |image: usize| bias[image % self.n_biases * n_outputs..][..n_outputs].to_vec();
+        let of_image =
+            |image: usize| bias[image % self.n_biases * n_outputs..][..n_outputs].to_vec();
         let output = Images::new(&self.x).convolve(self.weight(), n_outputs, of_image);
         let mut shape = self.x.shape();
         shape[3] = n_outputs;
@@ -270,7 +279,11 @@ impl Inputs {
         let n_outputs = self.weight.shape()[1];
         let n_inputs = self.weight.shape()[0] / (EDGE * EDGE);
         let mut turned = Vec::with_capacity(self.weight().len());
-        for tap in self.weight().chunks_exact((n_inputs * n_outputs).max(1)).rev() {
+        for tap in self
+            .weight()
+            .chunks_exact((n_inputs * n_outputs).max(1))
+            .rev()
+        {
             turned.extend(Matrix::of_rows(tap, n_outputs).transposed().to_rows());
         }
         turned
@@ -307,8 +320,7 @@ impl Inputs {
                         let n_pixels = band.n_rows * (dy.width + 2) - 2;
                         let upstream =
                             Matrix::of_rows(&upstream[..n_pixels * dy.n_channels], dy.n_channels);
-                        for (i, of_weight) in
-                            of_weight.chunks_exact_mut(rows_of_weight).enumerate()
+                        for (i, of_weight) in of_weight.chunks_exact_mut(rows_of_weight).enumerate()
                         {
                             let met = images.met(&frame, band, i);
                             add_product(met.transposed(), upstream, of_weight);

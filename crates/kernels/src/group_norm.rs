@@ -45,7 +45,10 @@ pub fn group_norm_silu(
     let [batch, n_tokens, n_channels] = x.dims();
     assert_eq!(gain.dims(), [n_channels], "shape of the gain");
     assert_eq!(shift.dims(), [n_channels], "shape of the shift");
-    assert!(n_groups > 0 && n_channels.is_multiple_of(n_groups), "groups divide the channels");
+    assert!(
+        n_groups > 0 && n_channels.is_multiple_of(n_groups),
+        "groups divide the channels"
+    );
     let (gain, shift) = (gain.unsqueeze::<3>(), shift.unsqueeze::<3>());
     if !crate::is_fused(&[&x, &gain, &shift]) {
         let of_group = [batch, n_tokens, n_groups, n_channels / n_groups];
@@ -270,7 +273,9 @@ impl Kernel for Forward<'_> {
                 write(set, &mut reciprocal, i, sum);
             }
         }
-        sample.means(&mut reciprocal, |variance| (variance + EPSILON).sqrt().recip());
+        sample.means(&mut reciprocal, |variance| {
+            (variance + EPSILON).sqrt().recip()
+        });
         let (gain, shift) = (
             sample.padded_copy(sample.gain),
             sample.padded_copy(sample.shift),

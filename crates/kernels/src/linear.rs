@@ -30,7 +30,10 @@ use rayon::prelude::*;
 pub fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
     let [_, n_inputs] = x.dims();
     let [n_inputs_of_weight, n_outputs] = weight.dims();
-    assert_eq!(n_inputs, n_inputs_of_weight, "inputs of x and of the weight");
+    assert_eq!(
+        n_inputs, n_inputs_of_weight,
+        "inputs of x and of the weight"
+    );
     assert_eq!(bias.dims(), [n_outputs], "shape of the bias");
     let bias = bias.unsqueeze::<2>();
     if !crate::is_fused(&[&x, &weight, &bias]) {

@@ -39,7 +39,10 @@ pub fn mlp(x: Tensor<2>, inner: Affine, outer: Affine, activation: Activation) -
     let [_, n_inputs] = x.dims();
     let ([n_inputs_inner, n_hidden], [n_hidden_outer, n_outputs]) =
         (inner.0.dims(), outer.0.dims());
-    assert_eq!(n_inputs, n_inputs_inner, "inputs of x and of the inner weight");
+    assert_eq!(
+        n_inputs, n_inputs_inner,
+        "inputs of x and of the inner weight"
+    );
     assert_eq!(n_hidden, n_hidden_outer, "width between the two weights");
     assert_eq!(inner.1.dims(), [n_hidden], "shape of the inner bias");
     assert_eq!(outer.1.dims(), [n_outputs], "shape of the outer bias");
@@ -149,8 +152,7 @@ impl Weights {
         biases: [FlexTensor; 2],
         z: Option<&mut [f32]>,
     ) -> FlexTensor {
-        let (n_rows, n_hidden, n_outputs) =
-            (x.shape()[0], self.n_hidden(), self.outer.shape()[1]);
+        let (n_rows, n_hidden, n_outputs) = (x.shape()[0], self.n_hidden(), self.outer.shape()[1]);
         let [a, b] = biases.map(|bias| Matrix::of_tensor(&readable(bias)).to_rows());
         let x = Matrix::of_tensor(x);
         let (inner, outer) = (
@@ -238,8 +240,10 @@ impl Kept<5> for State {
                         product(dy, outer, dz);
                         let z = &z[start * n_hidden..][..n];
                         weights.activation.differentiate(z, hidden, dz);
-                        let (dz, hidden) =
-                            (Matrix::of_rows(dz, n_hidden), Matrix::of_rows(hidden, n_hidden));
+                        let (dz, hidden) = (
+                            Matrix::of_rows(dz, n_hidden),
+                            Matrix::of_rows(hidden, n_hidden),
+                        );
                         add_product(hidden.transposed(), dy, of_outer);
                         add_product(x.transposed(), dz, of_inner);
                         dz.add_rows_to(of_a);

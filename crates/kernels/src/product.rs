@@ -70,10 +70,7 @@ impl<'a> Matrix<'a> {
     /// Rows from `first` on, at most `n` of them.
     pub(crate) fn rows(self, first: usize, n: usize) -> Self {
         let n_rows = n.min(self.n_rows - first);
-        let data = self
-            .data
-            .get(first * self.row_stride..)
-            .unwrap_or_default();
+        let data = self.data.get(first * self.row_stride..).unwrap_or_default();
         Matrix::new(
             data,
             [n_rows, self.n_columns],
@@ -148,7 +145,10 @@ pub(crate) fn add_product(a: Matrix, b: Matrix, out: &mut [f32]) {
     multiply(a, b, out, true);
 }
 
-#[expect(unsafe_code, reason = "`gemm` takes pointers; all bounds are checked here")]
+#[expect(
+    unsafe_code,
+    reason = "`gemm` takes pointers; all bounds are checked here"
+)]
 fn multiply(a: Matrix, b: Matrix, out: &mut [f32], is_added: bool) {
     let [m, n, k] = [a.n_rows, b.n_columns, a.n_columns];
     assert_eq!(k, b.n_rows, "columns of the first and rows of the second");

@@ -32,7 +32,9 @@ pub fn halved(x: Tensor<4>) -> Tensor<4> {
     if crate::is_fused(&[&x]) {
         return resampled(x, Size::Halved);
     }
-    let rows = x.reshape([batch * height / 2, 2, width * n_channels]).mean_dim(1);
+    let rows = x
+        .reshape([batch * height / 2, 2, width * n_channels])
+        .mean_dim(1);
     rows.reshape([batch * height * width / 4, 2, n_channels])
         .mean_dim(1)
         .reshape([batch, height / 2, width / 2, n_channels])
@@ -103,7 +105,8 @@ fn sums(x: FlexTensor, factor: f32) -> FlexTensor {
             let (above, below) = rows.split_at(width * n_channels);
             for (i, output) in output.chunks_exact_mut(n_channels).enumerate() {
                 let start = 2 * i * n_channels;
-                let [a, b] = [above, below].map(|row| row[start..][..2 * n_channels].split_at(n_channels));
+                let [a, b] =
+                    [above, below].map(|row| row[start..][..2 * n_channels].split_at(n_channels));
                 for (c, x) in output.iter_mut().enumerate() {
                     *x = factor * ((a.0[c] + a.1[c]) + (b.0[c] + b.1[c]));
                 }

@@ -1,11 +1,15 @@
 //! Blocks of networks that two or more parts use.
 
 pub mod attention;
+pub mod dit_block;
 pub mod linear;
 pub mod mlp;
 pub mod norm;
 pub mod timestep;
+pub mod unet;
 
 pub use attention::Attention;
+pub use dit_block::DitBlock;
 pub use linear::Linear;
 pub use mlp::Mlp;
+pub use unet::UNet;

@@ -12,14 +12,15 @@
 use super::config::{DatConfig, VaeConfig};
 use super::mask::{DependencyMask, Dependent, Mask};
 use crate::nn::attention::{AttentionMask, KeyValue};
+use crate::nn::dit_block::{BlockModulation, DitShape, chunks};
 use crate::nn::mlp::MlpShape;
 use crate::nn::norm::{Modulation, modulate};
-use crate::nn::{Attention, Linear, Mlp};
+use crate::nn::{DitBlock, Linear, Mlp};
 use crate::parameters::{Builder, Initial};
 use burn::tensor::activation::silu;
 use burn::tensor::{Int, Tensor};
 use std::ops::Range;
-use suffuse_kernels::Blocked;
+use suffuse_kernels::{Activation, Blocked};
 
 /// Flags of an entry: observed present, observed absent, hidden, hidden but known to be present.
 pub const N_FLAGS: usize = 4;
@@ -41,17 +42,10 @@ pub struct Dat {
     clean: Linear,
     noisy: Linear,
     time: Mlp,
-    blocks: Vec<Block>,
+    blocks: Vec<DitBlock>,
     last_modulation: Linear,
     last: Linear,
     dependency_bias: Vec<Tensor<2>>,
-}
-
-#[derive(Debug, Clone)]
-struct Block {
-    attention: Attention,
-    mlp: Mlp,
-    modulation: Linear,
 }
 
 /// What is known of the samples, in the table's order of taxa.
@@ -87,7 +81,7 @@ pub struct Noisy {
 #[derive(Debug, Clone)]
 pub struct Context {
     prefix: Vec<KeyValue>,
-    modulations: Vec<Tensor<3>>,
+    modulations: Vec<BlockModulation>,
     last_modulation: Tensor<3>,
     observed: Tensor<3>,
     flags: Tensor<3>,
@@ -152,17 +146,11 @@ impl Dat {
             n_inputs: (config.n_profile_tokens + 1) * width,
             ..square
         };
-        let block = |p: &mut Builder| Block {
-            attention: Attention::new(p, "attention", width, config.n_heads),
-            mlp: Mlp::new(
-                p,
-                "mlp",
-                MlpShape {
-                    n_hidden: config.mlp_ratio * width,
-                    ..square
-                },
-            ),
-            modulation: Linear::zero(p, "modulation", width, 6 * width),
+        let block = DitShape {
+            width,
+            n_heads: config.n_heads,
+            mlp_ratio: config.mlp_ratio,
+            activation: Activation::Silu,
         };
         let is_bias = config.dependency_mask == DependencyMask::Bias;
         let n_biases = if is_bias { config.depth } else { 0 };
@@ -184,7 +172,7 @@ impl Dat {
                 },
             ),
             blocks: (0..config.depth)
-                .map(|i| p.within(&format!("block{i}"), block))
+                .map(|i| p.within(&format!("block{i}"), |p| DitBlock::new(p, block)))
                 .collect(),
             last_modulation: Linear::zero(p, "last_modulation", width, 2 * width),
             last: Linear::zero(p, "last", width, d),
@@ -263,24 +251,17 @@ impl Dat {
             tokens.push(self.clean.forward(clean) + taxa.unsqueeze());
         }
         let mut x = Tensor::cat(tokens, 1); // [batch, c + v, width]
-        let modulations: Vec<Tensor<3>> = self
+        let modulations: Vec<BlockModulation> = self
             .blocks
             .iter()
-            .map(|b| b.modulation.forward(vector.clone()))
+            .map(|b| b.modulation(vector.clone()))
             .collect();
         let mut prefix = Vec::with_capacity(self.blocks.len());
-        for (i, block) in self.blocks.iter().enumerate() {
-            let mask = AttentionMask {
-                blocked: masks.prefix.clone(),
-                bias: self.dependency_bias.get(i).cloned(),
-            };
-            let parts = split_modulation(&modulations[i]);
-            let h = modulate(x.clone(), &parts.attention);
-            let own = block.attention.key_value(&h);
+        for (i, (block, modulation)) in self.blocks.iter().zip(&modulations).enumerate() {
+            let (h, own) = block.attending(&x, modulation);
             if i + 1 < self.blocks.len() {
-                let attended = block.attention.attend(&h, &own, &mask);
-                x = x + parts.attention_gate.clone() * attended;
-                x = x.clone() + parts.mlp_gate.clone() * block.mlp.forward(modulate(x, &parts.mlp));
+                let mask = self.mask(i, &masks.prefix);
+                x = block.forward(x, &h, &own, &mask, modulation);
             }
             prefix.push(own);
         }
@@ -337,23 +318,25 @@ impl Dat {
             .forward(Tensor::cat(vec![values, is_filled, observed, flags], 2))
             + taxa
             + self.time_of_tokens(time, &step_sizes);
-        for (i, block) in self.blocks.iter().enumerate() {
-            let mask = AttentionMask {
-                blocked: masks.noisy.clone(),
-                bias: self.dependency_bias.get(i).cloned(),
-            };
-            let parts = split_modulation(&context.modulations[i]);
-            let h = modulate(x.clone(), &parts.attention);
-            let seen = context.prefix[i].followed_by(&block.attention.key_value(&h));
+        for (i, (block, modulation)) in self.blocks.iter().zip(&context.modulations).enumerate() {
+            let mask = self.mask(i, &masks.noisy);
+            let (h, own) = block.attending(&x, modulation);
+            let seen = context.prefix[i].followed_by(&own);
             if let Some(maps) = &mut maps {
-                maps.push(block.attention.weights(&h, &seen, &mask));
+                maps.push(block.attention_weights(&h, &seen, &mask));
             }
-            let attended = block.attention.attend(&h, &seen, &mask);
-            x = x + parts.attention_gate.clone() * attended;
-            x = x.clone() + parts.mlp_gate.clone() * block.mlp.forward(modulate(x, &parts.mlp));
+            x = block.forward(x, &h, &seen, &mask, modulation);
         }
         let [shift, scale] = chunks(&context.last_modulation);
         self.last.forward(modulate(x, &Modulation { shift, scale }))
+    }
+
+    /// The mask of block `i` with its biases.
+    fn mask(&self, i: usize, blocked: &Blocked) -> AttentionMask {
+        AttentionMask {
+            blocked: blocked.clone(),
+            bias: self.dependency_bias.get(i).cloned(),
+        }
     }
 
     /// The embedding of the timestep, the same for all tokens of a step, `[batch or 1, tokens, width]`.
@@ -367,31 +350,4 @@ impl Dat {
         };
         Tensor::cat(step_sizes.iter().enumerate().map(of_step).collect(), 1)
     }
-}
-
-struct Parts {
-    attention: Modulation,
-    attention_gate: Tensor<3>,
-    mlp: Modulation,
-    mlp_gate: Tensor<3>,
-}
-
-fn split_modulation(modulation: &Tensor<3>) -> Parts {
-    let [shift, scale, attention_gate, mlp_shift, mlp_scale, mlp_gate] = chunks(modulation);
-    Parts {
-        attention: Modulation { shift, scale },
-        attention_gate,
-        mlp: Modulation {
-            shift: mlp_shift,
-            scale: mlp_scale,
-        },
-        mlp_gate,
-    }
-}
-
-/// Cuts the last axis into `N` equal parts.
-fn chunks<const N: usize>(x: &Tensor<3>) -> [Tensor<3>; N] {
-    let [batch, tokens, width] = x.dims();
-    let n = width / N;
-    std::array::from_fn(|i| x.clone().slice([0..batch, 0..tokens, i * n..(i + 1) * n]))
 }

@@ -1,0 +1,503 @@
+//! Does training steps, calls and samplings of a network on request, for `scripts/bench_peers.py`.
+//!
+//! ```text
+//! peers NETWORK FILE     NETWORK: denoiser-TAXA, vae-TAXA, transformer or unet
+//! ```
+//!
+//! Weights and the batch are written to FILE first, so that another program can start from the same
+//! numbers. Then each line of the standard input asks for something, and one line answers it with the
+//! seconds that it took and a number to compare:
+//!
+//! ```text
+//! step   a training step, as a fit does it, and its loss
+//! call   the network's output without gradients from the first weights, and its mean square
+//! sample the denoiser's samples from the first weights by 20 DDIM steps, and their mean square
+//! ```
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use std::cell::RefCell;
+use std::io::{Lines, StdinLock, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+use suffuse_kernels::{Activation, Blocked};
+use suffuse_model::nn::attention::AttentionMask;
+use suffuse_model::nn::dit_block::DitShape;
+use suffuse_model::nn::mlp::MlpShape;
+use suffuse_model::nn::norm::{Modulation, modulate};
+use suffuse_model::nn::unet::UNetShape;
+use suffuse_model::nn::{DitBlock, Linear, Mlp, UNet};
+use suffuse_model::noise::schedule::CosineSchedule;
+use suffuse_model::parameters::{Absent, Builder, Parameter, Parameters, values};
+use suffuse_model::rng::{Stage, generator, standard_normal};
+use suffuse_model::systems::depmicrodiff::Config;
+use suffuse_model::systems::depmicrodiff::ar_steps::ArSteps;
+use suffuse_model::systems::depmicrodiff::batch::time_features;
+use suffuse_model::systems::depmicrodiff::dat::{Dat, Known, N_FLAGS, Noisy, StreamMasks};
+use suffuse_model::systems::depmicrodiff::mask::{Dependent, attention_mask};
+use suffuse_model::systems::depmicrodiff::vae::Vae;
+use suffuse_model::train::fit::{Objective, Shard};
+use suffuse_model::train::{Progress, Stages, TrainConfig};
+use suffuse_model::{Result, checkpoint, sample};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Shards of a step, as in the preset `small`.
+const N_SHARDS: usize = 2;
+/// Steps of `sample`.
+const N_SAMPLING_STEPS: usize = 20;
+const N_TIMESTEPS: usize = 1000;
+/// Sizes of the transformer beside the denoiser.
+const TOKENS: usize = 107;
+const WIDTH: usize = 128;
+const DEPTH: usize = 6;
+/// Sizes of the network on images.
+const SIDE: usize = 64;
+const CHANNELS: usize = 40;
+const CONDITION: usize = 256;
+
+/// A network with its batch.
+struct Bench {
+    network: Network,
+    /// Arrays by name, the first axis of each being the samples unless its name begins with `all_`.
+    batch: Parameters,
+    n_samples: usize,
+}
+
+enum Network {
+    Denoiser(Box<Denoiser>),
+    Vae { config: Config, n_taxa: usize },
+    Transformer { blocked: Blocked },
+    UNet(UNetShape),
+}
+
+struct Denoiser {
+    config: Config,
+    dependent: Dependent,
+    order: Vec<usize>,
+    steps: ArSteps,
+    masks: StreamMasks,
+}
+
+impl Bench {
+    fn new(name: &str) -> Option<Bench> {
+        let (kind, n_taxa) = name.split_once('-').unwrap_or((name, "0"));
+        let n_taxa: usize = n_taxa.parse().ok()?;
+        let mut batch = Parameters::default();
+        let mut add = |name: &str, shape: &[usize], values: Vec<f32>| {
+            let shape = shape.to_vec();
+            let array = Parameter { shape, values };
+            batch.by_path.insert(name.to_string(), array);
+        };
+        let normal =
+            |name: &str, n: usize| standard_normal(&mut generator(1, Stage::Sampling, name, 0), n);
+        let config = Config::small();
+        let d = config.vae.d_latent;
+        let (network, n_samples) = match kind {
+            "denoiser" => {
+                let batch = config.dat.training.batch_size;
+                let batch = batch.min(config.dat.max_batch_tokens / n_taxa);
+                let shape = [batch, n_taxa, d];
+                for name in ["observed", "clean", "noisy", "target"] {
+                    add(name, &shape, normal(name, batch * n_taxa * d));
+                }
+                let flags = (0..batch * n_taxa).flat_map(|at| {
+                    let flag = (at * 7 + at / 5) % N_FLAGS;
+                    (0..N_FLAGS).map(move |k| if k == flag { 1.0 } else { 0.0 })
+                });
+                add("flags", &[batch, n_taxa, N_FLAGS], flags.collect());
+                add("share", &[batch, 1], vec![0.5; batch]);
+                // A quarter of the taxa in the first step, a quarter in the second, the rest in the last.
+                let sizes = [n_taxa / 4, n_taxa / 4, n_taxa - n_taxa / 4 * 2];
+                let timesteps: Vec<usize> =
+                    (0..3 * batch).map(|i| 1 + 331 * i % N_TIMESTEPS).collect();
+                let time = values(time_features(&timesteps, [batch, 3], &Device::flex()));
+                add("time", &[batch, 3, 64], time);
+                let is_dependent = normal("dependent", n_taxa * n_taxa);
+                let dependent =
+                    Dependent::new(n_taxa, is_dependent.iter().map(|x| *x > 0.5).collect());
+                let order: Vec<usize> = (0..n_taxa).rev().collect();
+                let steps = ArSteps::of_sizes(&sizes);
+                let n_condition = Dat::n_condition_tokens(&config.dat);
+                let mode = config.dat.dependency_mask;
+                let mask = attention_mask(&steps, n_condition, &dependent.permuted(&order), mode);
+                add(
+                    "all_mask",
+                    &[n_condition + steps.n_visible() + n_taxa; 2],
+                    {
+                        mask.blocked
+                            .iter()
+                            .map(|b| f32::from(u8::from(*b)))
+                            .collect()
+                    },
+                );
+                add(
+                    "all_bias_of_pair",
+                    &[n_condition + steps.n_visible() + n_taxa; 2],
+                    {
+                        let number = |n: &u32| if *n == u32::MAX { -1.0 } else { *n as f32 };
+                        mask.favoured.iter().map(number).collect()
+                    },
+                );
+                let masks = StreamMasks::new(&mask, 0..n_taxa);
+                let denoiser = Denoiser {
+                    config,
+                    dependent,
+                    order,
+                    steps,
+                    masks,
+                };
+                (Network::Denoiser(Box::new(denoiser)), batch)
+            }
+            "vae" => {
+                let batch = config.vae.training.batch_size;
+                let numbers = normal("entries", batch * n_taxa);
+                let entries = numbers.iter().flat_map(|x| match *x > 0.0 {
+                    true => [1.0, *x],
+                    false => [0.0, 0.0],
+                });
+                add("entries", &[batch, n_taxa, 2], entries.collect());
+                add(
+                    "noise",
+                    &[batch, n_taxa, d],
+                    normal("noise", batch * n_taxa * d),
+                );
+                (Network::Vae { config, n_taxa }, batch)
+            }
+            "transformer" => {
+                let batch = 128;
+                let shape = [batch, TOKENS, WIDTH];
+                add("x", &shape, normal("x", batch * TOKENS * WIDTH));
+                add("target", &shape, normal("target", batch * TOKENS * WIDTH));
+                add(
+                    "condition",
+                    &[batch, 1, WIDTH],
+                    normal("condition", batch * WIDTH),
+                );
+                let numbers = normal("mask", TOKENS * TOKENS);
+                let blocked: Vec<bool> = (0..TOKENS * TOKENS)
+                    .map(|at| numbers[at] > 0.5 && at / TOKENS != at % TOKENS)
+                    .collect();
+                add("all_mask", &[TOKENS, TOKENS], {
+                    blocked.iter().map(|b| f32::from(u8::from(*b))).collect()
+                });
+                let blocked = Blocked::new(blocked, TOKENS, TOKENS);
+                (Network::Transformer { blocked }, batch)
+            }
+            "unet" => {
+                let batch = 8;
+                let shape = [batch, SIDE, SIDE, CHANNELS];
+                let n = shape.iter().product();
+                add("x", &shape, normal("x", n));
+                add("target", &shape, normal("target", n));
+                add(
+                    "condition",
+                    &[batch, CONDITION],
+                    normal("condition", batch * CONDITION),
+                );
+                let shape = UNetShape {
+                    n_inputs: CHANNELS,
+                    n_outputs: CHANNELS,
+                    widths: vec![64, 128, 256],
+                    condition_width: CONDITION,
+                };
+                (Network::UNet(shape), batch)
+            }
+            _ => return None,
+        };
+        Some(Bench {
+            network,
+            batch,
+            n_samples,
+        })
+    }
+
+    /// The samples of a shard, or all.
+    fn rows(&self, shard: Option<usize>) -> std::ops::Range<usize> {
+        match shard {
+            None => 0..self.n_samples,
+            Some(i) => self.n_samples * i / N_SHARDS..self.n_samples * (i + 1) / N_SHARDS,
+        }
+    }
+
+    /// The part of an array that belongs to samples.
+    fn array<const D: usize>(
+        &self,
+        name: &str,
+        rows: std::ops::Range<usize>,
+        device: &Device,
+    ) -> Tensor<D> {
+        let array = &self.batch.by_path[name];
+        let n = array.values.len() / self.n_samples;
+        let mut shape: [usize; D] = array.shape.as_slice().try_into().expect("the array's rank");
+        shape[0] = rows.len();
+        let values = array.values[rows.start * n..rows.end * n].to_vec();
+        Tensor::from_data(TensorData::new(values, shape), device)
+    }
+
+    /// Output for the noise of the batch and, if there is a target, the sum of squared errors per sample
+    /// of the batch.
+    fn run(&self, p: &mut Builder, device: &Device, shard: Option<usize>) -> [Tensor<1>; 2] {
+        let rows = self.rows(shard);
+        let n = rows.len();
+        let square = |x: Tensor<3>| (x.clone() * x).mean();
+        match &self.network {
+            Network::Vae { config, n_taxa } => {
+                let vae = Vae::new(p, &config.vae, *n_taxa);
+                let entries = self.array("entries", rows.clone(), device);
+                let is_known = Tensor::ones([n, *n_taxa], device);
+                let noise = self.array("noise", rows, device);
+                let loss = vae.loss(entries, is_known, noise, config.vae.kl_weight);
+                [loss.clone(), loss]
+            }
+            Network::Denoiser(denoiser) => {
+                let dat = denoiser.bind(p);
+                let time = self.array("time", rows.clone(), device);
+                let noisy = self.array("noisy", rows.clone(), device);
+                let predicted = denoiser.denoise(self, &dat, noisy, time, rows.clone(), device);
+                let target: Tensor<3> = self.array("target", rows, device);
+                [square(predicted.clone()), square(predicted - target)]
+            }
+            Network::Transformer { blocked } => {
+                let shape = DitShape {
+                    width: WIDTH,
+                    n_heads: 8,
+                    mlp_ratio: 4,
+                    activation: Activation::GeluTanh,
+                };
+                let blocks: Vec<DitBlock> = (0..DEPTH)
+                    .map(|i| p.within(&format!("block{i}"), |p| DitBlock::new(p, shape)))
+                    .collect();
+                let last_modulation = Linear::zero(p, "last_modulation", WIDTH, 2 * WIDTH);
+                let last = Linear::new(p, "last", WIDTH, WIDTH);
+                let mask = AttentionMask {
+                    blocked: blocked.clone(),
+                    bias: None,
+                };
+                let mut x: Tensor<3> = self.array("x", rows.clone(), device);
+                let condition: Tensor<3> = self.array("condition", rows.clone(), device);
+                for block in &blocks {
+                    let m = block.modulation(condition.clone());
+                    let (h, own) = block.attending(&x, &m);
+                    x = block.forward(x, &h, &own, &mask, &m);
+                }
+                let m = last_modulation.forward(condition);
+                let [shift, scale] =
+                    [0..WIDTH, WIDTH..2 * WIDTH].map(|range| m.clone().slice([0..n, 0..1, range]));
+                let y = last.forward(modulate(x, &Modulation { shift, scale }));
+                let target: Tensor<3> = self.array("target", rows, device);
+                [square(y.clone()), square(y - target)]
+            }
+            Network::UNet(shape) => {
+                let hidden = MlpShape {
+                    n_inputs: CONDITION,
+                    n_hidden: CONDITION,
+                    n_outputs: CONDITION,
+                };
+                let condition = Mlp::new(p, "condition", hidden);
+                let unet = UNet::new(p, shape);
+                let condition =
+                    condition.forward(self.array::<2>("condition", rows.clone(), device));
+                let y = unet.forward(self.array("x", rows.clone(), device), &condition);
+                let target: Tensor<4> = self.array("target", rows, device);
+                let square = |x: Tensor<4>| (x.clone() * x).mean();
+                [square(y.clone()), square(y - target)]
+            }
+        }
+    }
+}
+
+impl Denoiser {
+    fn bind(&self, p: &mut Builder) -> Dat {
+        Dat::new(p, &self.config.dat, &self.config.vae, &self.dependent, 0)
+    }
+
+    /// Encodes the condition and denoises all tokens.
+    fn denoise(
+        &self,
+        bench: &Bench,
+        dat: &Dat,
+        noisy: Tensor<3>,
+        time: Tensor<3>,
+        rows: std::ops::Range<usize>,
+        device: &Device,
+    ) -> Tensor<3> {
+        let (context, order) = self.context(bench, dat, rows, device);
+        let noisy = Noisy {
+            values: noisy,
+            time,
+            step_sizes: self.steps.sizes(),
+            tokens: 0..self.order.len(),
+        };
+        dat.denoise(noisy, &order, &context, &self.masks, None)
+    }
+
+    fn context(
+        &self,
+        bench: &Bench,
+        dat: &Dat,
+        rows: std::ops::Range<usize>,
+        device: &Device,
+    ) -> (
+        suffuse_model::systems::depmicrodiff::dat::Context,
+        Tensor<1, Int>,
+    ) {
+        let n = rows.len();
+        let n_taxa = self.order.len();
+        let order: Vec<i64> = self.order.iter().map(|taxon| *taxon as i64).collect();
+        let order = Tensor::<1, Int>::from_data(TensorData::new(order, [n_taxa]), device);
+        let known = Known {
+            observed: bench.array("observed", rows.clone(), device),
+            flags: bench.array("flags", rows.clone(), device),
+            is_filled: Tensor::ones([n, n_taxa, 1], device),
+            observed_share: bench.array("share", rows.clone(), device),
+            metadata: None,
+        };
+        let clean: Tensor<3> = bench.array("clean", rows, device);
+        let [_, _, d] = clean.dims();
+        let clean = clean.slice([0..n, 0..self.steps.n_visible(), 0..d]);
+        (dat.context(&known, clean, &order, &self.masks), order)
+    }
+
+    /// Samples all tokens from the noise of the batch by DDIM steps; the condition and the clean
+    /// tokens are encoded once.
+    fn sample(&self, bench: &Bench, weights: &Parameters) -> Tensor<3> {
+        let device = Device::flex();
+        let rows = bench.rows(None);
+        let mut builder = Builder::new(weights, Absent::Refuse, &device);
+        let dat = self.bind(&mut builder);
+        let (context, order) = self.context(bench, &dat, rows.clone(), &device);
+        let schedule = CosineSchedule::new(N_TIMESTEPS);
+        let mut x: Tensor<3> = bench.array("noisy", rows, &device);
+        for i in (0..N_SAMPLING_STEPS).rev() {
+            let at = |i: usize| N_TIMESTEPS * i / N_SAMPLING_STEPS;
+            let (alpha_bar, next) = (schedule.alpha_bar(at(i + 1)), schedule.alpha_bar(at(i)));
+            let n_steps = self.steps.n_steps();
+            let time = time_features(&vec![at(i + 1); n_steps], [1, n_steps], &device);
+            let noisy = Noisy {
+                values: x.clone(),
+                time,
+                step_sizes: self.steps.sizes(),
+                tokens: 0..self.order.len(),
+            };
+            let estimate = dat.denoise(noisy, &order, &context, &self.masks, None);
+            let step = sample::step(false, alpha_bar, next);
+            x = x * step.noisy + estimate * step.clean;
+        }
+        x
+    }
+}
+
+impl Objective for Bench {
+    fn n_shards(&self) -> usize {
+        N_SHARDS
+    }
+
+    fn loss(&self, builder: &mut Builder, _step: usize, shard: usize) -> Shard {
+        let [_, loss] = self.run(builder, &Device::flex().autodiff(), Some(shard));
+        Shard {
+            loss,
+            share: self.rows(Some(shard)).len() as f64 / self.n_samples as f64,
+        }
+    }
+
+    fn validate(&self, _parameters: &Parameters) -> Result<Option<f64>> {
+        Ok(None)
+    }
+
+    fn samples(&self, _step: usize) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// Answers requests that need no training until a step is asked for; false when the input ends.
+fn serve(bench: &Bench, weights: &Parameters, lines: &mut Lines<StdinLock>) -> bool {
+    for line in lines {
+        let began = Instant::now();
+        let device = Device::flex();
+        let number = match line.as_deref() {
+            Ok("step") => return true,
+            Ok("call") => {
+                let mut builder = Builder::new(weights, Absent::Refuse, &device);
+                bench.run(&mut builder, &device, None)[0].clone()
+            }
+            Ok("sample") => match &bench.network {
+                Network::Denoiser(denoiser) => {
+                    let x = denoiser.sample(bench, weights);
+                    (x.clone() * x).mean()
+                }
+                _ => return false,
+            },
+            _ => return false,
+        };
+        let number = number.into_scalar::<f32>();
+        answer(began.elapsed().as_secs_f64(), f64::from(number));
+    }
+    false
+}
+
+fn answer(seconds: f64, number: f64) {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{seconds} {number}")
+        .and_then(|()| out.flush())
+        .expect("someone reads the answers");
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    let bench = arguments.get(1).and_then(|name| Bench::new(name));
+    let (Some(bench), Some(path)) = (bench, arguments.get(2)) else {
+        eprintln!("peers NETWORK FILE, NETWORK: denoiser-TAXA, vae-TAXA, transformer or unet");
+        std::process::exit(2);
+    };
+    let make = |p: &mut Builder| drop(bench.run(p, &Device::flex(), Some(0)));
+    let mut weights = Parameters::initial(&Parameters::default(), 0, make).expect("drawn anew");
+    // Layers that begin at zero would hide what lies before them.
+    for (path, parameter) in &mut weights.by_path {
+        if parameter.values.iter().all(|x| *x == 0.0) {
+            let drawn = standard_normal(
+                &mut generator(2, Stage::InitialWeights, path, 0),
+                parameter.values.len(),
+            );
+            parameter.values = drawn.iter().map(|x| 0.05 * x).collect();
+        }
+    }
+    let groups = [("weights", &weights), ("batch", &bench.batch)];
+    checkpoint::save(Path::new(path), &groups, &Default::default()).expect("a file to write");
+    let interrupted = AtomicBool::new(false);
+    let lines = RefCell::new(std::io::stdin().lines());
+    answer(0.0, weights.n_weights() as f64);
+    if !serve(&bench, &weights, &mut lines.borrow_mut()) {
+        return;
+    }
+    let mut began = Instant::now();
+    let mut progress = |done: &Progress| {
+        answer(began.elapsed().as_secs_f64(), done.loss);
+        if !serve(&bench, &weights, &mut lines.borrow_mut()) {
+            interrupted.store(true, Ordering::Relaxed);
+        }
+        began = Instant::now();
+    };
+    let mut stages = Stages {
+        folder: None,
+        fingerprint: String::new(),
+        save_every_s: f64::INFINITY,
+        progress: &mut progress,
+        interrupted: &interrupted,
+        log: String::new(),
+    };
+    let config = TrainConfig {
+        n_steps: 1_000_000,
+        batch_size: bench.n_samples,
+        learning_rate: 1e-3,
+        n_warmup: 0,
+        weight_decay: 0.01,
+        clip_norm: 1.0,
+        ema_decay: 0.995,
+        validate_every: 1_000_000,
+        patience: 1,
+    };
+    // Ends with an interruption when the input ends.
+    let _ = stages.run("peers", &config, weights.clone(), &bench);
+}
