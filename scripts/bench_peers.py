@@ -3,7 +3,7 @@
     just bench-peers                  builds, sets up a Python environment, runs this
     python scripts/bench_peers.py --rounds 20 --networks denoiser-106 unet
 
-One run does, round after round, one of ours and one of PyTorch's, with two threads each, and prints
+One run does, round after round, a few of ours and a few of PyTorch's, with two threads each, and prints
 medians, their ratio and its quartiles, achieved GFLOP/s beside those of a large matrix product, and
 peak memory. Only ratios within a run mean something, and only if nothing else runs. Both sides start
 from the same weights and the same batch; the losses of the first ten steps, the output of a call and
@@ -31,6 +31,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import peer_networks
 
 PROGRAM = Path(__file__).resolve().parent.parent / "target/release/examples/peers"
+TURN_SECONDS = 0.2
 NETWORKS = ["denoiser-106", "denoiser-250", "transformer", "unet", "vae-106", "vae-250"]
 # Largest ratios that the project allows itself.
 GOALS = {"denoiser": 0.67, "transformer": 0.67, "unet": 1.0, "vae": 0.9, "call": 0.5}
@@ -123,6 +124,16 @@ def peak_mib(pid):
     raise RuntimeError("the system tells no peak of memory")
 
 
+def turn(side, what):
+    """Seconds of one `what`: the mean of a few, after one that wakes the threads and fills the caches.
+
+    Threads of the other side may still wait busily at the beginning of a turn.
+    """
+    seconds = side(what)[0]
+    n = max(1, round(TURN_SECONDS / seconds))
+    return statistics.fmean(side(what)[0] for _ in range(n))
+
+
 def product_rate():
     """GFLOP/s of a large matrix product in PyTorch, best of five."""
     n = 3000
@@ -149,7 +160,7 @@ def compare(network, rounds):
         _, flops = peer("flops")
         rows = []
         for what in kinds:
-            pairs = [(ours(what)[0], peer(what)[0]) for _ in range(rounds)]
+            pairs = [(turn(ours, what), turn(peer, what)) for _ in range(rounds)]
             ratios = [own / other for own, other in pairs]
             own, other = (statistics.median(side) for side in zip(*pairs))
             rows.append((what, own, other, statistics.median(ratios), statistics.quantiles(ratios, n=4)))

@@ -15,6 +15,7 @@
 //! ```
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use rayon::prelude::*;
 use std::cell::RefCell;
 use std::io::{Lines, StdinLock, Write};
 use std::path::Path;
@@ -70,6 +71,18 @@ enum Network {
     Vae { config: Config, n_taxa: usize },
     Transformer { blocked: Blocked },
     UNet(UNetShape),
+}
+
+/// The same with its weights.
+enum Bound {
+    Denoiser(Box<Dat>),
+    Vae(Vae),
+    Transformer {
+        blocks: Vec<DitBlock>,
+        last_modulation: Linear,
+        last: Linear,
+    },
+    UNet(Mlp, UNet),
 }
 
 struct Denoiser {
@@ -213,12 +226,9 @@ impl Bench {
         })
     }
 
-    /// The samples of a shard, or all.
-    fn rows(&self, shard: Option<usize>) -> std::ops::Range<usize> {
-        match shard {
-            None => 0..self.n_samples,
-            Some(i) => self.n_samples * i / N_SHARDS..self.n_samples * (i + 1) / N_SHARDS,
-        }
+    /// The samples of a shard.
+    fn rows(&self, shard: usize) -> std::ops::Range<usize> {
+        self.n_samples * shard / N_SHARDS..self.n_samples * (shard + 1) / N_SHARDS
     }
 
     /// The part of an array that belongs to samples.
@@ -236,48 +246,70 @@ impl Bench {
         Tensor::from_data(TensorData::new(values, shape), device)
     }
 
-    /// Output for the noise of the batch and, if there is a target, the sum of squared errors per sample
-    /// of the batch.
-    fn run(&self, p: &mut Builder, device: &Device, shard: Option<usize>) -> [Tensor<1>; 2] {
-        let rows = self.rows(shard);
-        let n = rows.len();
-        let square = |x: Tensor<3>| (x.clone() * x).mean();
+    fn bind(&self, p: &mut Builder) -> Bound {
         match &self.network {
-            Network::Vae { config, n_taxa } => {
-                let vae = Vae::new(p, &config.vae, *n_taxa);
-                let entries = self.array("entries", rows.clone(), device);
-                let is_known = Tensor::ones([n, *n_taxa], device);
-                let noise = self.array("noise", rows, device);
-                let loss = vae.loss(entries, is_known, noise, config.vae.kl_weight);
-                [loss.clone(), loss]
-            }
-            Network::Denoiser(denoiser) => {
-                let dat = denoiser.bind(p);
-                let time = self.array("time", rows.clone(), device);
-                let noisy = self.array("noisy", rows.clone(), device);
-                let predicted = denoiser.denoise(self, &dat, noisy, time, rows.clone(), device);
-                let target: Tensor<3> = self.array("target", rows, device);
-                [square(predicted.clone()), square(predicted - target)]
-            }
-            Network::Transformer { blocked } => {
+            Network::Vae { config, n_taxa } => Bound::Vae(Vae::new(p, &config.vae, *n_taxa)),
+            Network::Denoiser(denoiser) => Bound::Denoiser(Box::new(denoiser.bind(p))),
+            Network::Transformer { .. } => {
                 let shape = DitShape {
                     width: WIDTH,
                     n_heads: 8,
                     mlp_ratio: 4,
                     activation: Activation::GeluTanh,
                 };
-                let blocks: Vec<DitBlock> = (0..DEPTH)
-                    .map(|i| p.within(&format!("block{i}"), |p| DitBlock::new(p, shape)))
-                    .collect();
-                let last_modulation = Linear::zero(p, "last_modulation", WIDTH, 2 * WIDTH);
-                let last = Linear::new(p, "last", WIDTH, WIDTH);
+                let block = |i| p.within(&format!("block{i}"), |p| DitBlock::new(p, shape));
+                Bound::Transformer {
+                    blocks: (0..DEPTH).map(block).collect(),
+                    last_modulation: Linear::zero(p, "last_modulation", WIDTH, 2 * WIDTH),
+                    last: Linear::new(p, "last", WIDTH, WIDTH),
+                }
+            }
+            Network::UNet(shape) => {
+                let hidden = MlpShape {
+                    n_inputs: CONDITION,
+                    n_hidden: CONDITION,
+                    n_outputs: CONDITION,
+                };
+                Bound::UNet(Mlp::new(p, "condition", hidden), UNet::new(p, shape))
+            }
+        }
+    }
+
+    /// Mean square of the output for the noise of the batch, and the loss.
+    fn run(&self, bound: &Bound, device: &Device, shard: usize) -> [Tensor<1>; 2] {
+        let rows = self.rows(shard);
+        let n = rows.len();
+        let square = |x: Tensor<3>| (x.clone() * x).mean();
+        match (&self.network, bound) {
+            (Network::Vae { config, n_taxa }, Bound::Vae(vae)) => {
+                let entries = self.array("entries", rows.clone(), device);
+                let is_known = Tensor::ones([n, *n_taxa], device);
+                let noise = self.array("noise", rows, device);
+                let loss = vae.loss(entries, is_known, noise, config.vae.kl_weight);
+                [loss.clone(), loss]
+            }
+            (Network::Denoiser(denoiser), Bound::Denoiser(dat)) => {
+                let time = self.array("time", rows.clone(), device);
+                let noisy = self.array("noisy", rows.clone(), device);
+                let predicted = denoiser.denoise(self, dat, noisy, time, rows.clone(), device);
+                let target: Tensor<3> = self.array("target", rows, device);
+                [square(predicted.clone()), square(predicted - target)]
+            }
+            (
+                Network::Transformer { blocked },
+                Bound::Transformer {
+                    blocks,
+                    last_modulation,
+                    last,
+                },
+            ) => {
                 let mask = AttentionMask {
                     blocked: blocked.clone(),
                     bias: None,
                 };
                 let mut x: Tensor<3> = self.array("x", rows.clone(), device);
                 let condition: Tensor<3> = self.array("condition", rows.clone(), device);
-                for block in &blocks {
+                for block in blocks {
                     let m = block.modulation(condition.clone());
                     let (h, own) = block.attending(&x, &m);
                     x = block.forward(x, &h, &own, &mask, &m);
@@ -289,14 +321,7 @@ impl Bench {
                 let target: Tensor<3> = self.array("target", rows, device);
                 [square(y.clone()), square(y - target)]
             }
-            Network::UNet(shape) => {
-                let hidden = MlpShape {
-                    n_inputs: CONDITION,
-                    n_hidden: CONDITION,
-                    n_outputs: CONDITION,
-                };
-                let condition = Mlp::new(p, "condition", hidden);
-                let unet = UNet::new(p, shape);
+            (Network::UNet(_), Bound::UNet(condition, unet)) => {
                 let condition =
                     condition.forward(self.array::<2>("condition", rows.clone(), device));
                 let y = unet.forward(self.array("x", rows.clone(), device), &condition);
@@ -304,6 +329,7 @@ impl Bench {
                 let square = |x: Tensor<4>| (x.clone() * x).mean();
                 [square(y.clone()), square(y - target)]
             }
+            _ => unreachable!("a network is bound to itself"),
         }
     }
 }
@@ -362,12 +388,9 @@ impl Denoiser {
 
     /// Samples all tokens from the noise of the batch by DDIM steps; the condition and the clean
     /// tokens are encoded once.
-    fn sample(&self, bench: &Bench, weights: &Parameters) -> Tensor<3> {
+    fn sample(&self, bench: &Bench, dat: &Dat, rows: std::ops::Range<usize>) -> Tensor<3> {
         let device = Device::flex();
-        let rows = bench.rows(None);
-        let mut builder = Builder::new(weights, Absent::Refuse, &device);
-        let dat = self.bind(&mut builder);
-        let (context, order) = self.context(bench, &dat, rows.clone(), &device);
+        let (context, order) = self.context(bench, dat, rows.clone(), &device);
         let schedule = CosineSchedule::new(N_TIMESTEPS);
         let mut x: Tensor<3> = bench.array("noisy", rows, &device);
         for i in (0..N_SAMPLING_STEPS).rev() {
@@ -395,10 +418,11 @@ impl Objective for Bench {
     }
 
     fn loss(&self, builder: &mut Builder, _step: usize, shard: usize) -> Shard {
-        let [_, loss] = self.run(builder, &Device::flex().autodiff(), Some(shard));
+        let bound = self.bind(builder);
+        let [_, loss] = self.run(&bound, &Device::flex().autodiff(), shard);
         Shard {
             loss,
-            share: self.rows(Some(shard)).len() as f64 / self.n_samples as f64,
+            share: self.rows(shard).len() as f64 / self.n_samples as f64,
         }
     }
 
@@ -412,29 +436,38 @@ impl Objective for Bench {
 }
 
 /// Answers requests that need no training until a step is asked for; false when the input ends.
-fn serve(bench: &Bench, weights: &Parameters, lines: &mut Lines<StdinLock>) -> bool {
+fn serve(bench: &Bench, bound: &Bound, lines: &mut Lines<StdinLock>) -> bool {
     for line in lines {
         let began = Instant::now();
-        let device = Device::flex();
         let number = match line.as_deref() {
             Ok("step") => return true,
-            Ok("call") => {
-                let mut builder = Builder::new(weights, Absent::Refuse, &device);
-                bench.run(&mut builder, &device, None)[0].clone()
-            }
-            Ok("sample") => match &bench.network {
-                Network::Denoiser(denoiser) => {
-                    let x = denoiser.sample(bench, weights);
+            Ok("call") => in_parts(bench, |shard| {
+                bench.run(bound, &Device::flex(), shard)[0].clone()
+            }),
+            Ok("sample") => match (&bench.network, bound) {
+                (Network::Denoiser(denoiser), Bound::Denoiser(dat)) => in_parts(bench, |shard| {
+                    let x = denoiser.sample(bench, dat, bench.rows(shard));
                     (x.clone() * x).mean()
-                }
+                }),
                 _ => return false,
             },
             _ => return false,
         };
-        let number = number.into_scalar::<f32>();
-        answer(began.elapsed().as_secs_f64(), f64::from(number));
+        answer(began.elapsed().as_secs_f64(), number);
     }
     false
+}
+
+/// The mean over all samples, computed in parts at once, as imputation samples its tiles.
+fn in_parts(bench: &Bench, mean: impl Fn(usize) -> Tensor<1> + Sync) -> f64 {
+    let means: Vec<f64> = (0..N_SHARDS)
+        .into_par_iter()
+        .map(|shard| {
+            let share = bench.rows(shard).len() as f64 / bench.n_samples as f64;
+            share * f64::from(mean(shard).into_scalar::<f32>())
+        })
+        .collect();
+    means.iter().sum()
 }
 
 fn answer(seconds: f64, number: f64) {
@@ -451,7 +484,7 @@ fn main() {
         eprintln!("peers NETWORK FILE, NETWORK: denoiser-TAXA, vae-TAXA, transformer or unet");
         std::process::exit(2);
     };
-    let make = |p: &mut Builder| drop(bench.run(p, &Device::flex(), Some(0)));
+    let make = |p: &mut Builder| drop(bench.bind(p));
     let mut weights = Parameters::initial(&Parameters::default(), 0, make).expect("drawn anew");
     // Layers that begin at zero would hide what lies before them.
     for (path, parameter) in &mut weights.by_path {
@@ -468,13 +501,17 @@ fn main() {
     let interrupted = AtomicBool::new(false);
     let lines = RefCell::new(std::io::stdin().lines());
     answer(0.0, weights.n_weights() as f64);
-    if !serve(&bench, &weights, &mut lines.borrow_mut()) {
+    let mut builder = Builder::new(&weights, Absent::Refuse, &Device::flex());
+    let bound = bench.bind(&mut builder);
+    if !serve(&bench, &bound, &mut lines.borrow_mut()) {
         return;
     }
     let mut began = Instant::now();
     let mut progress = |done: &Progress| {
         answer(began.elapsed().as_secs_f64(), done.loss);
-        if !serve(&bench, &weights, &mut lines.borrow_mut()) {
+        let mut builder = Builder::new(&weights, Absent::Refuse, &Device::flex());
+        let bound = bench.bind(&mut builder);
+        if !serve(&bench, &bound, &mut lines.borrow_mut()) {
             interrupted.store(true, Ordering::Relaxed);
         }
         began = Instant::now();
