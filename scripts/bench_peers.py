@@ -25,6 +25,7 @@ import time
 from pathlib import Path
 
 os.environ["RAYON_NUM_THREADS"] = "2"
+os.environ["MIMALLOC_PURGE_DELAY"] = "-1"  # what the program `suffuse` sets for itself as it starts
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
