@@ -3,6 +3,7 @@
 use crate::strided::Strided;
 use crate::vector::{LANES, ROWS};
 use burn::tensor::{Int, Tensor, TensorData};
+use rayon::prelude::*;
 use std::array::from_fn;
 use std::ops::Range;
 use std::sync::Arc;
@@ -45,8 +46,10 @@ pub(crate) struct Tiles {
     blocks: Vec<usize>,
     /// Added to the scores, `[blocks, ROWS, LANES]`: zero, or minus infinity where blocked.
     additive: Vec<f32>,
-    /// Which bias each open pair takes, in the same order; [`NO_BIAS`] where none.
-    bias: Vec<u32>,
+    /// Positions in `additive` of the open pairs that take a bias, and which: few of all pairs.
+    biased: Vec<(u32, u32)>,
+    /// One more than the largest index of a bias.
+    n_biases: usize,
 }
 
 impl Blocked {
@@ -72,6 +75,10 @@ impl Blocked {
         bias_of_pair: Arc<[u32]>,
         [n_queries, n_keys]: [usize; 2],
     ) -> Self {
+        assert!(
+            n_queries.next_multiple_of(LANES) * n_keys.next_multiple_of(ROWS) <= u32::MAX as usize,
+            "{n_queries} queries and {n_keys} keys are more than a mask can hold"
+        );
         assert_eq!(
             [pairs.len(), bias_of_pair.len()],
             [n_queries * n_keys; 2],
@@ -131,7 +138,8 @@ impl Tiles {
             ranges: Vec::new(),
             blocks: Vec::new(),
             additive: Vec::new(),
-            bias: Vec::new(),
+            biased: Vec::new(),
+            n_biases: 0,
         };
         for first_query in (0..n_queries).step_by(LANES) {
             let start = tiles.blocks.len();
@@ -143,11 +151,16 @@ impl Tiles {
                 });
                 if open.iter().any(Option::is_some) {
                     tiles.blocks.push(first_key / ROWS);
+                    let first = tiles.additive.len();
                     let of = |pair: Option<usize>| pair.map_or(f32::NEG_INFINITY, |_| 0.0);
                     tiles.additive.extend(open.map(of));
-                    tiles
-                        .bias
-                        .extend(open.map(|pair| pair.map_or(NO_BIAS, |pair| bias_of_pair[pair])));
+                    for (i, pair) in open.into_iter().enumerate() {
+                        let bias = pair.map_or(NO_BIAS, |pair| bias_of_pair[pair]);
+                        if bias != NO_BIAS {
+                            tiles.biased.push(((first + i) as u32, bias));
+                            tiles.n_biases = tiles.n_biases.max(bias as usize + 1);
+                        }
+                    }
                 }
             }
             tiles.ranges.push(start..tiles.blocks.len());
@@ -157,8 +170,7 @@ impl Tiles {
 
     /// One more than the largest index of a bias.
     pub(crate) fn n_biases(&self) -> usize {
-        let taken = self.bias.iter().filter(|index| **index != NO_BIAS);
-        taken.map(|index| *index as usize + 1).max().unwrap_or(0)
+        self.n_biases
     }
 
     /// Number of tiles.
@@ -190,23 +202,23 @@ impl Tiles {
 
     /// Mask and bias of all heads, `[heads, blocks, ROWS, LANES]`; `bias` is `[heads, n_biases]`.
     pub(crate) fn additive_with(&self, bias: &Strided<2>, n_heads: usize) -> Vec<f32> {
-        let mut additive = Vec::with_capacity(n_heads * self.additive.len());
-        for head in 0..n_heads {
-            let entries = self.additive.iter().zip(&self.bias);
-            additive.extend(entries.map(|(mask, index)| match *index {
-                NO_BIAS => *mask,
-                index => bias.at([head, index as usize]),
-            }));
-        }
+        let n = self.additive.len();
+        let mut additive = self.additive.repeat(n_heads);
+        additive
+            .par_chunks_mut(n.max(1))
+            .enumerate()
+            .for_each(|(head, additive)| {
+                for (position, index) in &self.biased {
+                    additive[*position as usize] = bias.at([head, *index as usize]);
+                }
+            });
         additive
     }
 
     /// Adds gradients of the scores, `[blocks, ROWS, LANES]`, to those of a head's biases.
     pub(crate) fn add_bias_gradient(&self, of_scores: &[f32], of_biases: &mut [f32]) {
-        for (gradient, index) in of_scores.iter().zip(&self.bias) {
-            if *index != NO_BIAS {
-                of_biases[*index as usize] += gradient;
-            }
+        for (position, index) in &self.biased {
+            of_biases[*index as usize] += of_scores[*position as usize];
         }
     }
 }

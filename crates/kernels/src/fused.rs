@@ -12,9 +12,10 @@ use rayon::prelude::*;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// Partial sums of the gradient of a bias, at most. Fixed, so that the order of summation depends on
-/// the shapes alone; larger numbers let more threads work and take more memory.
-const BIAS_PARTS: usize = 4;
+/// Tasks of the backward pass with a bias, about; each holds a partial sum of the bias's gradient.
+/// Fixed, so that the order of summation depends on the shapes alone; larger numbers let more threads
+/// work and take more memory.
+const BIASED_TASKS: usize = 4;
 
 /// Tensors of a call, all `f32` on `flex`.
 #[derive(Debug, Clone)]
@@ -152,7 +153,7 @@ impl Inputs {
 
         // With a bias, samples are grouped into few runs, each with a partial sum of its gradient.
         let n_parts = if self.bias.is_some() {
-            batch.min(BIAS_PARTS)
+            BIASED_TASKS.div_ceil(n_heads.max(1)).min(batch)
         } else {
             batch
         };

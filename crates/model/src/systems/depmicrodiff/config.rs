@@ -73,6 +73,9 @@ pub struct DatConfig {
     /// Tokens (samples x taxa) of a training batch, at most: a wide table takes fewer samples a step
     /// than `training.batch_size`.
     pub max_batch_tokens: usize,
+    /// Taxa that may attend to each other, at most: in wider tables the taxa fall into groups by their
+    /// dependencies, and the cost grows with the number of taxa instead of its square.
+    pub group_size: usize,
     /// How it is trained.
     pub training: TrainConfig,
     /// How it is pre-trained on other cohorts; 0 steps leave it to the autoencoder alone.
@@ -249,6 +252,7 @@ impl Config {
             ("dat.n_timesteps", self.dat.n_timesteps),
             ("dat.n_shards", self.dat.n_shards),
             ("dat.max_batch_tokens", self.dat.max_batch_tokens),
+            ("dat.group_size", self.dat.group_size),
             ("dat.training.batch_size", self.dat.training.batch_size),
             (
                 "dat.training.validate_every",

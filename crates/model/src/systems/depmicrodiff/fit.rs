@@ -325,10 +325,8 @@ fn estimate_dependencies(
         ..DependencyOptions::default()
     };
     let found = dependencies(&hidden, &clean, &options)?;
-    Ok(Dependent::new(
-        entries.n_taxa,
-        found.dep.iter().copied().collect(),
-    ))
+    let pairs = found.dep.iter().copied().collect();
+    Ok(Dependent::new(entries.n_taxa, pairs).in_groups_of(config.dat.group_size))
 }
 
 /// Digest of everything that determines the result of a fit.

@@ -235,6 +235,7 @@ impl DatObjective<'_> {
         let mut order: Vec<usize> = (0..n_taxa).collect();
         order.shuffle(rng);
         let steps = ArSteps::draw(n_taxa, config.dat.ar_decay, rng);
+        self.dependent.sort_by_group(&mut order, &steps);
         let dependent = self.dependent.permuted(&order);
         let mode = config.dat.dependency_mask;
         let mask = attention_mask(

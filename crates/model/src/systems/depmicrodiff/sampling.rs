@@ -63,10 +63,9 @@ impl Model {
                 order.sort_by_key(|taxon| std::cmp::Reverse(n_dependents[*taxon]));
             }
         }
-        (
-            order,
-            ArSteps::even(n_taxa, self.config.sampling.n_ar_steps).sizes(),
-        )
+        let steps = ArSteps::even(n_taxa, self.config.sampling.n_ar_steps);
+        self.dependent.sort_by_group(&mut order, &steps);
+        (order, steps.sizes())
     }
 
     /// Samples every job; the result of a job depends on nothing but the job.

@@ -168,7 +168,7 @@ impl Model {
                 }
             }
         }
-        let dependent = Dependent::new(n, pairs);
+        let dependent = Dependent::new(n, pairs).in_groups_of(config.dat.group_size);
         let groups = |name: &str| -> Result<BTreeMap<String, Parameters>> {
             Ok(checkpoint::load(&file(name))?.0)
         };
