@@ -81,7 +81,7 @@ fn main() {
         let mask = TensorData::new(pairs.clone(), [1, 1, N_QUERIES, n_keys]);
         let mask = Tensor::<4, Bool>::from_data(mask, &Device::flex());
         let mask = mask.expand([BATCH, N_HEADS, N_QUERIES, n_keys]);
-        let blocked = Blocked::new(pairs, N_QUERIES, n_keys);
+        let blocked = Blocked::new(&pairs, N_QUERIES, n_keys);
         let (query, key, value) = (
             tokens(N_QUERIES, &device),
             tokens(n_keys, &device),

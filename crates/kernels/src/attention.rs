@@ -35,7 +35,7 @@ use burn::tensor::{Bool, Tensor, TensorData};
 /// let device = Device::flex();
 /// let query = Tensor::<4>::from_data([[[[1.0], [2.0]]]], &device); // one sample, one head, d_head 1
 /// let value = Tensor::<4>::from_data([[[[10.0], [20.0]]]], &device);
-/// let blocked = Blocked::new(vec![false, true, true, true], 2, 2); // query 0 sees key 0 alone
+/// let blocked = Blocked::new(&[false, true, true, true], 2, 2); // query 0 sees key 0 alone
 /// let mixed = masked_attention(query.clone(), query, value, &blocked, None);
 /// assert_eq!(mixed.into_data().try_to_vec::<f32>().unwrap(), [10.0, 0.0]);
 /// ```
@@ -101,7 +101,7 @@ fn composed(
     let [batch, n_heads, n_queries, d_head] = query.dims();
     let [_, n_keys] = blocked.dims();
     let shape = [batch, n_heads, n_queries, n_keys];
-    let mask = TensorData::new(blocked.pairs().to_vec(), [1, 1, n_queries, n_keys]);
+    let mask = TensorData::new(blocked.pairs(), [1, 1, n_queries, n_keys]);
     let mask = Tensor::<4, Bool>::from_data(mask, &query.device().inner()).expand(shape);
     let mut scores = query
         .mul_scalar(1.0 / (d_head as f64).sqrt())

@@ -11,30 +11,34 @@ use std::sync::Arc;
 /// Numbers of a block of [`ROWS`] keys and [`LANES`] queries.
 pub(crate) const BLOCK: usize = ROWS * LANES;
 
+/// In the place of a position: there is none.
+const NONE: usize = usize::MAX;
+
 /// In the place of an index: the pair takes no bias.
 pub const NO_BIAS: u32 = u32::MAX;
 
 /// Pairs of query and key that must not see each other, and which bias the others take; the same for
 /// all samples and heads.
 ///
-/// Cheap to clone. Build it once per mask, not once per call: construction sorts the pairs into
-/// tiles and finds those that need no work.
+/// Cheap to clone. Build it once per mask, not once per call: construction sorts the open pairs into
+/// tiles and leaves out those that need no work.
 ///
 /// ```
 /// use suffuse_kernels::Blocked;
 /// // Causal: a query sees the keys up to its own position.
 /// let causal: Vec<bool> = (0..9).map(|pair| pair % 3 > pair / 3).collect();
-/// let causal = Blocked::new(causal, 3, 3);
+/// let causal = Blocked::new(&causal, 3, 3);
 /// assert_eq!(causal.dims(), [3, 3]);
 /// ```
 #[derive(Debug, Clone)]
 pub struct Blocked {
     n_queries: usize,
     n_keys: usize,
-    pairs: Arc<[bool]>,
-    bias_of_pair: Arc<[u32]>,
     tiles: Arc<Tiles>,
 }
+
+/// A key that a query sees: its position, and the index of the pair's bias or [`NO_BIAS`].
+pub type OpenKey = (u32, u32);
 
 /// The mask in the order of the kernel: tiles of [`LANES`] queries, in them blocks of [`ROWS`] keys.
 /// Blocks without a pair that is open are left out.
@@ -58,45 +62,43 @@ impl Blocked {
     ///
     /// # Panics
     /// When the number of pairs is not `n_queries * n_keys`.
-    pub fn new(pairs: impl Into<Arc<[bool]>>, n_queries: usize, n_keys: usize) -> Self {
-        let own = (0..n_queries * n_keys).map(|pair| pair as u32).collect();
-        Blocked::with_biases(pairs.into(), own, [n_queries, n_keys])
+    pub fn new(pairs: &[bool], n_queries: usize, n_keys: usize) -> Self {
+        assert_eq!(
+            pairs.len(),
+            n_queries * n_keys,
+            "a mask holds one entry per pair of {n_queries} queries and {n_keys} keys"
+        );
+        Blocked::of_open(n_queries, n_keys, |query, open| {
+            let first = query * n_keys;
+            let keys = (0..n_keys).filter(|key| !pairs[first + key]);
+            open.extend(keys.map(|key| (key as u32, (first + key) as u32)));
+        })
     }
 
-    /// The mask `pairs`, where pair `i` takes the bias that `bias_of_pair[i]` is the index of, or
-    /// none where that is [`NO_BIAS`]. Pairs may share a bias.
-    ///
-    /// - `pairs`, `bias_of_pair`: `[n_queries, n_keys]`
+    /// The mask in which each query sees the keys that `open_keys` adds to the empty list, in any order,
+    /// none twice. The cost grows with the number of open pairs alone.
     ///
     /// # Panics
-    /// When the number of pairs or of indices is not `n_queries * n_keys`.
-    pub fn with_biases(
-        pairs: Arc<[bool]>,
-        bias_of_pair: Arc<[u32]>,
-        [n_queries, n_keys]: [usize; 2],
+    /// On a key beyond `n_keys`, or more keys and queries than 2^32 pairs.
+    pub fn of_open(
+        n_queries: usize,
+        n_keys: usize,
+        open_keys: impl FnMut(usize, &mut Vec<OpenKey>),
     ) -> Self {
         assert!(
             n_queries.next_multiple_of(LANES) * n_keys.next_multiple_of(ROWS) <= u32::MAX as usize,
             "{n_queries} queries and {n_keys} keys are more than a mask can hold"
         );
-        assert_eq!(
-            [pairs.len(), bias_of_pair.len()],
-            [n_queries * n_keys; 2],
-            "a mask holds one entry per pair of {n_queries} queries and {n_keys} keys"
-        );
-        let tiles = Arc::new(Tiles::new(&pairs, &bias_of_pair, n_queries, n_keys));
         Blocked {
             n_queries,
             n_keys,
-            pairs,
-            bias_of_pair,
-            tiles,
+            tiles: Arc::new(Tiles::new(n_queries, n_keys, open_keys)),
         }
     }
 
     /// No pair is blocked.
     pub fn none(n_queries: usize, n_keys: usize) -> Self {
-        Blocked::new(vec![false; n_queries * n_keys], n_queries, n_keys)
+        Blocked::new(&vec![false; n_queries * n_keys], n_queries, n_keys)
     }
 
     /// Numbers of queries and keys.
@@ -105,8 +107,14 @@ impl Blocked {
     }
 
     /// The mask row by row, `[n_queries, n_keys]`.
-    pub fn pairs(&self) -> &[bool] {
-        &self.pairs
+    pub fn pairs(&self) -> Vec<bool> {
+        let mut pairs = vec![true; self.n_queries * self.n_keys];
+        for (position, additive) in self.tiles.additive.iter().enumerate() {
+            if *additive == 0.0 {
+                pairs[self.pair_at(position)] = false;
+            }
+        }
+        pairs
     }
 
     /// The bias of each pair, zero where it takes none: `[heads, n_biases]` to
@@ -117,14 +125,27 @@ impl Blocked {
         let zero: Tensor<2> = Tensor::zeros([n_heads, 1], &bias.device());
         let zero = zero.cast(bias.dtype());
         let bias = Tensor::cat(vec![bias, zero], 1);
-        let indices = self.bias_of_pair.iter();
-        let indices: Vec<i64> = indices
-            .map(|index| i64::from(*index).min(n_biases as i64))
-            .collect();
-        let indices = TensorData::new(indices, [self.pairs.len()]);
+        let n_pairs = self.n_queries * self.n_keys;
+        let mut indices = vec![n_biases as i64; n_pairs];
+        for (position, index) in &self.tiles.biased {
+            indices[self.pair_at(*position as usize)] = i64::from(*index).min(n_biases as i64);
+        }
+        let indices = TensorData::new(indices, [n_pairs]);
         let indices = Tensor::<1, Int>::from_data(indices, &bias.device().inner());
         bias.select(1, indices)
             .reshape([n_heads, self.n_queries, self.n_keys])
+    }
+
+    /// The pair, row by row, whose entry stands at a position of [`Tiles::additive`].
+    fn pair_at(&self, position: usize) -> usize {
+        let block = position / BLOCK;
+        let tile = self
+            .tiles
+            .ranges
+            .partition_point(|range| range.end <= block);
+        let query = tile * LANES + position % LANES;
+        let key = self.tiles.blocks[block] * ROWS + position % BLOCK / LANES;
+        query * self.n_keys + key
     }
 
     pub(crate) fn tiles(&self) -> &Arc<Tiles> {
@@ -133,7 +154,11 @@ impl Blocked {
 }
 
 impl Tiles {
-    fn new(pairs: &[bool], bias_of_pair: &[u32], n_queries: usize, n_keys: usize) -> Self {
+    fn new(
+        n_queries: usize,
+        n_keys: usize,
+        mut open_keys: impl FnMut(usize, &mut Vec<OpenKey>),
+    ) -> Self {
         let mut tiles = Tiles {
             ranges: Vec::new(),
             blocks: Vec::new(),
@@ -141,28 +166,41 @@ impl Tiles {
             biased: Vec::new(),
             n_biases: 0,
         };
+        let mut open: [Vec<OpenKey>; LANES] = from_fn(|_| Vec::new());
+        let mut place = vec![NONE; n_keys.div_ceil(ROWS)]; // of a block of keys, in the tile
         for first_query in (0..n_queries).step_by(LANES) {
             let start = tiles.blocks.len();
-            for first_key in (0..n_keys).step_by(ROWS) {
-                let open: [Option<usize>; BLOCK] = from_fn(|i| {
-                    let (key, query) = (first_key + i / LANES, first_query + i % LANES);
-                    let pair = query * n_keys + key;
-                    (key < n_keys && query < n_queries && !pairs[pair]).then_some(pair)
-                });
-                if open.iter().any(Option::is_some) {
-                    tiles.blocks.push(first_key / ROWS);
-                    let first = tiles.additive.len();
-                    let of = |pair: Option<usize>| pair.map_or(f32::NEG_INFINITY, |_| 0.0);
-                    tiles.additive.extend(open.map(of));
-                    for (i, pair) in open.into_iter().enumerate() {
-                        let bias = pair.map_or(NO_BIAS, |pair| bias_of_pair[pair]);
-                        if bias != NO_BIAS {
-                            tiles.biased.push(((first + i) as u32, bias));
-                            tiles.n_biases = tiles.n_biases.max(bias as usize + 1);
-                        }
+            for (lane, open) in open.iter_mut().enumerate() {
+                open.clear();
+                if first_query + lane < n_queries {
+                    open_keys(first_query + lane, open);
+                }
+                for (key, _) in open.iter() {
+                    place[*key as usize / ROWS] = 0;
+                }
+            }
+            for (block, place) in place.iter_mut().enumerate() {
+                if *place != NONE {
+                    *place = tiles.blocks.len();
+                    tiles.blocks.push(block);
+                }
+            }
+            tiles
+                .additive
+                .resize(tiles.blocks.len() * BLOCK, f32::NEG_INFINITY);
+            for (lane, open) in open.iter().enumerate() {
+                for (key, bias) in open {
+                    let (block, row) = (*key as usize / ROWS, *key as usize % ROWS);
+                    let position = place[block] * BLOCK + row * LANES + lane;
+                    assert!((*key as usize) < n_keys, "key {key} of {n_keys}");
+                    tiles.additive[position] = 0.0;
+                    if *bias != NO_BIAS {
+                        tiles.biased.push((position as u32, *bias));
+                        tiles.n_biases = tiles.n_biases.max(*bias as usize + 1);
                     }
                 }
             }
+            place.fill(NONE);
             tiles.ranges.push(start..tiles.blocks.len());
         }
         tiles
@@ -231,7 +269,7 @@ mod tests {
     fn a_causal_mask_leaves_out_the_blocks_above_the_diagonal() {
         // 20 x 20: queries 0..16 see keys 0..16 (2 blocks of 8), queries 16..20 see all (3 blocks).
         let causal: Vec<bool> = (0..400).map(|pair| pair % 20 > pair / 20).collect();
-        let blocked = Blocked::new(causal, 20, 20);
+        let blocked = Blocked::new(&causal, 20, 20);
         let tiles = blocked.tiles();
         assert_eq!(tiles.len(), 2);
         assert_eq!(tiles.blocks(), [0, 1, 0, 1, 2]);
@@ -241,8 +279,16 @@ mod tests {
     }
 
     #[test]
+    fn pairs_come_back_as_they_were_given() {
+        for (n_queries, n_keys) in [(1, 1), (5, 20), (33, 7), (40, 40)] {
+            let pairs: Vec<bool> = (0..n_queries * n_keys).map(|i| i * i % 7 < 3).collect();
+            assert_eq!(Blocked::new(&pairs, n_queries, n_keys).pairs(), pairs);
+        }
+    }
+
+    #[test]
     #[should_panic(expected = "one entry per pair of 2 queries and 3 keys")]
     fn a_mask_of_the_wrong_length_is_refused() {
-        Blocked::new(vec![false; 5], 2, 3);
+        Blocked::new(&[false; 5], 2, 3);
     }
 }

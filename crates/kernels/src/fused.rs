@@ -374,7 +374,7 @@ mod tests {
             key: sines(1.0, [1, 1, n_keys, d_head]),
             value: sines(2.0, [1, 1, n_keys, d_head]),
             bias: Some(sines(3.0, [1, n_queries * n_keys])),
-            blocked: Blocked::new(pairs, n_queries, n_keys),
+            blocked: Blocked::new(&pairs, n_queries, n_keys),
         };
         let gradient = sines(4.0, [1, 1, n_queries, d_head]);
         let best = inputs.forward();

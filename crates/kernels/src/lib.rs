@@ -44,7 +44,7 @@ mod vector;
 
 pub use activation::Activation;
 pub use attention::masked_attention;
-pub use blocked::{Blocked, NO_BIAS};
+pub use blocked::{Blocked, NO_BIAS, OpenKey};
 pub use conv::conv3x3;
 pub use gate::gated_residual;
 pub use group_norm::group_norm_silu;

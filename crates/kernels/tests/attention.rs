@@ -96,7 +96,7 @@ fn case(sizes: Sizes, mask: Vec<bool>, with_bias: bool) -> Case {
         key: by_head(2, sizes, n_keys).detach().require_grad(),
         value: by_head(3, sizes, n_keys).detach().require_grad(),
         bias: with_bias.then(|| tensor(4, [n_heads, n_queries * n_keys], 1.0).require_grad()),
-        blocked: Blocked::new(mask, n_queries, n_keys),
+        blocked: Blocked::new(&mask, n_queries, n_keys),
         weight: tensor(5, [batch, n_heads, n_queries, d_head], 1.0),
     }
 }
@@ -147,7 +147,7 @@ fn plain(case: &Case) -> Results {
     } = case.clone();
     let [batch, n_heads, n_queries, d_head] = query.dims();
     let [_, n_keys] = blocked.dims();
-    let mask = TensorData::new(blocked.pairs().to_vec(), [1, 1, n_queries, n_keys]);
+    let mask = TensorData::new(blocked.pairs(), [1, 1, n_queries, n_keys]);
     let mask = Tensor::<4, Bool>::from_data(mask, &Device::flex())
         .expand([batch, n_heads, n_queries, n_keys]);
     let mut scores = query
@@ -262,11 +262,15 @@ fn pairs_that_share_a_bias_add_up_its_gradient_and_others_take_none() {
         let shared = tensor(4, [sizes.n_heads, n_biases], 1.0).require_grad();
         let few = Case {
             bias: Some(shared.clone()),
-            blocked: Blocked::with_biases(
-                mask.clone().into(),
-                index.clone().into(),
-                [n_queries, n_keys],
-            ),
+            blocked: Blocked::of_open(n_queries, n_keys, |query, open| {
+                // Backwards: keys may come in any order.
+                for key in (0..n_keys).rev() {
+                    let pair = query * n_keys + key;
+                    if !mask[pair] {
+                        open.push((key as u32, index[pair]));
+                    }
+                }
+            }),
             ..case(sizes, mask.clone(), false)
         };
         // The same biases written out, one for each pair.
@@ -319,7 +323,9 @@ fn pairs_that_share_a_bias_add_up_its_gradient_and_others_take_none() {
 
 #[test]
 fn a_table_of_no_biases_is_no_bias() {
-    let blocked = Blocked::with_biases(vec![false; 6].into(), vec![NO_BIAS; 6].into(), [2, 3]);
+    let blocked = Blocked::of_open(2, 3, |_, open| {
+        open.extend([0, 1, 2].map(|key| (key, NO_BIAS)))
+    });
     let none = Tensor::<2>::zeros([4, 0], &Device::flex());
     assert_eq!(
         blocked.biases(none).into_data(),
@@ -486,7 +492,7 @@ fn what_a_blocked_key_holds_and_whether_it_is_there_changes_no_bit() {
         .filter(|(pair, _)| pair % sizes.n_keys != gone)
         .map(|(_, x)| *x)
         .collect();
-    let blocked = Blocked::new(kept, sizes.n_queries, sizes.n_keys - 1);
+    let blocked = Blocked::new(&kept, sizes.n_queries, sizes.n_keys - 1);
     let shorter = fused(&Case {
         key: without(&full.key),
         value: without(&full.value),
@@ -604,7 +610,7 @@ fn values_and_gradients_agree_with_pytorch() {
                 .as_bool()
                 .unwrap()
                 .then(|| Tensor::from_data(bias, &device).require_grad()),
-            blocked: Blocked::new(mask, n_queries, n_keys),
+            blocked: Blocked::new(&mask, n_queries, n_keys),
             weight: of_four(4.0, [batch, n_heads, n_queries, d_head]),
         };
         let expected: Results = golden["results"]

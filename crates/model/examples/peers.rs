@@ -21,7 +21,7 @@ use std::io::{Lines, StdinLock, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
-use suffuse_kernels::{Activation, Blocked};
+use suffuse_kernels::{Activation, Blocked, NO_BIAS};
 use suffuse_model::nn::attention::AttentionMask;
 use suffuse_model::nn::dit_block::DitShape;
 use suffuse_model::nn::mlp::MlpShape;
@@ -134,25 +134,21 @@ impl Bench {
                 let steps = ArSteps::of_sizes(&sizes);
                 let n_condition = Dat::n_condition_tokens(&config.dat);
                 let mode = config.dat.dependency_mask;
-                let mask = attention_mask(&steps, n_condition, &dependent.permuted(&order), mode);
-                add(
-                    "all_mask",
-                    &[n_condition + steps.n_visible() + n_taxa; 2],
-                    {
-                        mask.blocked
-                            .iter()
-                            .map(|b| f32::from(u8::from(*b)))
-                            .collect()
-                    },
-                );
-                add(
-                    "all_bias_of_pair",
-                    &[n_condition + steps.n_visible() + n_taxa; 2],
-                    {
-                        let number = |n: &u32| if *n == u32::MAX { -1.0 } else { *n as f32 };
-                        mask.favoured.iter().map(number).collect()
-                    },
-                );
+                let mask = attention_mask(&steps, n_condition, &dependent, &order, mode);
+                let length = mask.len();
+                let blocked = mask
+                    .blocked()
+                    .iter()
+                    .map(|b| f32::from(u8::from(*b)))
+                    .collect();
+                add("all_mask", &[length; 2], blocked);
+                let mut bias_of_pair = vec![-1.0; length * length];
+                for (row, open) in mask.open.iter().enumerate() {
+                    for (column, bias) in open.iter().filter(|(_, bias)| *bias != NO_BIAS) {
+                        bias_of_pair[row * length + *column as usize] = *bias as f32;
+                    }
+                }
+                add("all_bias_of_pair", &[length; 2], bias_of_pair);
                 let masks = StreamMasks::new(&mask, 0..n_taxa);
                 let denoiser = Denoiser {
                     config,
@@ -195,7 +191,7 @@ impl Bench {
                 add("all_mask", &[TOKENS, TOKENS], {
                     blocked.iter().map(|b| f32::from(u8::from(*b))).collect()
                 });
-                let blocked = Blocked::new(blocked, TOKENS, TOKENS);
+                let blocked = Blocked::new(&blocked, TOKENS, TOKENS);
                 (Network::Transformer { blocked }, batch)
             }
             "unet" => {

@@ -157,12 +157,12 @@ fn the_denoiser_has_the_outputs_and_gradients_of_pytorch() {
     let steps = ArSteps::of_sizes(&[2, 1, 2]);
     let dat = Dat::new(&mut builder, &config.dat, &config.vae, &dependent, 3);
     let bound = builder.finish().expect("all weights are there");
-    let dependent = dependent.permuted(&order);
     let mode = config.dat.dependency_mask;
     let mask = attention_mask(
         &steps,
         Dat::n_condition_tokens(&config.dat),
         &dependent,
+        &order,
         mode,
     );
     let masks = StreamMasks::new(&mask, 0..N_TAXA);

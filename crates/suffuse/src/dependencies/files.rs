@@ -189,10 +189,12 @@ impl Found {
             .iter()
             .flat_map(|i| chosen.iter().map(|j| self.dep[[*i, *j]]))
             .collect();
+        let order: Vec<usize> = (0..chosen.len()).collect();
         let mask = mask::attention_mask(
             &ArSteps::even(chosen.len(), N_MASK_STEPS),
             N_MASK_CONDITION_TOKENS,
             &Dependent::new(chosen.len(), pairs),
+            &order,
             DependencyMask::Restrict,
         );
         let names: Vec<String> = chosen

@@ -21,7 +21,7 @@ pub fn draw(title: &str, mask: &Mask, taxa: &[String]) -> Option<String> {
         .map(|taxon| format!("S {taxon}"));
     let names: Vec<String> = conditions.chain(visible).chain(noisy).collect();
     let values = mask
-        .blocked
+        .blocked()
         .chunks(length.max(1))
         .map(|row| {
             row.iter()
@@ -58,6 +58,7 @@ mod tests {
             &ArSteps::of_sizes(&[2, 2, 3]),
             2,
             &dependent,
+            &[0, 1, 2, 3, 4, 5, 6],
             DependencyMask::None,
         );
         let taxa: Vec<String> = (1..=7).map(|i| format!("t{i}")).collect();

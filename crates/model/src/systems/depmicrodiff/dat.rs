@@ -109,15 +109,18 @@ impl StreamMasks {
 
 /// The part of a mask with these rows and ranges of columns; each dependent pair takes its bias.
 fn cut(mask: &Mask, rows: Range<usize>, columns: &[Range<usize>]) -> Blocked {
-    let (mut blocked, mut biases) = (Vec::new(), Vec::new());
-    for row in rows.clone() {
-        for columns in columns {
-            blocked.extend(mask.block(&mask.blocked, row..row + 1, columns.clone()));
-            biases.extend(mask.block(&mask.favoured, row..row + 1, columns.clone()));
-        }
-    }
     let n_columns = columns.iter().map(Range::len).sum();
-    Blocked::with_biases(blocked.into(), biases.into(), [rows.len(), n_columns])
+    Blocked::of_open(rows.len(), n_columns, |row, open| {
+        let all = &mask.open[rows.start + row];
+        let mut first = 0;
+        for columns in columns {
+            let at = |column: usize| all.partition_point(|(key, _)| (*key as usize) < column);
+            let part = &all[at(columns.start)..at(columns.end)];
+            let moved = |key: u32| (key as usize - columns.start + first) as u32;
+            open.extend(part.iter().map(|(key, bias)| (moved(*key), *bias)));
+            first += columns.len();
+        }
+    })
 }
 
 impl Dat {

@@ -2,7 +2,7 @@
 
 use super::ar_steps::ArSteps;
 use serde::{Deserialize, Serialize};
-use suffuse_kernels::NO_BIAS;
+use suffuse_kernels::{NO_BIAS, OpenKey};
 
 /// How the dependency matrix enters the attention mask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,11 +29,9 @@ pub struct Mask {
     pub n_visible: usize,
     /// `s`: noisy tokens.
     pub n_tokens: usize,
-    /// `blocked[row * length + column]`, true where the row must not see the column.
-    pub blocked: Vec<bool>,
-    /// Number of the dependent pair of features ([`Dependent::number`]) where a pair of tokens is
-    /// allowed and dependent, else [`NO_BIAS`], in the same layout.
-    pub favoured: Vec<u32>,
+    /// Per row, the columns that it sees, rising, each with the number of the dependent pair of features
+    /// ([`Dependent::number`]), or [`NO_BIAS`] where there is none.
+    pub open: Vec<Vec<OpenKey>>,
 }
 
 /// Which features depend on which: `get(i, j)` says that `i` depends on `j`; and groups of features,
@@ -136,19 +134,6 @@ impl Dependent {
         self.numbers.iter().filter(|n| **n != NO_BIAS).count()
     }
 
-    /// The matrix of the same features in another order; pairs keep their numbers.
-    pub fn permuted(&self, order: &[usize]) -> Dependent {
-        let places = order
-            .iter()
-            .flat_map(|i| order.iter().map(move |j| i * self.n + j));
-        Dependent {
-            n: self.n,
-            pairs: places.clone().map(|at| self.pairs[at]).collect(),
-            numbers: places.map(|at| self.numbers[at]).collect(),
-            groups: order.iter().map(|i| self.groups[*i]).collect(),
-        }
-    }
-
     /// How many other features depend on each feature.
     pub fn n_dependents(&self) -> Vec<usize> {
         (0..self.n)
@@ -184,17 +169,15 @@ impl Mask {
         self.len() == 0
     }
 
-    /// The entries of a block of `blocked` or `favoured`, row after row.
-    pub fn block<T: Clone>(
-        &self,
-        what: &[T],
-        rows: std::ops::Range<usize>,
-        columns: std::ops::Range<usize>,
-    ) -> Vec<T> {
-        rows.flat_map(|row| {
-            what[row * self.len() + columns.start..row * self.len() + columns.end].to_vec()
-        })
-        .collect()
+    /// All pairs row after row, true where the row must not see the column.
+    pub fn blocked(&self) -> Vec<bool> {
+        let mut blocked = vec![true; self.len() * self.len()];
+        for (row, open) in self.open.iter().enumerate() {
+            for (column, _) in open {
+                blocked[row * self.len() + *column as usize] = false;
+            }
+        }
+        blocked
     }
 }
 
@@ -203,67 +186,61 @@ impl Mask {
 /// Condition tokens see condition tokens. A clean token sees condition tokens and the clean tokens
 /// of its own and earlier steps. A noisy token sees condition tokens, the clean tokens of EARLIER
 /// steps and the noisy tokens of its own step: Eq. 9 with `kappa_{1:s-1}`. Tokens see only those of
-/// their own group. `dependent` has the tokens' order.
+/// their own group.
+///
+/// - `order`: feature of each token
 pub fn attention_mask(
     steps: &ArSteps,
     n_condition: usize,
     dependent: &Dependent,
+    order: &[usize],
     mode: DependencyMask,
 ) -> Mask {
     let (s, v) = (steps.n_tokens(), steps.n_visible());
     let context = n_condition + v;
-    let length = context + s;
     let step_of = steps.step_of_token();
-    let mut blocked = vec![true; length * length];
-    let mut favoured = vec![NO_BIAS; length * length];
-    let n_groups = (0..s).map(|i| dependent.group(i) + 1).max().unwrap_or(0);
-    let mut members = vec![Vec::new(); n_groups as usize];
-    (0..s).for_each(|i| members[dependent.group(i) as usize].push(i));
-    for row in 0..length {
-        let start = row * length;
-        blocked[start..start + n_condition].fill(false);
+    let group = |token: usize| dependent.groups[order[token]] as usize;
+    let n_groups = (0..s).map(|token| group(token) + 1).max().unwrap_or(0);
+    let mut members = vec![Vec::new(); n_groups];
+    (0..s).for_each(|token| members[group(token)].push(token));
+    let is_allowed = |i: usize, j: usize, is_noisy_row: bool, is_noisy_column: bool| {
+        let autoregressive = match (is_noisy_row, is_noisy_column) {
+            (false, false) => j < v && step_of[j] <= step_of[i],
+            (true, false) => j < v && step_of[j] < step_of[i],
+            (true, true) => step_of[j] == step_of[i],
+            (false, true) => false,
+        };
+        autoregressive
+            && match mode {
+                DependencyMask::Restrict => i == j || dependent.get(order[i], order[j]),
+                DependencyMask::Printed => {
+                    let is_dependent = dependent.get(order[i], order[j]);
+                    !(is_noisy_row && is_noisy_column && i != j && is_dependent)
+                }
+                DependencyMask::Bias | DependencyMask::None => true,
+            }
+    };
+    let row = |row: usize| {
+        let mut open: Vec<OpenKey> = (0..n_condition as u32).map(|c| (c, NO_BIAS)).collect();
         if row < n_condition {
-            continue;
+            return open;
         }
         let is_noisy_row = row >= context;
         let i = row - if is_noisy_row { context } else { n_condition };
-        for &j in &members[dependent.group(i) as usize] {
-            // The clean token of j, if its step is visible, and its noisy token.
-            for is_noisy_column in [false, true] {
-                let autoregressive = match (is_noisy_row, is_noisy_column) {
-                    (false, false) => j < v && step_of[j] <= step_of[i],
-                    (true, false) => j < v && step_of[j] < step_of[i],
-                    (true, true) => step_of[j] == step_of[i],
-                    (false, true) => false,
-                };
-                let allowed = autoregressive
-                    && match mode {
-                        DependencyMask::Restrict => i == j || dependent.get(i, j),
-                        DependencyMask::Printed => {
-                            !(is_noisy_row && is_noisy_column && i != j && dependent.get(i, j))
-                        }
-                        DependencyMask::Bias | DependencyMask::None => true,
-                    };
-                if allowed {
-                    let at = start
-                        + j
-                        + if is_noisy_column {
-                            context
-                        } else {
-                            n_condition
-                        };
-                    blocked[at] = false;
-                    favoured[at] = dependent.number(i, j);
+        for (is_noisy_column, first) in [(false, n_condition), (true, context)] {
+            for &j in &members[group(i)] {
+                if is_allowed(i, j, is_noisy_row, is_noisy_column) {
+                    open.push(((first + j) as u32, dependent.number(order[i], order[j])));
                 }
             }
         }
-    }
+        open
+    };
     Mask {
         n_condition,
         n_visible: v,
         n_tokens: s,
-        blocked,
-        favoured,
+        open: (0..context + s).map(row).collect(),
     }
 }
 
@@ -276,7 +253,7 @@ mod tests {
     }
 
     fn picture(mask: &Mask) -> Vec<String> {
-        mask.blocked
+        mask.blocked()
             .chunks(mask.len())
             .map(|row| {
                 row.iter()
@@ -293,6 +270,7 @@ mod tests {
             &ArSteps::of_sizes(&[2, 2, 3]),
             2,
             &independent(7),
+            &[0, 1, 2, 3, 4, 5, 6],
             DependencyMask::None,
         );
         let expected = [
@@ -321,7 +299,8 @@ mod tests {
         pairs[3 * 4] = true;
         let dependent = Dependent::new(4, pairs);
         let steps = ArSteps::of_sizes(&[2, 2]);
-        let restrict = attention_mask(&steps, 1, &dependent, DependencyMask::Restrict);
+        let of = |mode| attention_mask(&steps, 1, &dependent, &[0, 1, 2, 3], mode);
+        let restrict = of(DependencyMask::Restrict);
         let expected = [
             ".######", // condition
             "..#####", // clean 0: itself
@@ -332,12 +311,13 @@ mod tests {
             "..####.", // noisy 3: clean 0
         ];
         assert_eq!(picture(&restrict), expected);
-        let printed = attention_mask(&steps, 1, &dependent, DependencyMask::Printed);
+        let printed = of(DependencyMask::Printed);
         assert_eq!(picture(&printed)[4], ".###.##"); // noisy 1 cannot see noisy 0
-        let bias = attention_mask(&steps, 1, &dependent, DependencyMask::Bias);
-        let none = attention_mask(&steps, 1, &dependent, DependencyMask::None);
-        assert_eq!(bias.blocked, none.blocked);
-        assert_eq!(bias.favoured.iter().filter(|n| **n != NO_BIAS).count(), 3);
+        let bias = of(DependencyMask::Bias);
+        let none = of(DependencyMask::None);
+        assert_eq!(bias.blocked(), none.blocked());
+        let n_biased = bias.open.iter().flatten().filter(|(_, n)| *n != NO_BIAS);
+        assert_eq!(n_biased.count(), 3);
     }
 
     #[test]
@@ -358,7 +338,7 @@ mod tests {
         let steps = ArSteps::of_sizes(&[3, 2]);
         dependent.sort_by_group(&mut order, &steps);
         assert_eq!(order, [1, 3, 2, 0, 4]);
-        let mask = attention_mask(&steps, 1, &dependent.permuted(&order), DependencyMask::Bias);
+        let mask = attention_mask(&steps, 1, &dependent, &order, DependencyMask::Bias);
         let expected = [
             ".########", // condition
             "..#######", // clean 1: itself
@@ -377,10 +357,15 @@ mod tests {
     fn dependencies_move_with_their_tokens() {
         let mut pairs = vec![false; 9];
         pairs[2] = true; // feature 0 depends on feature 2
-        let permuted = Dependent::new(3, pairs).permuted(&[2, 1, 0]);
-        assert!(permuted.get(2, 0));
-        assert_eq!(permuted.n_dependents(), [1, 0, 0]);
-        assert_eq!((permuted.number(2, 0), permuted.number(0, 2)), (0, NO_BIAS));
-        assert_eq!(permuted.n_pairs(), 1);
+        let dependent = Dependent::new(3, pairs);
+        assert_eq!(dependent.n_dependents(), [0, 0, 1]);
+        assert_eq!(
+            (dependent.number(0, 2), dependent.number(2, 0)),
+            (0, NO_BIAS)
+        );
+        assert_eq!(dependent.n_pairs(), 1);
+        let steps = ArSteps::of_sizes(&[3]);
+        let mask = attention_mask(&steps, 0, &dependent, &[2, 1, 0], DependencyMask::Restrict);
+        assert_eq!(picture(&mask), [".##", "#.#", ".#."]); // token 2, feature 0, sees token 0
     }
 }

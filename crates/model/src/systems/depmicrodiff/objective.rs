@@ -236,12 +236,12 @@ impl DatObjective<'_> {
         order.shuffle(rng);
         let steps = ArSteps::draw(n_taxa, config.dat.ar_decay, rng);
         self.dependent.sort_by_group(&mut order, &steps);
-        let dependent = self.dependent.permuted(&order);
         let mode = config.dat.dependency_mask;
         let mask = attention_mask(
             &steps,
             Dat::n_condition_tokens(&config.dat),
-            &dependent,
+            self.dependent,
+            &order,
             mode,
         );
         let masks = StreamMasks::new(&mask, 0..n_taxa);

@@ -213,7 +213,7 @@ impl Model {
         let n_condition = Dat::n_condition_tokens(&self.config.dat);
         let mode = self.config.dat.dependency_mask;
         let masks = StreamMasks::new(
-            &attention_mask(&steps, n_condition, &self.dependent, mode),
+            &attention_mask(&steps, n_condition, &self.dependent, &order, mode),
             0..n_taxa,
         );
         let order = order_tensor(&order, &device);
@@ -330,7 +330,6 @@ impl Plan {
         builder.finish()?;
         let (order, sizes) = model.token_plan(run.seed);
         let n_dependents = model.dependent.n_dependents();
-        let dependent = model.dependent.permuted(&order);
         let steps = ArSteps::of_sizes(&sizes);
         let mean_dependents: Vec<f64> = (0..steps.n_steps())
             .map(|s| {
@@ -351,7 +350,8 @@ impl Plan {
                 let mask = attention_mask(
                     &so_far,
                     Dat::n_condition_tokens(&config.dat),
-                    &dependent,
+                    &model.dependent,
+                    &order,
                     mode,
                 );
                 PlannedStep {
