@@ -31,6 +31,10 @@ docs:
 ci:
     bash .ci/run
 
+# benchmarks of one crate's operators or steps: `just bench operators`, `just bench steps unet`
+bench name *arguments:
+    RAYON_NUM_THREADS=2 MIMALLOC_PURGE_DELAY=-1 cargo bench --locked --workspace --bench {{ name }} -- {{ arguments }}
+
 # training steps in turns with the same models in PyTorch; nothing else should run. PIP_INDEX_URL can
 # name an index with PyTorch's CPU builds, which are gigabytes smaller
 bench-peers *arguments:

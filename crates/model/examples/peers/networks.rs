@@ -1,26 +1,7 @@
-//! Does training steps, calls and samplings of a network on request, for `scripts/bench_peers.py`.
-//!
-//! ```text
-//! peers NETWORK FILE     NETWORK: denoiser-TAXA, vae-TAXA, transformer or unet
-//! ```
-//!
-//! Weights and the batch are written to FILE first, so that another program can start from the same
-//! numbers. Then each line of the standard input asks for something, and one line answers it with the
-//! seconds that it took and a number to compare:
-//!
-//! ```text
-//! step   a training step, as a fit does it, and its loss
-//! call   the network's output without gradients from the first weights, and its mean square
-//! sample the denoiser's samples from the first weights by 20 DDIM steps, and their mean square
-//! ```
+//! The networks whose speed is measured, each with a batch: one set for `peers` and the benchmarks.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use rayon::prelude::*;
-use std::cell::RefCell;
-use std::io::{Lines, StdinLock, Write};
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::ops::Range;
 use suffuse_kernels::{Activation, Blocked, NO_BIAS};
 use suffuse_model::nn::attention::AttentionMask;
 use suffuse_model::nn::dit_block::DitShape;
@@ -29,23 +10,19 @@ use suffuse_model::nn::norm::{Modulation, modulate};
 use suffuse_model::nn::unet::UNetShape;
 use suffuse_model::nn::{DitBlock, Linear, Mlp, UNet};
 use suffuse_model::noise::schedule::CosineSchedule;
-use suffuse_model::parameters::{Absent, Builder, Parameter, Parameters, values};
+use suffuse_model::parameters::{Builder, Parameter, Parameters, values};
 use suffuse_model::rng::{Stage, generator, standard_normal};
 use suffuse_model::systems::depmicrodiff::Config;
 use suffuse_model::systems::depmicrodiff::ar_steps::ArSteps;
 use suffuse_model::systems::depmicrodiff::batch::time_features;
-use suffuse_model::systems::depmicrodiff::dat::{Dat, Known, N_FLAGS, Noisy, StreamMasks};
+use suffuse_model::systems::depmicrodiff::dat::{Context, Dat, Known, N_FLAGS, Noisy, StreamMasks};
 use suffuse_model::systems::depmicrodiff::mask::{Dependent, attention_mask};
 use suffuse_model::systems::depmicrodiff::vae::Vae;
 use suffuse_model::train::fit::{Objective, Shard};
-use suffuse_model::train::{Progress, Stages, TrainConfig};
-use suffuse_model::{Result, checkpoint, sample};
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+use suffuse_model::{Result, sample};
 
 /// Shards of a step, as in the preset `small`.
-const N_SHARDS: usize = 2;
+pub(crate) const N_SHARDS: usize = 2;
 /// Steps of `sample`.
 const N_SAMPLING_STEPS: usize = 20;
 const N_TIMESTEPS: usize = 1000;
@@ -59,14 +36,14 @@ const CHANNELS: usize = 40;
 const CONDITION: usize = 256;
 
 /// A network with its batch.
-struct Bench {
-    network: Network,
+pub(crate) struct Bench {
+    pub(crate) network: Network,
     /// Arrays by name, the first axis of each being the samples unless its name begins with `all_`.
-    batch: Parameters,
-    n_samples: usize,
+    pub(crate) batch: Parameters,
+    pub(crate) n_samples: usize,
 }
 
-enum Network {
+pub(crate) enum Network {
     Denoiser(Box<Denoiser>),
     Vae { config: Config, n_taxa: usize },
     Transformer { blocked: Blocked },
@@ -74,7 +51,7 @@ enum Network {
 }
 
 /// The same with its weights.
-enum Bound {
+pub(crate) enum Bound {
     Denoiser(Box<Dat>),
     Vae(Vae),
     Transformer {
@@ -85,7 +62,7 @@ enum Bound {
     UNet(Mlp, UNet),
 }
 
-struct Denoiser {
+pub(crate) struct Denoiser {
     config: Config,
     dependent: Dependent,
     order: Vec<usize>,
@@ -94,7 +71,7 @@ struct Denoiser {
 }
 
 impl Bench {
-    fn new(name: &str) -> Option<Bench> {
+    pub(crate) fn new(name: &str) -> Option<Bench> {
         let (kind, n_taxa) = name.split_once('-').unwrap_or((name, "0"));
         let n_taxa: usize = n_taxa.parse().ok()?;
         let mut batch = Parameters::default();
@@ -223,17 +200,12 @@ impl Bench {
     }
 
     /// The samples of a shard.
-    fn rows(&self, shard: usize) -> std::ops::Range<usize> {
+    pub(crate) fn rows(&self, shard: usize) -> Range<usize> {
         self.n_samples * shard / N_SHARDS..self.n_samples * (shard + 1) / N_SHARDS
     }
 
     /// The part of an array that belongs to samples.
-    fn array<const D: usize>(
-        &self,
-        name: &str,
-        rows: std::ops::Range<usize>,
-        device: &Device,
-    ) -> Tensor<D> {
+    fn array<const D: usize>(&self, name: &str, rows: Range<usize>, device: &Device) -> Tensor<D> {
         let array = &self.batch.by_path[name];
         let n = array.values.len() / self.n_samples;
         let mut shape: [usize; D] = array.shape.as_slice().try_into().expect("the array's rank");
@@ -242,7 +214,7 @@ impl Bench {
         Tensor::from_data(TensorData::new(values, shape), device)
     }
 
-    fn bind(&self, p: &mut Builder) -> Bound {
+    pub(crate) fn bind(&self, p: &mut Builder) -> Bound {
         match &self.network {
             Network::Vae { config, n_taxa } => Bound::Vae(Vae::new(p, &config.vae, *n_taxa)),
             Network::Denoiser(denoiser) => Bound::Denoiser(Box::new(denoiser.bind(p))),
@@ -272,7 +244,7 @@ impl Bench {
     }
 
     /// Mean square of the output for the noise of the batch, and the loss.
-    fn run(&self, bound: &Bound, device: &Device, shard: usize) -> [Tensor<1>; 2] {
+    pub(crate) fn run(&self, bound: &Bound, device: &Device, shard: usize) -> [Tensor<1>; 2] {
         let rows = self.rows(shard);
         let n = rows.len();
         let square = |x: Tensor<3>| (x.clone() * x).mean();
@@ -342,7 +314,7 @@ impl Denoiser {
         dat: &Dat,
         noisy: Tensor<3>,
         time: Tensor<3>,
-        rows: std::ops::Range<usize>,
+        rows: Range<usize>,
         device: &Device,
     ) -> Tensor<3> {
         let (context, order) = self.context(bench, dat, rows, device);
@@ -359,12 +331,9 @@ impl Denoiser {
         &self,
         bench: &Bench,
         dat: &Dat,
-        rows: std::ops::Range<usize>,
+        rows: Range<usize>,
         device: &Device,
-    ) -> (
-        suffuse_model::systems::depmicrodiff::dat::Context,
-        Tensor<1, Int>,
-    ) {
+    ) -> (Context, Tensor<1, Int>) {
         let n = rows.len();
         let n_taxa = self.order.len();
         let order: Vec<i64> = self.order.iter().map(|taxon| *taxon as i64).collect();
@@ -384,7 +353,7 @@ impl Denoiser {
 
     /// Samples all tokens from the noise of the batch by DDIM steps; the condition and the clean
     /// tokens are encoded once.
-    fn sample(&self, bench: &Bench, dat: &Dat, rows: std::ops::Range<usize>) -> Tensor<3> {
+    pub(crate) fn sample(&self, bench: &Bench, dat: &Dat, rows: Range<usize>) -> Tensor<3> {
         let device = Device::flex();
         let (context, order) = self.context(bench, dat, rows.clone(), &device);
         let schedule = CosineSchedule::new(N_TIMESTEPS);
@@ -429,108 +398,4 @@ impl Objective for Bench {
     fn samples(&self, _step: usize) -> Vec<String> {
         Vec::new()
     }
-}
-
-/// Answers requests that need no training until a step is asked for; false when the input ends.
-fn serve(bench: &Bench, bound: &Bound, lines: &mut Lines<StdinLock>) -> bool {
-    for line in lines {
-        let began = Instant::now();
-        let number = match line.as_deref() {
-            Ok("step") => return true,
-            Ok("call") => in_parts(bench, |shard| {
-                bench.run(bound, &Device::flex(), shard)[0].clone()
-            }),
-            Ok("sample") => match (&bench.network, bound) {
-                (Network::Denoiser(denoiser), Bound::Denoiser(dat)) => in_parts(bench, |shard| {
-                    let x = denoiser.sample(bench, dat, bench.rows(shard));
-                    (x.clone() * x).mean()
-                }),
-                _ => return false,
-            },
-            _ => return false,
-        };
-        answer(began.elapsed().as_secs_f64(), number);
-    }
-    false
-}
-
-/// The mean over all samples, computed in parts at once, as imputation samples its tiles.
-fn in_parts(bench: &Bench, mean: impl Fn(usize) -> Tensor<1> + Sync) -> f64 {
-    let means: Vec<f64> = (0..N_SHARDS)
-        .into_par_iter()
-        .map(|shard| {
-            let share = bench.rows(shard).len() as f64 / bench.n_samples as f64;
-            share * f64::from(mean(shard).into_scalar::<f32>())
-        })
-        .collect();
-    means.iter().sum()
-}
-
-fn answer(seconds: f64, number: f64) {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{seconds} {number}")
-        .and_then(|()| out.flush())
-        .expect("someone reads the answers");
-}
-
-fn main() {
-    let arguments: Vec<String> = std::env::args().collect();
-    let bench = arguments.get(1).and_then(|name| Bench::new(name));
-    let (Some(bench), Some(path)) = (bench, arguments.get(2)) else {
-        eprintln!("peers NETWORK FILE, NETWORK: denoiser-TAXA, vae-TAXA, transformer or unet");
-        std::process::exit(2);
-    };
-    let make = |p: &mut Builder| drop(bench.bind(p));
-    let mut weights = Parameters::initial(&Parameters::default(), 0, make).expect("drawn anew");
-    // Layers that begin at zero would hide what lies before them.
-    for (path, parameter) in &mut weights.by_path {
-        if parameter.values.iter().all(|x| *x == 0.0) {
-            let drawn = standard_normal(
-                &mut generator(2, Stage::InitialWeights, path, 0),
-                parameter.values.len(),
-            );
-            parameter.values = drawn.iter().map(|x| 0.05 * x).collect();
-        }
-    }
-    let groups = [("weights", &weights), ("batch", &bench.batch)];
-    checkpoint::save(Path::new(path), &groups, &Default::default()).expect("a file to write");
-    let interrupted = AtomicBool::new(false);
-    let lines = RefCell::new(std::io::stdin().lines());
-    answer(0.0, weights.n_weights() as f64);
-    let mut builder = Builder::new(&weights, Absent::Refuse, &Device::flex());
-    let bound = bench.bind(&mut builder);
-    if !serve(&bench, &bound, &mut lines.borrow_mut()) {
-        return;
-    }
-    let mut began = Instant::now();
-    let mut progress = |done: &Progress| {
-        answer(began.elapsed().as_secs_f64(), done.loss);
-        let mut builder = Builder::new(&weights, Absent::Refuse, &Device::flex());
-        let bound = bench.bind(&mut builder);
-        if !serve(&bench, &bound, &mut lines.borrow_mut()) {
-            interrupted.store(true, Ordering::Relaxed);
-        }
-        began = Instant::now();
-    };
-    let mut stages = Stages {
-        folder: None,
-        fingerprint: String::new(),
-        save_every_s: f64::INFINITY,
-        progress: &mut progress,
-        interrupted: &interrupted,
-        log: String::new(),
-    };
-    let config = TrainConfig {
-        n_steps: 1_000_000,
-        batch_size: bench.n_samples,
-        learning_rate: 1e-3,
-        n_warmup: 0,
-        weight_decay: 0.01,
-        clip_norm: 1.0,
-        ema_decay: 0.995,
-        validate_every: 1_000_000,
-        patience: 1,
-    };
-    // Ends with an interruption when the input ends.
-    let _ = stages.run("peers", &config, weights.clone(), &bench);
 }
