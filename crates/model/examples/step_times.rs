@@ -12,6 +12,7 @@ use std::io::{BufRead, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use suffuse_data::simulate::{SimulateOptions, simulate};
+use suffuse_model::device::Device;
 use suffuse_model::systems::depmicrodiff::{Cohort, Config, FitOptions, Totals, fit};
 use suffuse_model::train::Progress;
 
@@ -65,6 +66,7 @@ fn main() {
     let mut options = FitOptions {
         seed: 0,
         pretrain: &[],
+        device: Device::flex(),
         checkpoint: None,
         save_every_s: f64::INFINITY,
         progress: &mut progress,
