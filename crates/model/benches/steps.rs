@@ -6,8 +6,8 @@
 mod networks;
 
 use burn::tensor::Device;
-use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use networks::{Bench, N_SHARDS};
+use criterion::{Criterion, criterion_group, criterion_main};
+use networks::{Bench, Bound, N_SHARDS, Network};
 use rayon::prelude::*;
 use std::hint::black_box;
 use suffuse_model::parameters::{Absent, Builder, Parameters};
@@ -55,6 +55,16 @@ fn steps(criterion: &mut Criterion) {
                 BatchSize::PerIteration,
             );
         });
+        if let (Network::Denoiser(denoiser), Bound::Denoiser(dat)) = (&bench.network, &bound) {
+            let sample = |shard| black_box(denoiser.sample(&bench, dat, bench.rows(shard)));
+            group.bench_function("sample", |b| {
+                b.iter(|| {
+                    (0..N_SHARDS)
+                        .into_par_iter()
+                        .for_each(|shard| drop(sample(shard)))
+                });
+            });
+        }
         group.finish();
     }
 }

@@ -26,6 +26,14 @@ pub enum Error {
         /// What is wrong and what would be right.
         problem: String,
     },
+    /// A device that this build or this machine does not have.
+    #[error("device {choice}: {problem}")]
+    Device {
+        /// What was asked for, as in "gpu:0".
+        choice: String,
+        /// What is wrong and what there is.
+        problem: String,
+    },
     /// A checkpoint that cannot be used.
     #[error("{path}: {problem}", path = path.display())]
     Checkpoint {

@@ -1,10 +1,11 @@
 //! Diffusion models for sparse biological tables.
 //!
-//! Modules use only what stands left of them: `rng, parameters -> noise -> nn -> cond -> sample ->
+//! Modules use only what stands left of them: `rng, device -> parameters -> noise -> nn -> cond -> sample ->
 //! checkpoint -> train -> systems`.
 
 pub mod checkpoint;
 pub mod cond;
+pub mod device;
 pub mod error;
 pub mod nn;
 pub mod noise;

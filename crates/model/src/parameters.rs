@@ -127,6 +127,11 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// Where the network is bound.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
     /// Runs `make` with `name` added to the path.
     pub fn within<T>(&mut self, name: &str, make: impl FnOnce(&mut Self) -> T) -> T {
         let length = self.prefix.len();

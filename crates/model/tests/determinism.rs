@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicBool;
 use suffuse_data::Table;
 use suffuse_data::simulate::{SimulateOptions, simulate};
 use suffuse_model::Error;
+use suffuse_model::device::Device;
 use suffuse_model::systems::depmicrodiff::{
     Cohort, Config, Fill, FitOptions, Imputation, ImputeOptions, Model, Totals, fit,
 };
@@ -42,6 +43,7 @@ fn fitted(
     let mut options = FitOptions {
         seed: 4,
         pretrain: &[],
+        device: Device::flex(),
         checkpoint,
         save_every_s: 0.0,
         progress: &mut progress,
@@ -58,6 +60,7 @@ fn imputed(model: &Model, table: &Table, hidden: &[(u32, u32)], batch_size: usiz
         n_draws: 3,
         sampler: "fractional:20".parse().expect("a sampler"),
         seed: 9,
+        device: Device::flex(),
         batch_size,
         progress: &mut |_| (),
         interrupted: &AtomicBool::new(false),
@@ -179,6 +182,7 @@ fn a_hidden_value_cannot_influence_its_own_imputation() {
         let mut options = FitOptions {
             seed: 4,
             pretrain: &[],
+            device: Device::flex(),
             checkpoint: None,
             save_every_s: 0.0,
             progress: &mut |_| (),

@@ -20,6 +20,7 @@ use suffuse_data::format::{self, Overwrite, WriteOptions};
 use suffuse_data::hide::{HiddenAs, hide_nonzero};
 use suffuse_data::simulate::{SimulateOptions, simulate};
 use suffuse_data::split;
+use suffuse_model::device::Device;
 use suffuse_model::systems::depmicrodiff::{Cohort, Config, Fill, ImputeOptions, Totals};
 use suffuse_stats::dependency::{FTestForm, MiTest};
 use suffuse_stats::impute::{Method as Baseline, impute};
@@ -41,6 +42,8 @@ pub struct DemoOptions {
     pub n_taxa: usize,
     /// Seed of everything.
     pub seed: u64,
+    /// Where the networks compute.
+    pub device: Device,
 }
 
 /// What came of it.
@@ -88,6 +91,7 @@ pub fn run(
         pretrain: &[],
         pretrain_sha256: Vec::new(),
         encoder_sha256: None,
+        device: options.device.clone(),
         batch_size: BATCH_SIZE,
         models: None,
     };
@@ -148,6 +152,7 @@ pub fn run(
         n_draws: options.config.sampling.n_draws,
         sampler: options.config.sampling.sampler,
         seed: options.seed,
+        device: options.device.clone(),
         batch_size: BATCH_SIZE,
         progress: watch.progress,
         interrupted: watch.interrupted,

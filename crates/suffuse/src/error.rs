@@ -53,7 +53,10 @@ impl Error {
     /// Exit code of the program: 1 failed, 2 bad usage, 130 interrupted.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Error::Usage(_) | Error::Model(suffuse_model::Error::Config { .. }) => 2,
+            Error::Usage(_)
+            | Error::Model(
+                suffuse_model::Error::Config { .. } | suffuse_model::Error::Device { .. },
+            ) => 2,
             Error::Interrupted { .. } => 130,
             Error::InFile { source, .. } => source.exit_code(),
             _ => 1,

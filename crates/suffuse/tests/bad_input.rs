@@ -282,7 +282,7 @@ fn bad_usage_is_exit_code_2() {
     bench.fail(2, &with(&["--set", "no_such_key=3"]), &["no_such_key"]);
     bench.fail(2, &with(&["--config", "huge"]), &["huge", "small"]);
     bench.fail(2, &with(&["--set", "sampling.n_draws=many"]), &["n_draws"]);
-    bench.fail(2, &with(&["--device", "gpu:0"]), &["no GPU backend"]);
+    bench.fail(2, &with(&["--device", "gpu:99"]), &["device gpu:99"]);
     bench.fail(
         2,
         &with(&["--method", "knn", "--fill", "zeros"]),

@@ -114,6 +114,7 @@ fn main() {
         began = Instant::now();
     };
     let mut stages = Stages {
+        device: Device::flex(),
         folder: None,
         fingerprint: String::new(),
         save_every_s: f64::INFINITY,

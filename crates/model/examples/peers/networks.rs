@@ -391,7 +391,7 @@ impl Objective for Bench {
         }
     }
 
-    fn validate(&self, _parameters: &Parameters) -> Result<Option<f64>> {
+    fn validate(&self, _parameters: &Parameters, _device: &Device) -> Result<Option<f64>> {
         Ok(None)
     }
 

@@ -2,10 +2,10 @@
 
 use super::{AdamW, OptimizerState, learning_rate};
 use crate::checkpoint;
+use crate::device;
 use crate::error::{Error, Result};
 use crate::parameters::{Absent, Builder, Parameters};
 use burn::tensor::{Device, Tensor};
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -69,7 +69,7 @@ pub trait Objective: Sync {
     /// Loss of one shard of a step, with the network bound by `builder`.
     fn loss(&self, builder: &mut Builder, step: usize, shard: usize) -> Shard;
     /// Loss on held-out entries, always the same with the same noise; `None` if nothing is held out.
-    fn validate(&self, parameters: &Parameters) -> Result<Option<f64>>;
+    fn validate(&self, parameters: &Parameters, device: &Device) -> Result<Option<f64>>;
     /// Ids of the samples of a step, for messages.
     fn samples(&self, step: usize) -> Vec<String>;
 }
@@ -92,6 +92,8 @@ pub struct Stages<'a> {
     pub folder: Option<PathBuf>,
     /// Digest of everything that determines the result; a state of another digest is refused.
     pub fingerprint: String,
+    /// Where the networks compute.
+    pub device: Device,
     /// Seconds between two writes of the state; changes nothing but what a kill costs.
     pub save_every_s: f64,
     /// Told after each step.
@@ -162,7 +164,7 @@ impl Stages<'_> {
             .as_ref()
             .map(|folder| folder.join(format!("{STATE_PREFIX}{name}.safetensors")));
         let mut state = self.resume(name, state_path.as_deref(), initial)?;
-        let device = Device::flex().autodiff();
+        let device = self.device.clone().autodiff();
         let (began, mut saved, mut validation) = (Instant::now(), Instant::now(), None);
         while state.step < config.n_steps && state.n_stale < config.patience {
             if self.interrupted.load(Ordering::Relaxed) {
@@ -171,10 +173,9 @@ impl Stages<'_> {
             }
             let step = state.step + 1;
             let weights = &state.weights;
-            let shards: Vec<_> = (0..objective.n_shards())
-                .into_par_iter()
-                .map(|shard| gradients_of_shard(objective, weights, &device, step, shard))
-                .collect::<Result<_>>()?;
+            let shards = device::each(&device, objective.n_shards(), |shard| {
+                gradients_of_shard(objective, weights, &device, step, shard)
+            })?;
             let (loss, gradients) = add_in_order(shards);
             let rate = learning_rate(config.learning_rate, step, config.n_warmup, config.n_steps);
             let norm = adamw.step(&mut state.weights, &gradients, &mut state.optimizer, rate);
@@ -193,7 +194,7 @@ impl Stages<'_> {
                 r#"{{"stage":"{name}","step":{step},"loss":{loss:.6},"gradient_norm":{norm:.4},"learning_rate":{rate:.3e}"#
             );
             if step % config.validate_every == 0 || step == config.n_steps {
-                validation = objective.validate(&state.optimizer.ema)?;
+                validation = objective.validate(&state.optimizer.ema, &self.device)?;
                 if let Some(loss) = validation {
                     if !loss.is_finite() {
                         let stage = format!("{name} validation");

@@ -46,7 +46,7 @@ pub(crate) struct DemoArgs {
 }
 
 pub(super) fn run(arguments: &DemoArgs, context: &mut Context) -> Result<()> {
-    arguments.device.check()?;
+    let device = arguments.device.find()?;
     let config = settings::config(&arguments.config, &arguments.set)?;
     make_folder(&arguments.out, arguments.overwrite.overwrite())?;
     context.talk.note(&format!(
@@ -58,11 +58,13 @@ pub(super) fn run(arguments: &DemoArgs, context: &mut Context) -> Result<()> {
         n_samples: arguments.samples,
         n_taxa: arguments.taxa,
         seed: arguments.seed,
+        device: device.clone(),
     };
-    let provenance = Provenance {
+    let mut provenance = Provenance {
         command: context.command.clone(),
         ..Provenance::default()
     };
+    context.say_device(&device, &mut provenance);
     let done = context.watched(|watch| demo::run(&arguments.out, &options, provenance, watch))?;
     let rows = summary::rows(&done.outcomes);
     let verdict = summary::verdict(&rows, "depmicrodiff").unwrap_or_default();

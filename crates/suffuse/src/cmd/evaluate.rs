@@ -74,7 +74,7 @@ enum Protocol {
 }
 
 pub(super) fn run(arguments: &EvaluateArgs, context: &mut Context) -> Result<()> {
-    arguments.device.check()?;
+    let device = arguments.device.find()?;
     let Protocol::Published = arguments.protocol.protocol;
     let settings = arguments.sampling.settings();
     arguments.model.check(&settings)?;
@@ -123,6 +123,7 @@ pub(super) fn run(arguments: &EvaluateArgs, context: &mut Context) -> Result<()>
             pretrain: &fit.pretrain,
             pretrain_sha256: fit.pretrain_sha256,
             encoder_sha256: arguments.metadata.encoder_sha256()?,
+            device,
             batch_size: arguments.sampling.batch_size,
             models: arguments.protocol.models.as_deref(),
         },

@@ -44,7 +44,7 @@ pub(crate) struct FitArgs {
 }
 
 pub(super) fn run(arguments: &FitArgs, context: &mut Context) -> Result<()> {
-    arguments.run.device.check()?;
+    let device = arguments.run.device.find()?;
     arguments.model.check(&[])?;
     let input = input::read_to_learn(&arguments.table, &arguments.input.options())?;
     context.notes(&input.notes);
@@ -73,11 +73,18 @@ pub(super) fn run(arguments: &FitArgs, context: &mut Context) -> Result<()> {
         conditions: encoded.conditions,
         groups: setting.groups,
     };
+    let mut provenance = Provenance {
+        command: context.command.clone(),
+        inputs: input.sources,
+        ..Provenance::default()
+    };
+    context.say_device(&device, &mut provenance);
     let model = context
         .watched(|watch| {
             let mut options = FitOptions {
                 seed: arguments.run.seed,
                 pretrain: &setting.pretrain,
+                device: device.clone(),
                 checkpoint: Some(&arguments.out),
                 save_every_s: arguments.save_every,
                 progress: watch.progress,
@@ -100,11 +107,6 @@ pub(super) fn run(arguments: &FitArgs, context: &mut Context) -> Result<()> {
     if let Some(encoder) = encoded.encoder {
         encoder.save(&arguments.out)?;
     }
-    let mut provenance = Provenance {
-        command: context.command.clone(),
-        inputs: input.sources,
-        ..Provenance::default()
-    };
     provenance.set("seed", arguments.run.seed);
     provenance.set("config", setting.config.to_toml());
     provenance.set("pretrain_sha256", setting.pretrain_sha256);

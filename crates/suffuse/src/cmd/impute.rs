@@ -18,6 +18,7 @@ use suffuse::{Error, PRESENCE_THRESHOLD, Result, structural_zeros};
 use suffuse_data::Table;
 use suffuse_data::format::{self, Format, Overwrite, WriteOptions};
 use suffuse_data::select;
+use suffuse_model::device::Device;
 use suffuse_model::systems::depmicrodiff::{
     Cohort, Conditions, Config, Fill, FitOptions, ImputeOptions, Model, SAVE_EVERY_S, Totals, fit,
 };
@@ -119,6 +120,7 @@ struct FolderArgs {
 
 pub(super) fn run(arguments: &ImputeArgs, context: &mut Context) -> Result<()> {
     check(arguments)?;
+    let device = arguments.run.device.find()?;
     let outputs = Outputs::of(arguments)?;
     let mut input = read(arguments)?;
     context.notes(&input.notes);
@@ -164,6 +166,7 @@ pub(super) fn run(arguments: &ImputeArgs, context: &mut Context) -> Result<()> {
                 fitted,
                 &input.table,
                 &zeros,
+                &device,
                 &mut provenance,
                 context,
             ) {
@@ -185,7 +188,6 @@ pub(super) fn run(arguments: &ImputeArgs, context: &mut Context) -> Result<()> {
 
 /// Finds what cannot work before anything is read.
 fn check(arguments: &ImputeArgs) -> Result<()> {
-    arguments.run.device.check()?;
     if let Method::Baseline(baseline) = arguments.filling.method {
         if !matches!(arguments.filling.fill, None | Some(FillArg::Missing)) {
             return Err(Error::Usage(format!(
@@ -235,9 +237,11 @@ fn by_model(
     fitted: Option<Model>,
     table: &Table,
     zeros: &[(u32, u32)],
+    device: &Device,
     provenance: &mut Provenance,
     context: &mut Context,
 ) -> Result<Option<Completed>> {
+    context.say_device(device, provenance);
     let settings = arguments.sampling.settings();
     let (model, conditions) = match (fitted, &arguments.folders.model) {
         (Some(model), Some(folder)) => {
@@ -253,7 +257,7 @@ fn by_model(
             }
             (model, conditions)
         }
-        _ => match fit_model(arguments, table, &settings, provenance, context)? {
+        _ => match fit_model(arguments, table, &settings, device, provenance, context)? {
             Some(fitted) => fitted,
             None => return Ok(None),
         },
@@ -281,6 +285,7 @@ fn by_model(
             n_draws: config.sampling.n_draws,
             sampler: config.sampling.sampler,
             seed: arguments.run.seed,
+            device: device.clone(),
             batch_size: arguments.sampling.batch_size,
             progress: watch.progress,
             interrupted: watch.interrupted,
@@ -329,6 +334,7 @@ fn fit_model(
     arguments: &ImputeArgs,
     table: &Table,
     settings: &[Setting],
+    device: &Device,
     provenance: &mut Provenance,
     context: &mut Context,
 ) -> Result<Option<(Model, Option<Conditions>)>> {
@@ -360,6 +366,7 @@ fn fit_model(
             &cohort,
             arguments.run.seed,
             arguments.filling.fill(),
+            device,
             context,
         )?);
         say_plan(arguments, table, lines, context)?;
@@ -374,6 +381,7 @@ fn fit_model(
         let mut options = FitOptions {
             seed: arguments.run.seed,
             pretrain: &setting.pretrain,
+            device: device.clone(),
             checkpoint,
             save_every_s: SAVE_EVERY_S,
             progress: watch.progress,

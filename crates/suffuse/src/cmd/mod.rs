@@ -16,13 +16,14 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use suffuse::conditions::{ConditionOptions, Encoding};
 use suffuse::input::{Input, InputOptions};
-use suffuse::provenance::{digest, digest_text};
+use suffuse::provenance::{Provenance, digest, digest_text};
 use suffuse::settings::{self, Setting};
-use suffuse::{Error, Result, Watch};
+use suffuse::{Result, Watch};
 use suffuse_data::format::Overwrite;
 use suffuse_data::format::tsv::Orientation;
 use suffuse_data::{Table, split};
 use suffuse_model::cond::TextEncoder;
+use suffuse_model::device::{Device, DeviceChoice, gpu_name};
 use suffuse_model::systems::depmicrodiff::Config;
 use suffuse_model::train::Progress;
 
@@ -355,22 +356,24 @@ pub(crate) struct RunArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Run")]
 pub(crate) struct DeviceArgs {
-    /// auto, cpu or gpu:N
-    #[arg(long, value_name = "DEVICE", default_value = "auto")]
-    device: String,
+    /// auto, cpu or gpu:N; auto is the CPU unless this build has a GPU backend and finds a GPU
+    #[arg(long, value_name = "DEVICE", default_value_t)]
+    device: DeviceChoice,
 }
 
 impl DeviceArgs {
-    /// Checks that this build can serve the device.
-    pub(crate) fn check(&self) -> Result<()> {
-        match self.device.as_str() {
-            "auto" | "cpu" => Ok(()),
-            gpu if gpu == "gpu" || gpu.starts_with("gpu:") => Err(Error::Usage(format!(
-                "--device {gpu}: this build has no GPU backend; use --device cpu"
-            ))),
-            other => Err(Error::Usage(format!(
-                "--device {other}: expected auto, cpu or gpu:N"
-            ))),
+    /// The device, if this build and this machine have it.
+    pub(crate) fn find(&self) -> Result<Device> {
+        Ok(self.device.find()?)
+    }
+}
+
+impl Context {
+    /// Says and records on which GPU networks compute; the CPU goes without saying.
+    pub(crate) fn say_device(&mut self, device: &Device, provenance: &mut Provenance) {
+        if let Some(gpu) = gpu_name(device) {
+            self.talk.note(&format!("computing on {gpu}"));
+            provenance.set("device", gpu);
         }
     }
 }
@@ -420,20 +423,16 @@ mod tests {
     }
 
     #[test]
-    fn a_gpu_is_refused_in_words_and_an_unknown_device_too() {
-        let check = |device: &str| {
-            DeviceArgs {
-                device: device.to_string(),
-            }
-            .check()
+    fn a_gpu_that_is_not_there_is_bad_usage_and_an_unknown_device_too() {
+        let find = |device: &str| {
+            let device = device.parse().unwrap();
+            DeviceArgs { device }.find()
         };
-        assert!(check("auto").is_ok() && check("cpu").is_ok());
-        assert!(
-            check("gpu:0")
-                .unwrap_err()
-                .to_string()
-                .contains("no GPU backend")
-        );
-        assert_eq!(check("tpu").unwrap_err().exit_code(), 2);
+        assert!(find("auto").is_ok() && find("cpu").is_ok());
+        assert_eq!(find("gpu:99").unwrap_err().exit_code(), 2);
+        let typed = ["suffuse", "demo", "--device", "tpu"];
+        let problem = Cli::try_parse_from(typed).unwrap_err();
+        assert_eq!(problem.exit_code(), 2);
+        assert!(problem.to_string().contains("expected auto, cpu or gpu:N"));
     }
 }

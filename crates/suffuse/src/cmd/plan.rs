@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 use suffuse::{Result, Watch};
 use suffuse_data::select::take_samples;
+use suffuse_model::device::Device;
 use suffuse_model::systems::depmicrodiff::{
     Cohort, Conditions, Config, Fill, FitOptions, ImputeOptions, Model, SAVE_EVERY_S, Totals, fit,
 };
@@ -25,6 +26,7 @@ pub(super) fn measure(
     cohort: &Cohort,
     seed: u64,
     fill: Fill,
+    device: &Device,
     context: &mut Context,
 ) -> Result<Vec<String>> {
     let mut short = *config;
@@ -43,6 +45,7 @@ pub(super) fn measure(
         let mut options = FitOptions {
             seed,
             pretrain: &[],
+            device: device.clone(),
             checkpoint: None,
             save_every_s: SAVE_EVERY_S,
             progress: &mut progress,
@@ -50,7 +53,7 @@ pub(super) fn measure(
         };
         let model = fit(&short, cohort, &mut options)?;
         let elapsed = start.elapsed().as_secs_f64();
-        let per_sample = measure_filling(&model, config, cohort, seed, fill, watch)?;
+        let per_sample = measure_filling(&model, config, cohort, seed, fill, device, watch)?;
         Ok((elapsed, per_sample * cohort.table.n_samples() as f64))
     })?;
     // What comes before the first step: the dependencies between taxa.
@@ -87,6 +90,7 @@ fn measure_filling(
     cohort: &Cohort,
     seed: u64,
     fill: Fill,
+    device: &Device,
     watch: &mut Watch,
 ) -> Result<f64> {
     let with_content: Vec<usize> = (0..cohort.table.n_samples())
@@ -119,6 +123,7 @@ fn measure_filling(
         n_draws: config.sampling.n_draws,
         sampler: config.sampling.sampler,
         seed,
+        device: device.clone(),
         batch_size: N_SAMPLES,
         progress: &mut |_| {},
         interrupted: watch.interrupted,

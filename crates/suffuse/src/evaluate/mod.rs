@@ -17,6 +17,7 @@ use std::path::Path;
 use std::time::Instant;
 use suffuse_data::Table;
 use suffuse_data::format::tsv::Orientation;
+use suffuse_model::device::{Device, gpu_name};
 use suffuse_model::systems::depmicrodiff::{
     Cohort, Conditions, Config, Fill, FitOptions, Imputation, ImputeOptions, Model, SAVE_EVERY_S,
     Totals, fit,
@@ -54,6 +55,8 @@ pub struct ModelSetting<'a> {
     pub pretrain_sha256: Vec<String>,
     /// SHA-256 of the text encoder's folder, where there is one.
     pub encoder_sha256: Option<String>,
+    /// Where the networks compute.
+    pub device: Device,
     /// Samples per pass; has no influence on results.
     pub batch_size: usize,
     /// Folder that keeps finished training, so that settings that differ in sampling alone share
@@ -232,6 +235,7 @@ pub fn fit_and_impute(
     let mut fit_options = FitOptions {
         seed,
         pretrain: setting.pretrain,
+        device: setting.device.clone(),
         checkpoint,
         save_every_s: SAVE_EVERY_S,
         progress: watch.progress,
@@ -245,6 +249,7 @@ pub fn fit_and_impute(
         n_draws: setting.config.sampling.n_draws,
         sampler: setting.config.sampling.sampler,
         seed,
+        device: setting.device.clone(),
         batch_size: setting.batch_size,
         progress: watch.progress,
         interrupted: watch.interrupted,
@@ -314,6 +319,9 @@ fn key(subject: &Subject, options: &EvaluateOptions, method: Method, seed: u64) 
         }
         if let Some(column) = &model.group_column {
             setting.insert("groups".to_string(), column.clone());
+        }
+        if let Some(gpu) = gpu_name(&model.device) {
+            setting.insert("device".to_string(), gpu);
         }
         if !model.pretrain_sha256.is_empty() {
             setting.insert("pretrain".to_string(), model.pretrain_sha256.join(" "));

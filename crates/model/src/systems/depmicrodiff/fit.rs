@@ -9,11 +9,11 @@ use super::mask::Dependent;
 use super::objective::{DatObjective, Source, Split, VaeObjective};
 use super::pretraining;
 use super::vae::Vae;
+use crate::device::{Device, gpu_name};
 use crate::error::{Error, Result};
 use crate::parameters::{Absent, Builder, Parameters, values};
 use crate::rng::{Stage, generator};
 use crate::train::{Progress, Stages};
-use burn::tensor::Device;
 use ndarray::Array2;
 use rand::RngExt;
 use rand::seq::SliceRandom;
@@ -25,12 +25,14 @@ use suffuse_data::transform::Scale;
 use suffuse_data::transform::percent::ln1p_percent;
 use suffuse_stats::dependency::{DependencyOptions, MiTest, complete, dependencies};
 
-/// How a fit is run; everything but `seed` and `pretrain` leaves the result unchanged.
+/// How a fit is run; everything but `seed`, `pretrain` and `device` leaves the result unchanged.
 pub struct FitOptions<'a> {
     /// Seed of all draws.
     pub seed: u64,
     /// Other cohorts to pre-train on; they must not hold samples of the target.
     pub pretrain: &'a [Table],
+    /// Where the networks compute.
+    pub device: Device,
     /// Folder for the training state; `None` keeps nothing.
     pub checkpoint: Option<&'a Path>,
     /// Seconds between two writes of the training state; changes nothing but what a kill costs.
@@ -71,7 +73,8 @@ pub fn fit(config: &Config, cohort: &Cohort, options: &mut FitOptions) -> Result
         .map_or(0, |conditions| conditions.dim);
     let mut stages = Stages {
         folder: options.checkpoint.map(Path::to_path_buf),
-        fingerprint: fingerprint(config, cohort, &other, options.seed),
+        fingerprint: fingerprint(config, cohort, &other, options),
+        device: options.device.clone(),
         save_every_s: options.save_every_s,
         progress: &mut *options.progress,
         interrupted: options.interrupted,
@@ -110,7 +113,13 @@ pub fn fit(config: &Config, cohort: &Cohort, options: &mut FitOptions) -> Result
         split: halves.clone(),
     };
     let vae = stages.run("vae", &config.vae.training, vae, &objective)?;
-    let latent_scale = measure_latents(config, &target[0], &standardisation, &vae.best)?;
+    let latent_scale = measure_latents(
+        config,
+        &target[0],
+        &standardisation,
+        &vae.best,
+        &options.device,
+    )?;
 
     let make_dat = |p: &mut Builder| Dat::new(p, &config.dat, &config.vae, &dependent, d_metadata);
     let mut dat = Parameters::initial(&Parameters::default(), options.seed, make_dat)?;
@@ -236,11 +245,11 @@ fn measure_latents(
     source: &Source,
     standardisation: &Standardisation,
     vae: &Parameters,
+    device: &Device,
 ) -> Result<LatentScale> {
-    let device = Device::flex();
     let d = config.vae.d_latent;
     let n_taxa = standardisation.mean.len();
-    let mut builder = Builder::new(vae, Absent::Refuse, &device);
+    let mut builder = Builder::new(vae, Absent::Refuse, device);
     let network = Vae::new(&mut builder, &config.vae, n_taxa);
     builder.finish()?;
     let (mut n, mut sum, mut square) = (0.0, vec![0.0; d], vec![0.0; d]);
@@ -255,8 +264,8 @@ fn measure_latents(
                 .collect();
             rows.push(&source.entries, *sample, &flags, standardisation);
         }
-        let latents = values(network.encode(rows.entries(&device)).0);
-        let is_known = values(rows.is_known(&device));
+        let latents = values(network.encode(rows.entries(device)).0);
+        let is_known = values(rows.is_known(device));
         for (latent, is_known) in latents.chunks(d).zip(is_known) {
             if is_known > 0.0 {
                 n += 1.0;
@@ -330,7 +339,7 @@ fn estimate_dependencies(
 }
 
 /// Digest of everything that determines the result of a fit.
-fn fingerprint(config: &Config, cohort: &Cohort, other: &[Source], seed: u64) -> String {
+fn fingerprint(config: &Config, cohort: &Cohort, other: &[Source], options: &FitOptions) -> String {
     let mut hash = Sha256::new();
     let mut text = |text: &str| hash.update([text.as_bytes(), &[0]].concat());
     text(env!("CARGO_PKG_VERSION"));
@@ -342,7 +351,10 @@ fn fingerprint(config: &Config, cohort: &Cohort, other: &[Source], seed: u64) ->
     ] {
         text(&section.expect("settings are plain values"));
     }
-    text(&seed.to_string());
+    text(&options.seed.to_string());
+    if let Some(gpu) = gpu_name(&options.device) {
+        text(&gpu);
+    }
     for id in cohort
         .table
         .sample_ids()

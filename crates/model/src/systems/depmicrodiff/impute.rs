@@ -4,6 +4,7 @@ use super::Model;
 use super::batch::Flag;
 use super::entries::{Cohort, Entries, Known};
 use super::sampling::{Job, Run};
+use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::noise::target::Prediction;
 use crate::rng::{Stage, generator};
@@ -56,6 +57,8 @@ pub struct ImputeOptions<'a> {
     pub sampler: Sampler,
     /// Seed of the noise.
     pub seed: u64,
+    /// Where the networks compute.
+    pub device: Device,
     /// Samples handled at once; bounds memory, changes nothing else.
     pub batch_size: usize,
     /// Told after each batch.
@@ -349,6 +352,7 @@ impl Model {
             conditions: cohort.conditions.as_ref(),
             sampler: self.config.sampling.sampler,
             seed,
+            device: &Device::flex(),
             interrupted: &interrupted,
         };
         let map = self.attention_between_taxa(&run, &entries.informative_samples())?;
@@ -387,6 +391,7 @@ impl Model {
                 conditions: cohort.conditions.as_ref(),
                 sampler: pass.sampler,
                 seed: options.seed,
+                device: &options.device,
                 interrupted: options.interrupted,
             };
             work(self, &run, part)?;

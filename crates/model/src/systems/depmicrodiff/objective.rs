@@ -95,13 +95,8 @@ impl VaeObjective<'_> {
         )
     }
 
-    fn vae_loss(
-        &self,
-        builder: &mut Builder,
-        rows: &Rows,
-        rng: &mut ChaCha8Rng,
-        device: &Device,
-    ) -> Tensor<1> {
+    fn vae_loss(&self, builder: &mut Builder, rows: &Rows, rng: &mut ChaCha8Rng) -> Tensor<1> {
+        let device = &builder.device().clone();
         let n_taxa = self.standardisation.mean.len();
         let vae = Vae::new(builder, &self.config.vae, n_taxa);
         let d = self.config.vae.d_latent;
@@ -127,21 +122,20 @@ impl Objective for VaeObjective<'_> {
     fn loss(&self, builder: &mut Builder, step: usize, _: usize) -> Shard {
         let rows = self.rows(&self.chosen(step));
         let mut rng = generator(self.seed, Stage::TrainingStep, "vae", step as u64);
-        let device = Device::flex().autodiff();
         Shard {
-            loss: self.vae_loss(builder, &rows, &mut rng, &device),
+            loss: self.vae_loss(builder, &rows, &mut rng),
             share: 1.0,
         }
     }
 
-    fn validate(&self, parameters: &Parameters) -> Result<Option<f64>> {
+    fn validate(&self, parameters: &Parameters, device: &Device) -> Result<Option<f64>> {
         let chosen = self.split.held_out();
         if chosen.is_empty() {
             return Ok(None);
         }
         let mut rng = generator(self.seed, Stage::Validation, "vae", 0);
-        let mut builder = Builder::new(parameters, Absent::Refuse, &Device::flex());
-        let loss = self.vae_loss(&mut builder, &self.rows(&chosen), &mut rng, &Device::flex());
+        let mut builder = Builder::new(parameters, Absent::Refuse, device);
+        let loss = self.vae_loss(&mut builder, &self.rows(&chosen), &mut rng);
         builder.finish()?;
         Ok(Some(f64::from(loss.into_scalar::<f32>())))
     }
@@ -214,8 +208,8 @@ impl DatObjective<'_> {
         builder: &mut Builder,
         rows: &Rows,
         rng: &mut ChaCha8Rng,
-        device: &Device,
     ) -> Tensor<1> {
+        let device = &builder.device().clone();
         let config = self.config;
         let (n_rows, n_taxa, d) = (
             rows.len(),
@@ -355,15 +349,14 @@ impl Objective for DatObjective<'_> {
             step as u64,
         );
         let rows = self.rows(part, &mut rng);
-        let device = Device::flex().autodiff();
-        let loss = self.denoising_loss(builder, &rows, &mut rng, &device);
+        let loss = self.denoising_loss(builder, &rows, &mut rng);
         Shard {
             loss,
             share: part.len() as f64 / chosen.len() as f64,
         }
     }
 
-    fn validate(&self, parameters: &Parameters) -> Result<Option<f64>> {
+    fn validate(&self, parameters: &Parameters, device: &Device) -> Result<Option<f64>> {
         let chosen = self.split.held_out();
         if chosen.is_empty() {
             return Ok(None);
@@ -381,8 +374,8 @@ impl Objective for DatObjective<'_> {
                     copy as u64,
                 );
                 let rows = self.rows(part, &mut rng);
-                let mut builder = Builder::new(parameters, Absent::Refuse, &Device::flex());
-                let loss = self.denoising_loss(&mut builder, &rows, &mut rng, &Device::flex());
+                let mut builder = Builder::new(parameters, Absent::Refuse, device);
+                let loss = self.denoising_loss(&mut builder, &rows, &mut rng);
                 builder.finish()?;
                 sum += f64::from(loss.into_scalar::<f32>()) * part.len() as f64;
                 weight += part.len() as f64;

@@ -9,16 +9,16 @@ use super::entries::{Conditions, Entries};
 use super::mask::attention_mask;
 use super::objective::order_tensor;
 use super::vae::{Vae, presence};
+use crate::device::{self, Device};
 use crate::error::{Error, Result};
 use crate::noise::schedule::CosineSchedule;
 use crate::parameters::{Absent, Builder, values};
 use crate::rng::{Stage, generator, standard_normal};
 use crate::sample::sampler::timesteps;
 use crate::sample::{Sampler, step};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
-use rayon::prelude::*;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Rows of a tile. Matrix products of one shape take one path, so a row's result cannot depend on
@@ -40,6 +40,7 @@ pub(super) struct Run<'a> {
     pub(super) conditions: Option<&'a Conditions>,
     pub(super) sampler: Sampler,
     pub(super) seed: u64,
+    pub(super) device: &'a Device,
     pub(super) interrupted: &'a AtomicBool,
 }
 
@@ -71,20 +72,18 @@ impl Model {
     /// Samples every job; the result of a job depends on nothing but the job.
     pub(super) fn sample(&self, run: &Run, jobs: &[Job]) -> Result<Vec<Drawn>> {
         let plan = Plan::new(self, run)?;
-        let tiles: Vec<Vec<Drawn>> = jobs
-            .par_chunks(TILE)
-            .map(|tile| {
-                if run.interrupted.load(Ordering::Relaxed) {
-                    return Err(Error::Interrupted);
-                }
-                Ok(self.sample_tile(run, &plan, tile))
-            })
-            .collect::<Result<_>>()?;
-        Ok(tiles.into_iter().flatten().collect())
+        let tiles: Vec<&[Job]> = jobs.chunks(TILE).collect();
+        let drawn = device::each(run.device, tiles.len(), |i| {
+            if run.interrupted.load(Ordering::Relaxed) {
+                return Err(Error::Interrupted);
+            }
+            Ok(self.sample_tile(run, &plan, tiles[i]))
+        })?;
+        Ok(drawn.into_iter().flatten().collect())
     }
 
     fn sample_tile(&self, run: &Run, plan: &Plan, jobs: &[Job]) -> Vec<Drawn> {
-        let device = Device::flex();
+        let device = run.device;
         let (n_taxa, d) = (self.feature_ids.len(), self.config.vae.d_latent);
         let mut rows = Rows::new(n_taxa);
         let mut noise: Vec<ChaCha8Rng> = Vec::with_capacity(TILE);
@@ -106,11 +105,11 @@ impl Model {
                 .iter_mut()
                 .flat_map(|rng| standard_normal(rng, n * d))
                 .collect();
-            tensor::<3>(values, [TILE, n, d], &device)
+            tensor::<3>(values, [TILE, n, d], device)
         };
-        let latents = rows.latents(&plan.vae, &self.latent_scale, &device);
-        let known = rows.known(&latents, &device);
-        let order = order_tensor(&plan.order, &device);
+        let latents = rows.latents(&plan.vae, &self.latent_scale, device);
+        let known = rows.known(&latents, device);
+        let order = order_tensor(&plan.order, device);
         let observed = known.observed.clone().select(1, order.clone()); // [TILE, n_taxa, d], token order
         let is_observed: Vec<f32> = jobs_in_tile(jobs)
             .flat_map(|job| {
@@ -119,14 +118,14 @@ impl Model {
                     .map(|t| f32::from(u8::from(job.flags[*t].is_observed())))
             })
             .collect();
-        let is_observed = tensor::<3>(is_observed, [TILE, n_taxa, 1], &device);
+        let is_observed = tensor::<3>(is_observed, [TILE, n_taxa, 1], device);
 
         let mut clean: Vec<Tensor<3>> = Vec::new();
         for ar_step in &plan.ar_steps {
             let range = ar_step.range.clone();
             let n = range.len();
             let visible = match clean.is_empty() {
-                true => Tensor::zeros([TILE, 0, d], &device),
+                true => Tensor::zeros([TILE, 0, d], device),
                 false => Tensor::cat(clean.clone(), 1),
             };
             let context = plan.dat.context(&known, visible, &order, &ar_step.masks);
@@ -144,7 +143,7 @@ impl Model {
                 let carried = fixed.clone() * alpha_bar.sqrt()
                     + first_noise.clone() * (1.0 - alpha_bar).sqrt();
                 let noisy = carried * is_fixed.clone() + x * is_free.clone();
-                let time = time_features(&[t], [1, 1], &device);
+                let time = time_features(&[t], [1, 1], device);
                 let predicted = plan.dat.denoise(
                     Noisy {
                         values: noisy.clone(),
@@ -179,7 +178,7 @@ impl Model {
             .iter()
             .enumerate()
             .for_each(|(token, taxon)| position[*taxon] = token);
-        let all = all.select(1, order_tensor(&position, &device));
+        let all = all.select(1, order_tensor(&position, device));
         let decoded = plan.vae.decode(self.latent_scale.inverse(all));
         let is_present = values(presence(&decoded));
         let abundance = values(decoded.abundance);
@@ -205,7 +204,7 @@ impl Model {
     /// # Errors
     /// Weights that do not fit the configuration.
     pub(super) fn attention_between_taxa(&self, run: &Run, samples: &[usize]) -> Result<Vec<f64>> {
-        let device = Device::flex();
+        let device = run.device;
         let (n_taxa, d) = (self.feature_ids.len(), self.config.vae.d_latent);
         let plan = Plan::new(self, run)?;
         let order: Vec<usize> = (0..n_taxa).collect();
@@ -216,7 +215,7 @@ impl Model {
             &attention_mask(&steps, n_condition, &self.dependent, &order, mode),
             0..n_taxa,
         );
-        let order = order_tensor(&order, &device);
+        let order = order_tensor(&order, device);
         let t = self.config.dat.n_timesteps.div_ceil(2);
         let alpha_bar = plan.schedule.alpha_bar(t);
         let mut sum = vec![0.0; n_taxa * n_taxa];
@@ -245,17 +244,17 @@ impl Model {
                     n_taxa * d,
                 ));
             }
-            let latents = rows.latents(&plan.vae, &self.latent_scale, &device);
-            let known = rows.known_in_training(&latents, &device);
-            let noise = tensor::<3>(noise, [part.len(), n_taxa, d], &device);
+            let latents = rows.latents(&plan.vae, &self.latent_scale, device);
+            let known = rows.known_in_training(&latents, device);
+            let noise = tensor::<3>(noise, [part.len(), n_taxa, d], device);
             let context = plan.dat.context(
                 &known,
-                Tensor::zeros([part.len(), 0, d], &device),
+                Tensor::zeros([part.len(), 0, d], device),
                 &order,
                 &masks,
             );
             let noisy = latents * alpha_bar.sqrt() + noise * (1.0 - alpha_bar).sqrt();
-            let time = time_features(&[t], [1, 1], &device);
+            let time = time_features(&[t], [1, 1], device);
             let mut maps = Vec::new();
             plan.dat.denoise(
                 Noisy {
@@ -313,13 +312,13 @@ struct PlannedStep {
 
 impl Plan {
     fn new(model: &Model, run: &Run) -> Result<Plan> {
-        let device = Device::flex();
+        let device = run.device;
         let config = &model.config;
         let n_taxa = model.feature_ids.len();
-        let mut builder = Builder::new(&model.vae.best, Absent::Refuse, &device);
+        let mut builder = Builder::new(&model.vae.best, Absent::Refuse, device);
         let vae = Vae::new(&mut builder, &config.vae, n_taxa);
         builder.finish()?;
-        let mut builder = Builder::new(&model.dat.best, Absent::Refuse, &device);
+        let mut builder = Builder::new(&model.dat.best, Absent::Refuse, device);
         let dat = Dat::new(
             &mut builder,
             &config.dat,
