@@ -45,15 +45,11 @@ fn steps(criterion: &mut Criterion) {
         let bound = bench.bind(&mut builder);
         let call = |shard| black_box(bench.run(&bound, &Device::flex(), shard));
         group.bench_function("call", |b| {
-            b.iter_batched(
-                || (),
-                |()| {
-                    (0..N_SHARDS)
-                        .into_par_iter()
-                        .for_each(|shard| drop(call(shard)))
-                },
-                BatchSize::PerIteration,
-            );
+            b.iter(|| {
+                (0..N_SHARDS)
+                    .into_par_iter()
+                    .for_each(|shard| drop(call(shard)))
+            });
         });
         if let (Network::Denoiser(denoiser), Bound::Denoiser(dat)) = (&bench.network, &bound) {
             let sample = |shard| black_box(denoiser.sample(&bench, dat, bench.rows(shard)));
