@@ -3,5 +3,5 @@
 pub mod reverse;
 pub mod sampler;
 
-pub use reverse::{Step, step};
+pub use reverse::{Step, second_order, step};
 pub use sampler::Sampler;

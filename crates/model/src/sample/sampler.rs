@@ -14,6 +14,9 @@ pub enum Sampler {
     Fractional(usize),
     /// Deterministic DDIM (Song 2021, eta = 0) in this many evenly spaced steps.
     Ddim(usize),
+    /// DPM-Solver++ of second order (Lu 2022) in this many evenly spaced steps: DDIM that extrapolates
+    /// the estimate of the clean data from the last step.
+    Dpm(usize),
     /// DDIM whose step count grows with the dependents of the tokens: this many on average.
     Adaptive(usize),
 }
@@ -27,6 +30,11 @@ impl Sampler {
         matches!(self, Sampler::Full | Sampler::Fractional(_))
     }
 
+    /// Says whether the estimate of the clean data is extrapolated from the last step.
+    pub fn is_second_order(self) -> bool {
+        matches!(self, Sampler::Dpm(_))
+    }
+
     /// Steps for each autoregressive step, given how many dependents its tokens have on average.
     ///
     /// `Adaptive(n)` gives step `s` the share `n * (1 + w_s) / mean(1 + w)` where `w_s` is the mean
@@ -36,7 +44,7 @@ impl Sampler {
         match self {
             Sampler::Full => even(n_total),
             Sampler::Fractional(n) => even(n_total.div_ceil(n)),
-            Sampler::Ddim(n) => even(n),
+            Sampler::Ddim(n) | Sampler::Dpm(n) => even(n),
             Sampler::Adaptive(n) => {
                 let mean = mean_dependents.iter().map(|w| 1.0 + w).sum::<f64>()
                     / mean_dependents.len().max(1) as f64;
@@ -63,6 +71,7 @@ impl fmt::Display for Sampler {
             Sampler::Full => write!(f, "full"),
             Sampler::Fractional(n) => write!(f, "fractional:{n}"),
             Sampler::Ddim(n) => write!(f, "ddim:{n}"),
+            Sampler::Dpm(n) => write!(f, "dpm:{n}"),
             Sampler::Adaptive(n) => write!(f, "adaptive:{n}"),
         }
     }
@@ -85,9 +94,10 @@ impl FromStr for Sampler {
             ("full", None) => Ok(Sampler::Full),
             ("fractional", Some(n)) if DIVISORS.contains(&n) => Ok(Sampler::Fractional(n)),
             ("ddim", Some(n)) if n > 0 => Ok(Sampler::Ddim(n)),
+            ("dpm", Some(n)) if n > 0 => Ok(Sampler::Dpm(n)),
             ("adaptive", Some(n)) if n > 0 => Ok(Sampler::Adaptive(n)),
             _ => Err(format!(
-                "sampler {text:?} is none of full, fractional:2, fractional:3, fractional:4, fractional:20, ddim:STEPS, adaptive:STEPS"
+                "sampler {text:?} is none of full, fractional:2, fractional:3, fractional:4, fractional:20, ddim:STEPS, dpm:STEPS, adaptive:STEPS"
             )),
         }
     }
@@ -134,7 +144,7 @@ mod tests {
 
     #[test]
     fn names_survive_a_round_trip_and_others_are_refused() {
-        for name in ["full", "fractional:20", "ddim:25", "adaptive:8"] {
+        for name in ["full", "fractional:20", "ddim:25", "dpm:4", "adaptive:8"] {
             assert_eq!(name.parse::<Sampler>().unwrap().to_string(), name);
         }
         for name in ["fractional:5", "ddim:0", "ddim", "euler:3", "ddim:x"] {

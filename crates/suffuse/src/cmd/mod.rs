@@ -315,7 +315,7 @@ pub(crate) struct SamplingArgs {
     /// Draws per entry [default: that of the configuration]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     draws: Option<usize>,
-    /// full, fractional:N (N of 2, 3, 4, 20), ddim:STEPS or adaptive:STEPS [default: that of the
+    /// full, fractional:N (N of 2, 3, 4, 20), ddim:STEPS, dpm:STEPS or adaptive:STEPS [default: that of the
     /// configuration]
     #[arg(long, value_name = "NAME")]
     sampler: Option<suffuse_model::sample::Sampler>,

@@ -15,7 +15,7 @@ use crate::noise::schedule::CosineSchedule;
 use crate::parameters::{Absent, Builder, values};
 use crate::rng::{Stage, generator, standard_normal};
 use crate::sample::sampler::timesteps;
-use crate::sample::{Sampler, step};
+use crate::sample::{Sampler, second_order, step};
 use burn::tensor::Tensor;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -137,6 +137,7 @@ impl Model {
             let is_free = is_fixed.clone().neg() + 1.0;
             let first_noise = draw(&mut noise, n);
             let mut x = first_noise.clone();
+            let mut last: Option<(Tensor<3>, f64)> = None;
             for (i, &t) in ar_step.timesteps.iter().enumerate() {
                 let alpha_bar = plan.schedule.alpha_bar(t);
                 // Observed tokens are carried along the forward process, as in training.
@@ -160,11 +161,17 @@ impl Model {
                 let estimate = (noisy.clone() * mix.noisy + predicted * mix.prediction)
                     .clamp(-MAX_LATENT, MAX_LATENT);
                 let next = ar_step.timesteps.get(i + 1).copied().unwrap_or(0);
-                let step = step(
-                    run.sampler.is_ancestral(),
-                    alpha_bar,
-                    plan.schedule.alpha_bar(next),
-                );
+                let alpha_bar_next = plan.schedule.alpha_bar(next);
+                let step = step(run.sampler.is_ancestral(), alpha_bar, alpha_bar_next);
+                let newest = (estimate.clone(), alpha_bar);
+                let estimate = match last.replace(newest) {
+                    Some((before, alpha_bar_before)) if run.sampler.is_second_order() => {
+                        let [now, earlier] =
+                            second_order([alpha_bar_before, alpha_bar, alpha_bar_next]);
+                        estimate * now + before * earlier
+                    }
+                    _ => estimate,
+                };
                 x = noisy * step.noisy + estimate * step.clean;
                 if step.noise > 0.0 {
                     x = x + draw(&mut noise, n) * step.noise;
