@@ -91,6 +91,14 @@ pub struct DependencyConfig {
     pub min_mutual_information: f64,
     /// Share of the non-zero entries hidden to make the input `x` of the nested F-test.
     pub hide_fraction: f64,
+    /// Most samples that it is estimated from; of more, this many are drawn.
+    #[serde(default = "default_max_samples")]
+    pub max_samples: usize,
+}
+
+/// For models that were stored before there was the setting.
+fn default_max_samples() -> usize {
+    5000
 }
 
 /// What is hidden from a training sample.
@@ -250,6 +258,7 @@ impl Config {
             ("dat.n_shards", self.dat.n_shards),
             ("dat.max_batch_tokens", self.dat.max_batch_tokens),
             ("dat.training.batch_size", self.dat.training.batch_size),
+            ("dependencies.max_samples", self.dependencies.max_samples),
             (
                 "dat.training.validate_every",
                 self.dat.training.validate_every,
