@@ -108,6 +108,7 @@ fn is_same(a: &[f64], b: &[f64]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::entries::Totals;
     use super::*;
 
     fn table(prefix: &str, rows: &[[f64; 4]]) -> Table {
