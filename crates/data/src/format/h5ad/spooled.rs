@@ -123,7 +123,7 @@ impl SpooledTable {
 mod tests {
     use super::*;
     use crate::format::{ReadOptions, WriteOptions, read, write};
-    use crate::{Dense, Layer};
+    use crate::{Csr, Dense, Layer};
 
     fn ids(prefix: &str, n: usize) -> Vec<String> {
         (0..n).map(|i| format!("{prefix}{i}")).collect()
@@ -211,11 +211,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out.h5ad");
         let (n_samples, n_features) = (1030, 32_768); // a chunk per sample, 1024 chunks per page
-        let table = Table::from_dense(
-            ids("s", n_samples),
-            ids("t", n_features),
-            &vec![0.0; n_samples * n_features],
-        );
+        let nothing = Csr {
+            indptr: vec![0; n_samples + 1],
+            ..Csr::default()
+        };
+        let table = Table::new(ids("s", n_samples), ids("t", n_features), nothing).unwrap();
         let kinds = [("a".to_string(), LayerKind::Codes(ids("m", 256)))];
         let mut spooled = SpooledTable::new(&path, [n_samples, n_features], kinds).unwrap();
         let row = |sample: usize| vec![(sample % 256) as u8; n_features];
@@ -223,9 +223,7 @@ mod tests {
             let layer = [LayerRow::Codes(&row(sample))];
             spooled.push(&vec![0.0; n_features], &layer).unwrap();
         }
-        spooled
-            .write(&table.unwrap(), &path, Overwrite::Refuse)
-            .unwrap();
+        spooled.write(&table, &path, Overwrite::Refuse).unwrap();
         let back = read(&path, &ReadOptions::default()).unwrap();
         let Layer::Codes { codes, .. } = &back.layers["a"] else {
             panic!("not codes");

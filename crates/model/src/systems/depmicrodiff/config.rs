@@ -66,7 +66,7 @@ pub struct DatConfig {
     pub n_timesteps: usize,
     /// Share of training samples whose metadata are replaced by the learned null.
     pub metadata_dropout: f64,
-    /// Share of the samples that validate.
+    /// Share of the samples that validate, 1000 at most.
     pub validation_fraction: f64,
     /// Parts into which a step is cut for threads; part of the definition of the result.
     pub n_shards: usize,

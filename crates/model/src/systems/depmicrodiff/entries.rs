@@ -369,8 +369,17 @@ mod tests {
                 .total(0, Some(&[true, false, false])),
             4.0
         );
-        cohort.hidden = &[(0, 2)];
-        assert!(Entries::new(&cohort).is_err());
+        let refused: [&[(u32, u32)]; 5] = [
+            &[(0, 2)],
+            &[(1, 0)],
+            &[(2, 0)],
+            &[(0, 1), (0, 0)],
+            &[(0, 1), (0, 1)],
+        ];
+        for hidden in refused {
+            cohort.hidden = hidden;
+            assert!(Entries::new(&cohort).is_err(), "{hidden:?}");
+        }
     }
 
     #[test]

@@ -194,6 +194,9 @@ fn no_split(cohorts: &[Source]) -> Split {
     Split { train, validation }
 }
 
+/// Most samples that validate: the autoencoder sees them at once, and every validation all of them.
+const MAX_VALIDATION_SAMPLES: usize = 1000;
+
 /// Draws whole groups for validation up to the wished share of the samples, at least one group
 /// unless it holds half of them.
 fn split(
@@ -210,6 +213,7 @@ fn split(
     let mut order: Vec<usize> = size_of.keys().copied().collect();
     order.shuffle(&mut generator(seed, Stage::Validation, "samples", 0));
     let wished = (config.dat.validation_fraction * source.samples.len() as f64).round() as usize;
+    let wished = wished.min(MAX_VALIDATION_SAMPLES);
     let (mut chosen, mut n) = (HashSet::new(), 0);
     for group in order.iter().take(order.len().saturating_sub(1)) {
         let size = size_of[group];
