@@ -108,8 +108,8 @@ fn is_same(a: &[f64], b: &[f64]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::entries::Totals;
     use super::*;
+    use crate::systems::depmicrodiff::Totals;
 
     fn table(prefix: &str, rows: &[[f64; 4]]) -> Table {
         let ids = (0..rows.len()).map(|i| format!("{prefix}{i}")).collect();
