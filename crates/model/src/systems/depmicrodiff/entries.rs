@@ -100,7 +100,8 @@ impl<'a> Entries<'a> {
         for &(sample, feature) in cohort.hidden {
             let is_inside =
                 (sample as usize) < table.n_samples() && (feature as usize) < table.n_features();
-            if !is_inside || !(table.get(sample as usize, feature as usize) > 0.0) {
+            let is_positive = is_inside && table.get(sample as usize, feature as usize) > 0.0;
+            if !is_positive {
                 return Err(Error::Table(format!(
                     "hidden entry ({sample}, {feature}) is no positive entry of the table"
                 )));
