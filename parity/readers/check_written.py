@@ -3,7 +3,7 @@
     python check_written.py FOLDER
 
 FOLDER holds t.h5ad, t.biom, t.biom.json, expected.json (their content; null is missing) and
-large.h5ad (its content is a formula).
+large.h5ad, spooled.h5ad and pages.h5ad (their content is a formula).
 Ends with an AssertionError on the first difference. Needs anndata >= 0.11, biom-format, h5py.
 """
 
@@ -119,6 +119,14 @@ def check_large(path):
     assert list(table.obs_names[[0, -1]]) == ["s0", "s69999"]
 
 
+def check_pages(path):
+    """More chunks than a page of the chunk index holds: sample i has the code i mod 251 throughout."""
+    table = ad.read_h5ad(path)
+    assert table.shape == (1030, 32_768), table.shape
+    codes = np.arange(1030) % 251
+    np.testing.assert_array_equal(table.layers["codes"], np.tile(codes[:, None], (1, 32_768)))
+
+
 def main(folder):
     expected = json.loads((folder / "expected.json").read_text())
     check_h5ad(folder / "t.h5ad", expected)
@@ -126,6 +134,8 @@ def main(folder):
     check_biom_hdf5(folder / "t.biom", expected)
     check_biom(folder / "t.biom.json", expected)
     check_large(folder / "large.h5ad")
+    check_large(folder / "spooled.h5ad")
+    check_pages(folder / "pages.h5ad")
 
 
 if __name__ == "__main__":

@@ -248,12 +248,19 @@ impl Table {
 
     /// All entries in row-major order, zeros written out, `NaN` kept.
     pub fn to_dense(&self) -> Vec<f64> {
-        let mut dense = vec![0.0; self.n_samples() * self.n_features()];
+        let mut dense = Vec::with_capacity(self.n_samples() * self.n_features());
         for sample in 0..self.n_samples() {
-            let (columns, values) = self.row(sample);
-            for (column, value) in columns.iter().zip(values) {
-                dense[sample * self.n_features() + *column as usize] = *value;
-            }
+            dense.extend(self.dense_row(sample));
+        }
+        dense
+    }
+
+    /// The entries of a sample, zeros written out, `NaN` kept.
+    pub fn dense_row(&self, sample: usize) -> Vec<f64> {
+        let mut dense = vec![0.0; self.n_features()];
+        let (columns, values) = self.row(sample);
+        for (column, value) in columns.iter().zip(values) {
+            dense[*column as usize] = *value;
         }
         dense
     }

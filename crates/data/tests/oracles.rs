@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use suffuse_data::format::{self, ReadOptions, WriteOptions};
+use suffuse_data::format::h5ad::{LayerKind, LayerRow, SpooledTable};
+use suffuse_data::format::{self, Overwrite, ReadOptions, WriteOptions};
 use suffuse_data::{Column, ColumnValues, Csr, Dense, Layer, Table, Taxonomy};
 
 /// The Python with the oracles, or a note on stderr that a test did not run.
@@ -316,6 +317,50 @@ fn rows(values: &[f64], n_columns: usize) -> Value {
     json!(values.chunks(n_columns).collect::<Vec<_>>()) // NaN becomes null
 }
 
+/// Writes the table of [`large_table`] as its samples come in.
+fn write_by_sample(table: &Table, path: &Path) {
+    let (Layer::Codes { codes, meanings }, Layer::Dense(dense)) =
+        (&table.layers["codes"], &table.layers["dense"])
+    else {
+        panic!("the layers of the large table");
+    };
+    let shape = [table.n_samples(), table.n_features()];
+    let kinds = [
+        ("codes".to_string(), LayerKind::Codes(meanings.clone())),
+        ("dense".to_string(), LayerKind::Numbers),
+    ];
+    let mut spooled = SpooledTable::new(path, shape, kinds).unwrap();
+    for sample in 0..shape[0] {
+        let range = sample * shape[1]..(sample + 1) * shape[1];
+        let layers = [
+            LayerRow::Codes(&codes[range.clone()]),
+            LayerRow::Numbers(&dense.values[range]),
+        ];
+        spooled.push(&table.dense_row(sample), &layers).unwrap();
+    }
+    spooled.write(table, path, Overwrite::Refuse).unwrap();
+}
+
+/// Writes a layer of more chunks than a page of the chunk index holds, one per sample.
+fn write_pages(path: &Path) {
+    let (n_samples, n_features) = (1030, 32_768);
+    let ids = |prefix: &str, n: usize| (0..n).map(|i| format!("{prefix}{i}")).collect();
+    let nothing = Csr {
+        indptr: vec![0; n_samples + 1],
+        ..Csr::default()
+    };
+    let table = Table::new(ids("s", n_samples), ids("t", n_features), nothing).unwrap();
+    let meanings = (0..251).map(|code| format!("code {code}")).collect();
+    let kinds = [("codes".to_string(), LayerKind::Codes(meanings))];
+    let mut spooled = SpooledTable::new(path, [n_samples, n_features], kinds).unwrap();
+    for sample in 0..n_samples {
+        let codes = vec![(sample % 251) as u8; n_features];
+        let values = vec![0.0; n_features];
+        spooled.push(&values, &[LayerRow::Codes(&codes)]).unwrap();
+    }
+    spooled.write(&table, path, Overwrite::Refuse).unwrap();
+}
+
 #[test]
 fn what_is_written_opens_in_anndata_and_biom_format_with_the_same_content() {
     let Some(python) = oracle_python() else {
@@ -353,6 +398,8 @@ fn what_is_written_opens_in_anndata_and_biom_format_with_the_same_content() {
         &WriteOptions::default(),
     )
     .unwrap();
+    write_by_sample(&large_table(), &folder.path().join("spooled.h5ad"));
+    write_pages(&folder.path().join("pages.h5ad"));
     run(&python, "check_written.py", folder.path());
 }
 

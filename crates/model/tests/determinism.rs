@@ -127,6 +127,35 @@ fn batch_size_and_sample_order_do_not_change_a_sample() {
 }
 
 #[test]
+fn dependencies_are_those_of_all_samples_until_there_are_more_than_wished() {
+    let table = table();
+    let dependencies = |max_samples: usize| {
+        let setting = (
+            "dependencies.max_samples".to_string(),
+            max_samples.to_string(),
+        );
+        let config = Config::tiny()
+            .with_overrides(&[setting])
+            .expect("a number above 0");
+        let mut options = FitOptions {
+            device: Device::flex(),
+            seed: 4,
+            pretrain: &[],
+            checkpoint: None,
+            save_every_s: 0.0,
+            progress: &mut |_| (),
+            interrupted: &AtomicBool::new(false),
+        };
+        let model = fit(&config, &cohort(&table, &[]), &mut options).expect("a fit");
+        model.dependencies().clone()
+    };
+    let all = dependencies(5000);
+    assert_eq!(dependencies(table.n_samples()), all);
+    assert_ne!(dependencies(20), all);
+    assert_eq!(dependencies(20), dependencies(20));
+}
+
+#[test]
 fn an_interrupted_fit_goes_on_to_the_same_end() {
     let table = table();
     let whole = fitted(&table, None, usize::MAX).expect("a fit");

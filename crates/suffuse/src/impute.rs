@@ -1,10 +1,13 @@
 //! Filling a table: by a fitted model or a baseline, with what was done to every entry.
 
+mod files;
+
+pub use files::{Files, Filling};
+
 use crate::provenance::Provenance;
 use crate::{Error, Result};
 use ndarray::Array2;
 use serde::Serialize;
-use suffuse_data::select;
 use suffuse_data::transform::{Scale, percent};
 use suffuse_data::{Dense, Layer, Table};
 use suffuse_model::systems::depmicrodiff::{Action, Imputation};
@@ -74,88 +77,42 @@ pub struct Completed {
 }
 
 impl Completed {
-    /// Brings the features into this order; they must be the same ones.
-    ///
-    /// # Errors
-    /// An id that the table lacks.
-    pub fn arrange(&mut self, feature_ids: &[String]) -> Result<()> {
-        if self.table.feature_ids() == feature_ids {
-            return Ok(());
-        }
-        let positions = select::feature_positions(&self.table, feature_ids)?;
-        self.table = select::take_features(&self.table, &positions)?;
-        let mut new_position = vec![0; positions.len()];
-        for (new, old) in positions.into_iter().enumerate() {
-            new_position[old] = new;
-        }
-        for entry in &mut self.filled {
-            entry.feature = new_position[entry.feature];
-        }
-        self.filled
-            .sort_by_key(|entry| (entry.sample, entry.feature));
-        Ok(())
-    }
-
     /// Joins what a model returned to the table that it was given.
     ///
     /// # Errors
-    /// A matrix of another shape than the table; an observed entry that is not bit-identical, or a
-    /// value that is negative or infinite, either of which would be a defect of the model.
+    /// As [`complete`].
     pub fn from_model(table: &Table, imputation: &Imputation) -> Result<Completed> {
-        let shape = (table.n_samples(), table.n_features());
-        if imputation.value.dim() != shape {
-            return Err(Error::Table(format!(
-                "the model returned {:?} entries, expected {shape:?}",
-                imputation.value.dim()
-            )));
-        }
-        let before = table.to_dense();
-        let n_features = table.n_features();
-        let mut value = before.clone();
-        let mut done = Vec::with_capacity(before.len());
+        let mut counts = Counts::default();
+        let mut value = Vec::new();
+        let mut codes = Vec::new();
+        let mut matrices = [const { Vec::new() }; 3];
         let mut filled = Vec::new();
-        for ((sample, feature), action) in imputation.action.indexed_iter() {
-            let at = sample * n_features + feature;
-            if *action == Action::Filled {
-                value[at] = imputation.value[[sample, feature]];
-                filled.push(FilledEntry {
-                    sample,
-                    feature,
-                    value: value[at],
-                    lower: imputation.lower[[sample, feature]],
-                    upper: imputation.upper[[sample, feature]],
-                    presence: imputation.presence[[sample, feature]],
-                });
+        complete(table, 0, imputation, &mut counts, |sample| {
+            value.extend(&sample.value);
+            codes.extend(&sample.done);
+            let rows = [&sample.lower, &sample.upper, &sample.presence];
+            for (matrix, row) in matrices.iter_mut().zip(rows) {
+                matrix.extend(row);
             }
-            done.push(fate(before[at], *action == Action::Filled));
-            let is_observed = before[at] > 0.0;
-            if is_observed && imputation.value[[sample, feature]].to_bits() != before[at].to_bits()
-            {
-                return Err(Error::Table(format!(
-                    "sample {:?}, feature {:?}: the model changed an observed entry; please report this",
-                    table.sample_ids()[sample],
-                    table.feature_ids()[feature]
-                )));
-            }
-        }
-        let mut completed = assemble(table, &before, &value, done, filled)?;
-        for (name, matrix) in [
-            ("lower", &imputation.lower),
-            ("upper", &imputation.upper),
-            ("presence", &imputation.presence),
-        ] {
-            let values = matrix.iter().copied().collect();
+            filled.extend(sample.filled());
+            Ok(())
+        })?;
+        let mut completed = with_action(table, &value, codes)?;
+        for (name, values) in LAYERS.into_iter().zip(matrices) {
             let dense = Dense {
-                n_rows: shape.0,
-                n_columns: shape.1,
+                n_rows: table.n_samples(),
+                n_columns: table.n_features(),
                 values,
             };
             completed
-                .table
                 .layers
                 .insert(name.to_string(), Layer::Dense(dense));
         }
-        Ok(completed)
+        Ok(Completed {
+            table: completed,
+            counts,
+            filled,
+        })
     }
 
     /// Writes the record of where the table comes from into it.
@@ -167,7 +124,20 @@ impl Completed {
 
     /// The filled entries as tab-separated text with a header; an undefined number is left empty.
     pub fn filled_tsv(&self) -> String {
-        let mut text = String::from("sample\tfeature\tvalue\tlower_90\tupper_90\tpresence\n");
+        let mut text = FILLED_HEADER.to_string();
+        for entry in &self.filled {
+            let sample = &self.table.sample_ids()[entry.sample];
+            text.push_str(&entry.line(sample, &self.table.feature_ids()[entry.feature]));
+        }
+        text
+    }
+}
+
+const FILLED_HEADER: &str = "sample\tfeature\tvalue\tlower_90\tupper_90\tpresence\n";
+
+impl FilledEntry {
+    /// A line of tab-separated text, under [`FILLED_HEADER`].
+    fn line(&self, sample: &str, feature: &str) -> String {
         let number = |value: f64| {
             if value.is_nan() {
                 String::new()
@@ -175,19 +145,111 @@ impl Completed {
                 value.to_string()
             }
         };
-        for entry in &self.filled {
-            text.push_str(&format!(
-                "{}\t{}\t{}\t{}\t{}\t{}\n",
-                self.table.sample_ids()[entry.sample],
-                self.table.feature_ids()[entry.feature],
-                entry.value,
-                number(entry.lower),
-                number(entry.upper),
-                number(entry.presence)
-            ));
-        }
-        text
+        format!(
+            "{sample}\t{feature}\t{}\t{}\t{}\t{}\n",
+            self.value,
+            number(self.lower),
+            number(self.upper),
+            number(self.presence)
+        )
     }
+}
+
+/// Layers of what a model knows of an entry.
+const LAYERS: [&str; 3] = ["lower", "upper", "presence"];
+
+/// A completed sample, an element per feature.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CompletedSample {
+    /// Row.
+    pub sample: usize,
+    /// Entries in the unit of the table; `NaN` where not measured and not filled.
+    pub value: Vec<f64>,
+    /// Lower ends of the 90 % intervals.
+    pub lower: Vec<f64>,
+    /// Upper ends of the 90 % intervals.
+    pub upper: Vec<f64>,
+    /// Probabilities of presence.
+    pub presence: Vec<f64>,
+    /// Codes of [`Done`].
+    pub done: Vec<u8>,
+}
+
+impl CompletedSample {
+    /// The entries that were filled.
+    pub fn filled(&self) -> impl Iterator<Item = FilledEntry> {
+        let is_filled = |feature: &usize| self.done[*feature] == Done::Filled as u8;
+        (0..self.value.len())
+            .filter(is_filled)
+            .map(|feature| FilledEntry {
+                sample: self.sample,
+                feature,
+                value: self.value[feature],
+                lower: self.lower[feature],
+                upper: self.upper[feature],
+                presence: self.presence[feature],
+            })
+    }
+}
+
+/// Joins what a model returned for the samples from `first_sample` on to the table that it was given,
+/// and hands on each sample.
+///
+/// # Errors
+/// A matrix that does not fit into the table; an observed entry that is not bit-identical, or a
+/// value that is negative or infinite, either of which would be a defect of the model; what `each`
+/// reports.
+pub fn complete(
+    table: &Table,
+    first_sample: usize,
+    imputation: &Imputation,
+    counts: &mut Counts,
+    mut each: impl FnMut(&CompletedSample) -> Result<()>,
+) -> Result<()> {
+    let (n_rows, n_columns) = imputation.value.dim();
+    if first_sample + n_rows > table.n_samples() || n_columns != table.n_features() {
+        return Err(Error::Table(format!(
+            "the model returned {n_rows} x {n_columns} entries from sample {first_sample} on, expected them inside of {} x {}",
+            table.n_samples(),
+            table.n_features()
+        )));
+    }
+    for row in 0..n_rows {
+        let sample = first_sample + row;
+        let before = table.dense_row(sample);
+        let mut completed = CompletedSample {
+            sample,
+            value: before.clone(),
+            lower: imputation.lower.row(row).to_vec(),
+            upper: imputation.upper.row(row).to_vec(),
+            presence: imputation.presence.row(row).to_vec(),
+            done: Vec::with_capacity(n_columns),
+        };
+        for (feature, before) in before.iter().enumerate() {
+            let value = imputation.value[[row, feature]];
+            let is_filled = imputation.action[[row, feature]] == Action::Filled;
+            if is_filled {
+                completed.value[feature] = value;
+            }
+            let done = fate(*before, is_filled);
+            completed.done.push(done as u8);
+            counts.add(done, *before);
+            let is_changed = *before > 0.0 && value.to_bits() != before.to_bits();
+            if is_changed || completed.value[feature] < 0.0 || value.is_infinite() {
+                return Err(Error::Table(format!(
+                    "sample {:?}, feature {:?}: the model returned {value} for an entry of {before}; please report this",
+                    table.sample_ids()[sample],
+                    table.feature_ids()[feature]
+                )));
+            }
+        }
+        let is_measured = |value: &&f64| !value.is_nan();
+        if before.iter().filter(is_measured).all(|value| *value == 0.0) {
+            counts.empty_samples += 1;
+        }
+        each(&completed)?;
+    }
+    Ok(())
 }
 
 /// Fills the entries that are not measured by a baseline, which takes them to be present.
@@ -204,7 +266,8 @@ pub fn by_baseline(table: &Table, baseline: Baseline) -> Result<Completed> {
     let before = table.to_dense();
     let mut value = before.clone();
     let mut filled = Vec::new();
-    let mut done = Vec::with_capacity(before.len());
+    let mut codes = Vec::with_capacity(before.len());
+    let mut counts = Counts::default();
     for ((sample, feature), log) in completed.indexed_iter() {
         let at = sample * table.n_features() + feature;
         let is_filled = before[at].is_nan() && totals[sample] > 0.0;
@@ -220,9 +283,16 @@ pub fn by_baseline(table: &Table, baseline: Baseline) -> Result<Completed> {
                 presence,
             });
         }
-        done.push(fate(before[at], is_filled));
+        let done = fate(before[at], is_filled);
+        codes.push(done as u8);
+        counts.add(done, before[at]);
     }
-    assemble(table, &before, &value, done, filled)
+    counts.empty_samples = totals.iter().filter(|total| **total == 0.0).count();
+    Ok(Completed {
+        table: with_action(table, &value, codes)?,
+        counts,
+        filled,
+    })
 }
 
 /// `ln(1 + 100 x / total)` of every entry, `[n_samples, n_features]`; `NaN` stays `NaN`, and a
@@ -247,39 +317,28 @@ fn fate(before: f64, is_filled: bool) -> Done {
     }
 }
 
-fn assemble(
-    table: &Table,
-    before: &[f64],
-    value: &[f64],
-    done: Vec<Done>,
-    filled: Vec<FilledEntry>,
-) -> Result<Completed> {
-    let mut counts = Counts {
-        empty_samples: table.totals().iter().filter(|total| **total == 0.0).count(),
-        ..Counts::default()
-    };
-    for (done, before) in done.iter().zip(before) {
+impl Counts {
+    fn add(&mut self, done: Done, before: f64) {
         match done {
-            Done::Observed => counts.observed += 1,
-            Done::Filled if before.is_nan() => counts.filled_missing += 1,
-            Done::Filled => counts.filled_zeros += 1,
-            Done::KeptZero => counts.kept_zeros += 1,
-            Done::KeptMissing => counts.kept_missing += 1,
+            Done::Observed => self.observed += 1,
+            Done::Filled if before.is_nan() => self.filled_missing += 1,
+            Done::Filled => self.filled_zeros += 1,
+            Done::KeptZero => self.kept_zeros += 1,
+            Done::KeptMissing => self.kept_missing += 1,
         }
     }
+}
+
+/// The table with these entries, and what was done to them in the layer `action`.
+fn with_action(table: &Table, value: &[f64], codes: Vec<u8>) -> Result<Table> {
     let mut completed = table.with_dense(value)?;
     completed.layers = table.layers.clone();
     completed.obsm = table.obsm.clone();
-    let codes = done.into_iter().map(|done| done as u8).collect();
     let meanings = MEANINGS.map(String::from).to_vec();
     completed
         .layers
         .insert("action".to_string(), Layer::Codes { codes, meanings });
-    Ok(Completed {
-        table: completed,
-        counts,
-        filled,
-    })
+    Ok(completed)
 }
 
 #[cfg(test)]

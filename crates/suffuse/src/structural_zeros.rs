@@ -6,7 +6,7 @@
 use crate::{Error, Result};
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
-use suffuse_data::Table;
+use suffuse_data::{Csr, Table};
 
 /// Reads the entries, as `(sample, feature)` positions in `table`, sorted.
 ///
@@ -23,11 +23,23 @@ pub fn read(path: &Path, table: &Table) -> Result<Vec<(u32, u32)>> {
 /// # Errors
 /// None for entries that [`read`] returned for this table.
 pub fn apply(table: &Table, entries: &[(u32, u32)]) -> Result<Table> {
-    let mut dense = table.to_dense();
-    for (sample, feature) in entries {
-        dense[*sample as usize * table.n_features() + *feature as usize] = 0.0;
+    let is_zero =
+        |sample: usize, column: u32| entries.binary_search(&(sample as u32, column)).is_ok();
+    let mut csr = Csr {
+        indptr: vec![0],
+        ..Csr::default()
+    };
+    for sample in 0..table.n_samples() {
+        let (columns, values) = table.row(sample);
+        for (column, value) in columns.iter().zip(values) {
+            if !is_zero(sample, *column) {
+                csr.indices.push(*column);
+                csr.values.push(*value);
+            }
+        }
+        csr.indptr.push(csr.indices.len());
     }
-    let mut applied = table.with_dense(&dense)?;
+    let mut applied = table.with_entries(csr)?;
     applied.layers = table.layers.clone();
     applied.obsm = table.obsm.clone();
     Ok(applied)

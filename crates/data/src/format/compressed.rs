@@ -1,6 +1,6 @@
 //! Compressed sparse matrices as HDF5 formats store them: `data`, `indices`, `indptr`.
 
-use super::hdf5::{H5Group, Numbers, OutGroup};
+use super::hdf5::{Element, H5Group, Numbers, OutGroup, Spool};
 use crate::{Csr, Result};
 
 /// Reads a matrix of `n_major` compressed rows whose entries lie in `0..n_minor`.
@@ -93,6 +93,26 @@ pub(crate) fn write(group: &mut OutGroup, indptr: &[usize], indices: &[u32], val
         group.numbers("indices", &[n_stored], Numbers::I64(&indices));
         group.numbers("indptr", &[starts.len()], Numbers::I64(&starts));
     }
+}
+
+/// Writes the three parts of which columns and values were put aside; `indptr` is as wide as they are.
+/// Returns the name and length of what is to be taken up, see [`OutGroup::spooled`].
+pub(crate) fn write_spooled(
+    group: &mut OutGroup,
+    indptr: &[usize],
+    [indices, values]: [Spool; 2],
+) -> [(&'static str, usize, Spool); 2] {
+    let n_stored = indptr.last().copied().unwrap_or(0);
+    group.spooled("data", &[n_stored], &values);
+    group.spooled("indices", &[n_stored], &indices);
+    if indices.element() == Element::I32 {
+        let starts: Vec<i32> = indptr.iter().map(|start| *start as i32).collect();
+        group.numbers("indptr", &[starts.len()], Numbers::I32(&starts));
+    } else {
+        let starts: Vec<i64> = indptr.iter().map(|start| *start as i64).collect();
+        group.numbers("indptr", &[starts.len()], Numbers::I64(&starts));
+    }
+    [("data", n_stored, values), ("indices", n_stored, indices)]
 }
 
 /// Turns `n_major` compressed rows into `n_minor` compressed columns of the same matrix.

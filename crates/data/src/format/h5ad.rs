@@ -19,10 +19,12 @@
 mod frame;
 mod lineages;
 mod read;
+mod spooled;
 mod uns;
 mod write;
 
 pub use read::{Matrix, read};
+pub use spooled::{LayerKind, LayerRow, SpooledTable};
 pub(crate) use write::write;
 
 /// Name under which the meanings of a layer of codes are kept in `uns`.

@@ -166,7 +166,7 @@ fn refuse(path: &Path, overwrite: Overwrite) -> Result<()> {
 }
 
 /// The folder that a path lies in; a bare name lies in the current one.
-fn folder_of(path: &Path) -> PathBuf {
+pub(super) fn folder_of(path: &Path) -> PathBuf {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
         _ => PathBuf::from("."),

@@ -7,21 +7,21 @@ use super::{
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 use suffuse::conditions::{ConditionEncoder, encode_for_fit};
-use suffuse::impute::{Completed, by_baseline};
+use suffuse::impute::{Counts, Files, Filling, by_baseline};
 use suffuse::input::{self, Input};
 use suffuse::method::Method;
-use suffuse::output::{beside, require_writable, write_text};
 use suffuse::provenance::{Provenance, digest};
 use suffuse::settings::Setting;
 use suffuse::{Error, PRESENCE_THRESHOLD, Result, structural_zeros};
 use suffuse_data::Table;
-use suffuse_data::format::{self, Format, Overwrite, WriteOptions};
 use suffuse_data::select;
 use suffuse_model::device::Device;
 use suffuse_model::systems::depmicrodiff::{
     Cohort, Conditions, Config, Fill, FitOptions, ImputeOptions, Model, SAVE_EVERY_S, Totals, fit,
 };
+use suffuse_stats::impute::Method as Baseline;
 
 /// Arguments of `impute`.
 #[derive(Debug, Args)]
@@ -121,7 +121,7 @@ struct FolderArgs {
 pub(super) fn run(arguments: &ImputeArgs, context: &mut Context) -> Result<()> {
     check(arguments)?;
     let device = arguments.run.device.find()?;
-    let outputs = Outputs::of(arguments)?;
+    let files = Files::of_table(&arguments.output, arguments.overwrite.overwrite())?;
     let mut input = read(arguments)?;
     context.notes(&input.notes);
     let fitted = match &arguments.folders.model {
@@ -131,7 +131,7 @@ pub(super) fn run(arguments: &ImputeArgs, context: &mut Context) -> Result<()> {
     let own_order = input.table.feature_ids().to_vec();
     if let Some(model) = &fitted {
         input.table =
-            in_order_of(model, &input.table).map_err(|error| error.in_file(&arguments.table))?;
+            in_order_of(model, input.table).map_err(|error| error.in_file(&arguments.table))?;
     }
     let zeros = match &arguments.filling.structural_zeros {
         Some(path) => {
@@ -155,35 +155,146 @@ pub(super) fn run(arguments: &ImputeArgs, context: &mut Context) -> Result<()> {
     }
     provenance.set("method", arguments.filling.method.to_string());
     provenance.set("seed", arguments.run.seed);
-    let completed = match arguments.filling.method {
+    let job = Job {
+        arguments,
+        files: &files,
+        own_order: &own_order,
+        zeros: &zeros,
+        device: &device,
+    };
+    let done = match arguments.filling.method {
         Method::Baseline(_) if arguments.dry_run => {
             return say_plan(arguments, &input.table, Vec::new(), context);
         }
-        Method::Baseline(baseline) => by_baseline(&input.table, baseline),
-        Method::DepMicroDiff => {
-            match by_model(
-                arguments,
-                fitted,
-                &input.table,
-                &zeros,
-                &device,
-                &mut provenance,
-                context,
-            ) {
-                Ok(Some(completed)) => Ok(completed),
-                Ok(None) => return Ok(()),
-                Err(error) => Err(error),
-            }
+        Method::Baseline(baseline) => {
+            job.fill_by_baseline(baseline, &input.table, provenance, context)
         }
+        Method::DepMicroDiff => match job.fill_by_model(fitted, input.table, provenance, context) {
+            Ok(Some(done)) => Ok(done),
+            Ok(None) => return Ok(()),
+            Err(error) => Err(error),
+        },
     };
-    let mut completed = completed.map_err(|error| {
+    let done = done.map_err(|error| {
         error
             .with_advice(|| advice(arguments.folders.checkpoint.as_deref()))
             .in_file(&arguments.table)
     })?;
-    completed.arrange(&own_order)?;
-    outputs.write(&mut completed, provenance)?;
-    report(&outputs, &completed, context)
+    report(&files, &done, context)
+}
+
+/// What a run fills, and where to.
+struct Job<'a> {
+    arguments: &'a ImputeArgs,
+    files: &'a Files,
+    /// Features of the output.
+    own_order: &'a [String],
+    zeros: &'a [(u32, u32)],
+    device: &'a Device,
+}
+
+/// What was done, and how long it took.
+struct Done {
+    counts: Counts,
+    n_samples: usize,
+    seconds: f64,
+}
+
+impl Job<'_> {
+    fn fill_by_baseline(
+        &self,
+        baseline: Baseline,
+        table: &Table,
+        provenance: Provenance,
+        context: &mut Context,
+    ) -> Result<Done> {
+        let start = Instant::now();
+        let mut completed = by_baseline(table, baseline)?;
+        let done = Done {
+            counts: completed.counts,
+            n_samples: table.n_samples(),
+            seconds: start.elapsed().as_secs_f64(),
+        };
+        let provenance = with_counts(provenance, done.counts)?;
+        context.watched(|_| self.files.write(&mut completed, &provenance))?;
+        Ok(done)
+    }
+
+    /// Fills by the model, which is `fitted` already or fitted now; `None` after a dry run.
+    fn fill_by_model(
+        &self,
+        fitted: Option<Model>,
+        table: Table,
+        mut provenance: Provenance,
+        context: &mut Context,
+    ) -> Result<Option<Done>> {
+        let arguments = self.arguments;
+        context.say_device(self.device, &mut provenance);
+        let settings = arguments.sampling.settings();
+        let (model, conditions) = match (fitted, &arguments.folders.model) {
+            (Some(model), Some(folder)) => {
+                let conditions = conditions_of(folder, &table, context)?;
+                if arguments.dry_run {
+                    let line = format!("model              {}", folder.display());
+                    say_plan(arguments, &table, vec![line], context)?;
+                    return Ok(None);
+                }
+                (model, conditions)
+            }
+            _ => match fit_model(
+                arguments,
+                &table,
+                &settings,
+                self.device,
+                &mut provenance,
+                context,
+            )? {
+                Some(fitted) => fitted,
+                None => return Ok(None),
+            },
+        };
+        let config = with_settings(*model.config(), &settings)?;
+        provenance.set("config", config.to_toml());
+        provenance.set(
+            "conditions",
+            conditions
+                .as_ref()
+                .map_or("none".to_string(), |c| c.description.clone()),
+        );
+        let cohort = Cohort {
+            table: &table,
+            hidden: &[],
+            totals: Totals::OfWhatIsLeft,
+            conditions,
+            groups: None,
+        };
+        let mut filling = Filling::new(self.files, &table, self.own_order)?;
+        let start = Instant::now();
+        context.watched(|watch| {
+            let mut options = ImputeOptions {
+                fill: arguments.filling.fill(),
+                presence_threshold: arguments.filling.presence_threshold,
+                structural_zeros: self.zeros,
+                n_draws: config.sampling.n_draws,
+                sampler: config.sampling.sampler,
+                seed: arguments.run.seed,
+                device: self.device.clone(),
+                batch_size: arguments.sampling.batch_size,
+                progress: watch.progress,
+                interrupted: watch.interrupted,
+            };
+            model.impute_blocks(&cohort, &mut options, |block| filling.take(&table, &block))
+        })?;
+        let done = Done {
+            counts: filling.counts(),
+            n_samples: table.n_samples(),
+            seconds: start.elapsed().as_secs_f64(),
+        };
+        let provenance = with_counts(provenance, done.counts)?;
+        // Watched, so that Ctrl-C does not stop it in the middle of a file.
+        context.watched(|_| filling.write(table, &provenance))?;
+        Ok(Some(done))
+    }
 }
 
 /// Finds what cannot work before anything is read.
@@ -231,70 +342,6 @@ fn advice(checkpoint: Option<&Path>) -> String {
     }
 }
 
-/// Fills by the model, which is `fitted` already or fitted now; `None` after a dry run.
-fn by_model(
-    arguments: &ImputeArgs,
-    fitted: Option<Model>,
-    table: &Table,
-    zeros: &[(u32, u32)],
-    device: &Device,
-    provenance: &mut Provenance,
-    context: &mut Context,
-) -> Result<Option<Completed>> {
-    context.say_device(device, provenance);
-    let settings = arguments.sampling.settings();
-    let (model, conditions) = match (fitted, &arguments.folders.model) {
-        (Some(model), Some(folder)) => {
-            let conditions = conditions_of(folder, table, context)?;
-            if arguments.dry_run {
-                say_plan(
-                    arguments,
-                    table,
-                    vec![format!("model              {}", folder.display())],
-                    context,
-                )?;
-                return Ok(None);
-            }
-            (model, conditions)
-        }
-        _ => match fit_model(arguments, table, &settings, device, provenance, context)? {
-            Some(fitted) => fitted,
-            None => return Ok(None),
-        },
-    };
-    let config = with_settings(*model.config(), &settings)?;
-    provenance.set("config", config.to_toml());
-    provenance.set(
-        "conditions",
-        conditions
-            .as_ref()
-            .map_or("none".to_string(), |c| c.description.clone()),
-    );
-    let cohort = Cohort {
-        table,
-        hidden: &[],
-        totals: Totals::OfWhatIsLeft,
-        conditions,
-        groups: None,
-    };
-    let imputation = context.watched(|watch| {
-        let mut options = ImputeOptions {
-            fill: arguments.filling.fill(),
-            presence_threshold: arguments.filling.presence_threshold,
-            structural_zeros: zeros,
-            n_draws: config.sampling.n_draws,
-            sampler: config.sampling.sampler,
-            seed: arguments.run.seed,
-            device: device.clone(),
-            batch_size: arguments.sampling.batch_size,
-            progress: watch.progress,
-            interrupted: watch.interrupted,
-        };
-        Ok(model.impute(&cohort, &mut options)?)
-    })?;
-    Completed::from_model(table, &imputation).map(Some)
-}
-
 fn with_settings(config: Config, settings: &[Setting]) -> Result<Config> {
     let settings: Vec<(String, String)> = settings
         .iter()
@@ -304,14 +351,14 @@ fn with_settings(config: Config, settings: &[Setting]) -> Result<Config> {
 }
 
 /// The table with its features in the order of the model, if it has the same ones.
-pub(super) fn in_order_of(model: &Model, table: &Table) -> Result<Table> {
+pub(super) fn in_order_of(model: &Model, table: Table) -> Result<Table> {
     let ids = model.feature_ids();
     if table.feature_ids() == ids || table.n_features() != ids.len() {
-        return Ok(table.clone());
+        return Ok(table);
     }
-    Ok(match select::feature_positions(table, ids) {
-        Ok(positions) => select::take_features(table, &positions)?,
-        Err(_) => table.clone(), // the model says how its features differ
+    Ok(match select::feature_positions(&table, ids) {
+        Ok(positions) => select::take_features(&table, &positions)?,
+        Err(_) => table, // the model says how its features differ
     })
 }
 
@@ -427,72 +474,18 @@ fn say_plan(
     context.talk.data(&lines.join("\n"))
 }
 
-/// The files of a run.
-struct Outputs {
-    table: PathBuf,
-    /// Record and list of filled entries; an h5ad holds both itself.
-    beside: Option<(PathBuf, PathBuf)>,
-    overwrite: Overwrite,
+/// Sets the last fact of the record.
+fn with_counts(mut provenance: Provenance, counts: Counts) -> Result<Provenance> {
+    let counts =
+        serde_json::to_value(counts).map_err(|error| Error::Table(format!("counts: {error}")))?;
+    provenance.set("counts", counts);
+    Ok(provenance)
 }
 
-impl Outputs {
-    /// Names the files and makes sure that they can be written.
-    fn of(arguments: &ImputeArgs) -> Result<Outputs> {
-        let overwrite = arguments.overwrite.overwrite();
-        let table = arguments.output.clone();
-        let beside = match Format::of_output(&table)? {
-            Format::H5ad => None,
-            _ => Some((
-                beside(&table, ".suffuse.json"),
-                beside(&table, ".filled.tsv"),
-            )),
-        };
-        let outputs = Outputs {
-            table,
-            beside,
-            overwrite,
-        };
-        for path in outputs.paths() {
-            require_writable(path, overwrite)?;
-        }
-        Ok(outputs)
-    }
-
-    fn paths(&self) -> impl Iterator<Item = &PathBuf> {
-        let beside = self
-            .beside
-            .iter()
-            .flat_map(|(record, filled)| [record, filled]);
-        std::iter::once(&self.table).chain(beside)
-    }
-
-    fn write(&self, completed: &mut Completed, mut provenance: Provenance) -> Result<()> {
-        let counts = serde_json::to_value(completed.counts)
-            .map_err(|error| Error::Table(format!("counts: {error}")))?;
-        provenance.set("counts", counts);
-        completed.set_provenance(&provenance);
-        let options = WriteOptions {
-            overwrite: self.overwrite,
-            ..WriteOptions::default()
-        };
-        // The table first: what describes it must not stand there without it.
-        format::write(&completed.table, &self.table, &options)?;
-        if let Some((record, filled)) = &self.beside {
-            write_text(
-                record,
-                self.overwrite,
-                &format!("{:#}\n", provenance.to_json()),
-            )?;
-            write_text(filled, self.overwrite, &completed.filled_tsv())?;
-        }
-        Ok(())
-    }
-}
-
-fn report(outputs: &Outputs, completed: &Completed, context: &mut Context) -> Result<()> {
-    let counts = completed.counts;
+fn report(files: &Files, done: &Done, context: &mut Context) -> Result<()> {
+    let counts = done.counts;
     if context.json {
-        let files: Vec<String> = outputs
+        let files: Vec<String> = files
             .paths()
             .map(|path| path.display().to_string())
             .collect();
@@ -500,12 +493,27 @@ fn report(outputs: &Outputs, completed: &Completed, context: &mut Context) -> Re
             .talk
             .json(&json!({"files": files, "counts": counts}));
     }
+    let per_second = done.n_samples as f64 / done.seconds.max(1e-9);
     context.talk.note(&format!(
-        "filled {} entries that were not measured and {} zeros; kept {} observed entries, {} zeros and {} missing ones",
-        counts.filled_missing, counts.filled_zeros, counts.observed, counts.kept_zeros, counts.kept_missing
+        "filled {} entries that were not measured and {} zeros; kept {} observed entries, {} zeros and {} missing ones; {} samples/s",
+        counts.filled_missing,
+        counts.filled_zeros,
+        counts.observed,
+        counts.kept_zeros,
+        counts.kept_missing,
+        rate(per_second)
     ));
-    for path in outputs.paths() {
+    for path in files.paths() {
         context.talk.note(&format!("wrote {}", path.display()));
     }
     Ok(())
+}
+
+/// Two digits at least.
+fn rate(per_second: f64) -> String {
+    match per_second {
+        x if x < 1.0 => format!("{x:.2}"),
+        x if x < 10.0 => format!("{x:.1}"),
+        x => format!("{x:.0}"),
+    }
 }

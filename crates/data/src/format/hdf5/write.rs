@@ -1,17 +1,19 @@
 //! A tree of groups and datasets to be written as an HDF5 file.
 
+use super::graft::{self, Graft};
+use super::spool::Spool;
 use hdf5_pure::make_i8_type;
 use hdf5_pure::{AttrValue, DatasetBuilder, EnumTypeBuilder, FileBuilder, GroupBuilder};
 use std::io::Write;
 
 /// Deflate level: the default of h5py and anndata.
-const DEFLATE_LEVEL: u32 = 4;
+pub(super) const DEFLATE_LEVEL: u32 = 4;
 
 /// Elements per compressed chunk; small enough to read a part, large enough to compress.
 ///
 /// An edge of 65536 or more must not occur: hdf5-pure 0.47 stores it in 4 bytes, while libhdf5
 /// demands the fewest that hold it (3) and refuses the file.
-const CHUNK_ELEMENTS: usize = 1 << 15;
+pub(super) const CHUNK_ELEMENTS: usize = 1 << 15;
 
 /// Datasets under this size stay in one uncompressed piece.
 const MIN_COMPRESSED_ELEMENTS: usize = 128;
@@ -75,10 +77,30 @@ impl OutFile {
     /// # Errors
     /// What the sink says, or content that HDF5 cannot hold, as an `io::Error`.
     pub(crate) fn finish(self, sink: &mut dyn Write) -> std::io::Result<()> {
-        self.builder.finish_to(sink).map_err(|error| match error {
-            hdf5_pure::Error::Io(source) => source,
-            error => std::io::Error::other(error.to_string()),
-        })
+        self.builder.finish_to(sink).map_err(io_error)
+    }
+
+    /// The same with datasets that were put aside.
+    ///
+    /// # Errors
+    /// As [`OutFile::finish`].
+    pub(crate) fn finish_with(
+        self,
+        mut grafts: Vec<Graft>,
+        sink: &mut dyn Write,
+    ) -> std::io::Result<()> {
+        grafts.retain(|graft| graft.spool.only_chunk().is_none());
+        if grafts.is_empty() {
+            return self.finish(sink);
+        }
+        graft::write(self.builder.finish().map_err(io_error)?, grafts, sink)
+    }
+}
+
+fn io_error(error: hdf5_pure::Error) -> std::io::Error {
+    match error {
+        hdf5_pure::Error::Io(source) => source,
+        error => std::io::Error::other(error.to_string()),
     }
 }
 
@@ -124,13 +146,28 @@ impl OutGroup {
                 dataset.with_enum_u8_data(datatype, &bytes)
             }
         };
-        let dims: Vec<u64> = shape.iter().map(|edge| *edge as u64).collect();
-        dataset.with_shape(&dims);
-        if !shape.is_empty() && shape.iter().product::<usize>() >= MIN_COMPRESSED_ELEMENTS {
+        lay_out(dataset, shape);
+        OutDataset { builder: dataset }
+    }
+
+    /// Adds a dataset that was put aside; one of several chunks stands as an example, until
+    /// [`OutFile::finish_with`] takes it up.
+    pub(crate) fn spooled(&mut self, name: &str, shape: &[usize], spool: &Spool) -> OutDataset<'_> {
+        let dataset = self.builder.create_dataset(name);
+        let datatype = spool.element().datatype();
+        if let Some(bytes) = spool.only_chunk() {
+            let n = shape.iter().product::<usize>() as u64;
+            dataset.with_raw_data(datatype, bytes.to_vec(), n);
+            lay_out(dataset, shape);
+        } else {
+            let mut example: Vec<u64> = shape.iter().map(|edge| *edge as u64).collect();
+            example[0] = 2 * spool.chunk()[0];
+            let n = example.iter().product::<u64>();
+            let zeros = vec![0; n as usize * spool.element().size()];
             dataset
-                .with_chunks(&chunk_shape(shape))
-                .with_shuffle()
-                .with_deflate(DEFLATE_LEVEL);
+                .with_raw_data(datatype, zeros, n)
+                .with_shape(&example);
+            compress(dataset, spool.chunk());
         }
         OutDataset { builder: dataset }
     }
@@ -163,8 +200,23 @@ impl Attr<'_> {
     }
 }
 
+fn lay_out(dataset: &mut DatasetBuilder, shape: &[usize]) {
+    let dims: Vec<u64> = shape.iter().map(|edge| *edge as u64).collect();
+    dataset.with_shape(&dims);
+    if !shape.is_empty() && shape.iter().product::<usize>() >= MIN_COMPRESSED_ELEMENTS {
+        compress(dataset, &chunk_shape(shape));
+    }
+}
+
+fn compress(dataset: &mut DatasetBuilder, chunk: &[u64]) {
+    dataset
+        .with_chunks(chunk)
+        .with_shuffle()
+        .with_deflate(DEFLATE_LEVEL);
+}
+
 /// Whole rows, as many as make up [`CHUNK_ELEMENTS`]; a longer row is cut.
-fn chunk_shape(shape: &[usize]) -> Vec<u64> {
+pub(super) fn chunk_shape(shape: &[usize]) -> Vec<u64> {
     let mut room = CHUNK_ELEMENTS;
     let mut chunk = vec![1u64; shape.len()];
     for (axis, edge) in shape.iter().enumerate().rev() {

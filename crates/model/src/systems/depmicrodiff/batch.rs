@@ -99,7 +99,8 @@ impl Rows {
         let total = entries.total(sample, Some(&hidden));
         let mut observed = 0.0;
         let known_row = entries.known_row(sample);
-        for (taxon, (x, flag)) in entries.abundance_row(sample).iter().zip(flags).enumerate() {
+        let abundance = entries.abundance_row(sample);
+        for (taxon, (x, flag)) in abundance.iter().zip(flags).enumerate() {
             let known = known_row[taxon];
             let is_present = known == Known::Present;
             let u = if is_present {

@@ -66,7 +66,7 @@ pub struct DatConfig {
     pub n_timesteps: usize,
     /// Share of training samples whose metadata are replaced by the learned null.
     pub metadata_dropout: f64,
-    /// Share of the samples that validate.
+    /// Share of the samples that validate, 1000 at most.
     pub validation_fraction: f64,
     /// Parts into which a step is cut for threads; part of the definition of the result.
     pub n_shards: usize,
@@ -94,6 +94,14 @@ pub struct DependencyConfig {
     pub min_mutual_information: f64,
     /// Share of the non-zero entries hidden to make the input `x` of the nested F-test.
     pub hide_fraction: f64,
+    /// Most samples that it is estimated from; of more, this many are drawn.
+    #[serde(default = "default_max_samples")]
+    pub max_samples: usize,
+}
+
+/// For models that were stored before there was the setting.
+fn default_max_samples() -> usize {
+    5000
 }
 
 /// What is hidden from a training sample.
@@ -254,6 +262,7 @@ impl Config {
             ("dat.max_batch_tokens", self.dat.max_batch_tokens),
             ("dat.group_size", self.dat.group_size),
             ("dat.training.batch_size", self.dat.training.batch_size),
+            ("dependencies.max_samples", self.dependencies.max_samples),
             (
                 "dat.training.validate_every",
                 self.dat.training.validate_every,

@@ -2,6 +2,8 @@
 
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::ops::Range;
 use suffuse_data::Table;
 use suffuse_data::transform::Scale;
 use suffuse_data::transform::percent::ln1p_percent;
@@ -56,19 +58,16 @@ pub enum Known {
     Withheld,
 }
 
-/// The entries of a cohort without metadata, in dense row-major order.
+/// The entries of a cohort without metadata. They stay in the sparse table: dense rows are made when
+/// they are asked for.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Entries {
-    /// Sample ids.
-    pub sample_ids: Vec<String>,
+pub struct Entries<'a> {
+    table: Cow<'a, Table>,
+    /// Sorted.
+    hidden: &'a [(u32, u32)],
+    given_totals: Option<Vec<f64>>,
     /// Number of features.
     pub n_taxa: usize,
-    /// What is known.
-    pub known: Vec<Known>,
-    /// Abundance in the unit of the table where `Present`, else 0.
-    pub abundance: Vec<f64>,
-    /// Given totals.
-    pub given_totals: Option<Vec<f64>>,
 }
 
 /// Centre and scale of ln(1+percent) of each taxon where present.
@@ -90,37 +89,29 @@ const MIN_SD: f64 = 0.1;
 /// Observations that the pooled mean and variance count for, against taxa seen once or twice.
 const PRIOR_OBSERVATIONS: f64 = 3.0;
 
-impl Entries {
+impl<'a> Entries<'a> {
     /// Entries of a cohort.
     ///
     /// # Errors
-    /// Totals of another length than the samples, or a hidden entry that is no positive entry of
-    /// the table.
-    pub fn new(cohort: &Cohort) -> Result<Self> {
+    /// Totals of another length than the samples, or hidden entries that are not sorted or no
+    /// positive entries of the table.
+    pub fn new(cohort: &Cohort<'a>) -> Result<Self> {
         let table = cohort.table;
-        let n_taxa = table.n_features();
-        let mut abundance = table.to_dense();
-        let mut known: Vec<Known> = abundance
-            .iter()
-            .map(|x| match x {
-                x if x.is_nan() => Known::Unknown,
-                x if *x > 0.0 => Known::Present,
-                _ => Known::Absent,
-            })
-            .collect();
         for &(sample, feature) in cohort.hidden {
-            let at = sample as usize * n_taxa + feature as usize;
-            if feature as usize >= n_taxa || known.get(at) != Some(&Known::Present) {
+            let is_inside =
+                (sample as usize) < table.n_samples() && (feature as usize) < table.n_features();
+            let is_positive = is_inside && table.get(sample as usize, feature as usize) > 0.0;
+            if !is_positive {
                 return Err(Error::Table(format!(
                     "hidden entry ({sample}, {feature}) is no positive entry of the table"
                 )));
             }
-            known[at] = Known::Withheld;
         }
-        for (x, known) in abundance.iter_mut().zip(&known) {
-            if *known != Known::Present {
-                *x = 0.0;
-            }
+        if let Some(pair) = cohort.hidden.windows(2).find(|pair| pair[0] >= pair[1]) {
+            return Err(Error::Table(format!(
+                "hidden entries {:?} and {:?} are not in rising order",
+                pair[0], pair[1]
+            )));
         }
         let given_totals = match &cohort.totals {
             Totals::OfWhatIsLeft => None,
@@ -134,41 +125,99 @@ impl Entries {
             }
         };
         Ok(Entries {
-            sample_ids: table.sample_ids().to_vec(),
-            n_taxa,
-            known,
-            abundance,
+            n_taxa: table.n_features(),
+            table: Cow::Borrowed(table),
+            hidden: cohort.hidden,
             given_totals,
         })
     }
 
+    /// Entries of a table of which nothing is hidden.
+    pub fn of_table(table: Table) -> Entries<'static> {
+        Entries {
+            n_taxa: table.n_features(),
+            table: Cow::Owned(table),
+            hidden: &[],
+            given_totals: None,
+        }
+    }
+
     /// Number of samples.
     pub fn n_samples(&self) -> usize {
-        self.sample_ids.len()
+        self.table.n_samples()
+    }
+
+    /// Id of a sample.
+    pub fn sample_id(&self, sample: usize) -> &str {
+        &self.table.sample_ids()[sample]
+    }
+
+    /// The withheld entries of these samples.
+    pub fn hidden_in(&self, samples: Range<usize>) -> &'a [(u32, u32)] {
+        let start = self
+            .hidden
+            .partition_point(|(sample, _)| (*sample as usize) < samples.start);
+        let end = self
+            .hidden
+            .partition_point(|(sample, _)| (*sample as usize) < samples.end);
+        &self.hidden[start..end]
     }
 
     /// What is known of the entries of a sample.
-    pub fn known_row(&self, sample: usize) -> &[Known] {
-        &self.known[sample * self.n_taxa..(sample + 1) * self.n_taxa]
+    pub fn known_row(&self, sample: usize) -> Vec<Known> {
+        let mut row = vec![Known::Absent; self.n_taxa];
+        let (columns, values) = self.table.row(sample);
+        for (column, value) in columns.iter().zip(values) {
+            row[*column as usize] = if value.is_nan() {
+                Known::Unknown
+            } else {
+                Known::Present
+            };
+        }
+        for (_, feature) in self.hidden_in(sample..sample + 1) {
+            row[*feature as usize] = Known::Withheld;
+        }
+        row
     }
 
-    /// Abundances of a sample.
-    pub fn abundance_row(&self, sample: usize) -> &[f64] {
-        &self.abundance[sample * self.n_taxa..(sample + 1) * self.n_taxa]
+    /// Abundances of a sample in the unit of the table where `Present`, else 0.
+    pub fn abundance_row(&self, sample: usize) -> Vec<f64> {
+        let mut row = vec![0.0; self.n_taxa];
+        for (taxon, value) in self.present(sample) {
+            row[taxon] = value;
+        }
+        row
+    }
+
+    /// Entries of a sample as the table holds them, `NaN` where withheld.
+    pub fn original_row(&self, sample: usize) -> Vec<f64> {
+        let mut row = self.table.dense_row(sample);
+        for (_, feature) in self.hidden_in(sample..sample + 1) {
+            row[*feature as usize] = f64::NAN;
+        }
+        row
+    }
+
+    /// Taxon and abundance of the entries of a sample that are `Present`, taxa rising.
+    fn present(&self, sample: usize) -> impl Iterator<Item = (usize, f64)> {
+        let hidden = self.hidden_in(sample..sample + 1);
+        let (columns, values) = self.table.row(sample);
+        let is_hidden = move |column| hidden.binary_search(&(sample as u32, column)).is_ok();
+        columns
+            .iter()
+            .zip(values)
+            .filter(move |(column, value)| !value.is_nan() && !is_hidden(**column))
+            .map(|(column, value)| (*column as usize, *value))
     }
 
     /// What 100 percent is for a sample when the entries marked in `hidden` are hidden as well.
     pub fn total(&self, sample: usize, hidden: Option<&[bool]>) -> f64 {
-        match (&self.given_totals, hidden) {
-            (Some(totals), _) => totals[sample],
-            (None, None) => self.abundance_row(sample).iter().sum(),
-            (None, Some(hidden)) => self
-                .abundance_row(sample)
-                .iter()
-                .zip(hidden)
-                .filter(|(_, hidden)| !**hidden)
-                .map(|(x, _)| x)
-                .sum(),
+        match &self.given_totals {
+            Some(totals) => totals[sample],
+            None => self
+                .present(sample)
+                .filter(|(taxon, _)| hidden.is_none_or(|hidden| !hidden[*taxon]))
+                .fold(0.0, |total, (_, x)| total + x),
         }
     }
 
@@ -176,16 +225,26 @@ impl Entries {
     pub fn informative_samples(&self) -> Vec<usize> {
         (0..self.n_samples())
             .filter(|sample| {
-                self.known_row(*sample).contains(&Known::Present) && self.total(*sample, None) > 0.0
+                self.present(*sample).next().is_some() && self.total(*sample, None) > 0.0
             })
             .collect()
     }
 
-    /// Samples that can be filled: those whose total is known and positive.
-    pub fn fillable_samples(&self) -> Vec<usize> {
-        (0..self.n_samples())
-            .filter(|sample| self.total(*sample, None) > 0.0)
-            .collect()
+    /// Says whether a sample can be filled: whether its total is known and positive.
+    pub fn is_fillable(&self, sample: usize) -> bool {
+        self.total(sample, None) > 0.0
+    }
+
+    /// Says of each taxon whether any entry was measured.
+    fn is_measured(&self) -> Vec<bool> {
+        let mut n_unknown = vec![0; self.n_taxa];
+        for sample in 0..self.n_samples() {
+            let (columns, values) = self.table.row(sample);
+            for (column, _) in columns.iter().zip(values).filter(|(_, x)| x.is_nan()) {
+                n_unknown[*column as usize] += 1;
+            }
+        }
+        n_unknown.iter().map(|n| *n < self.n_samples()).collect()
     }
 }
 
@@ -198,19 +257,12 @@ impl Standardisation {
         let mut least = vec![f64::INFINITY; n_taxa];
         for sample in 0..entries.n_samples() {
             let total = Scale(entries.total(sample, None));
-            for (taxon, (known, x)) in entries
-                .known_row(sample)
-                .iter()
-                .zip(entries.abundance_row(sample))
-                .enumerate()
-            {
-                if *known == Known::Present {
-                    let y = ln1p_percent(*x, total);
-                    n[taxon] += 1.0;
-                    sum[taxon] += y;
-                    square[taxon] += y * y;
-                    least[taxon] = least[taxon].min(y);
-                }
+            for (taxon, x) in entries.present(sample) {
+                let y = ln1p_percent(x, total);
+                n[taxon] += 1.0;
+                sum[taxon] += y;
+                square[taxon] += y * y;
+                least[taxon] = least[taxon].min(y);
             }
         }
         let n_all: f64 = n.iter().sum();
@@ -242,11 +294,7 @@ impl Standardisation {
             mean: Vec::new(),
             sd: Vec::new(),
             least,
-            is_measured: (0..n_taxa)
-                .map(|j| {
-                    (0..entries.n_samples()).any(|i| entries.known_row(i)[j] != Known::Unknown)
-                })
-                .collect(),
+            is_measured: entries.is_measured(),
         };
         for j in 0..n_taxa {
             let weight = n[j] + PRIOR_OBSERVATIONS;
@@ -322,8 +370,17 @@ mod tests {
                 .total(0, Some(&[true, false, false])),
             4.0
         );
-        cohort.hidden = &[(0, 2)];
-        assert!(Entries::new(&cohort).is_err());
+        let refused: [&[(u32, u32)]; 5] = [
+            &[(0, 2)],
+            &[(1, 0)],
+            &[(2, 0)],
+            &[(0, 1), (0, 0)],
+            &[(0, 1), (0, 1)],
+        ];
+        for hidden in refused {
+            cohort.hidden = hidden;
+            assert!(Entries::new(&cohort).is_err(), "{hidden:?}");
+        }
     }
 
     #[test]

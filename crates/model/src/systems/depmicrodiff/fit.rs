@@ -18,6 +18,7 @@ use ndarray::Array2;
 use rand::RngExt;
 use rand::seq::SliceRandom;
 use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use suffuse_data::Table;
@@ -202,6 +203,9 @@ fn no_split(cohorts: &[Source]) -> Split {
     Split { train, validation }
 }
 
+/// Most samples that validate: the autoencoder sees them at once, and every validation all of them.
+const MAX_VALIDATION_SAMPLES: usize = 1000;
+
 /// Draws whole groups for validation up to the wished share of the samples, at least one group
 /// unless it holds half of them.
 fn split(
@@ -211,25 +215,20 @@ fn split(
     seed: u64,
 ) -> (Vec<usize>, Vec<usize>) {
     let group_of = |sample: usize| groups.map_or(sample, |groups| groups[sample]);
-    let mut order: Vec<usize> = source
-        .samples
-        .iter()
-        .map(|sample| group_of(*sample))
-        .collect();
-    order.sort_unstable();
-    order.dedup();
+    let mut size_of: BTreeMap<usize, usize> = BTreeMap::new();
+    for sample in &source.samples {
+        *size_of.entry(group_of(*sample)).or_default() += 1;
+    }
+    let mut order: Vec<usize> = size_of.keys().copied().collect();
     order.shuffle(&mut generator(seed, Stage::Validation, "samples", 0));
     let wished = (config.dat.validation_fraction * source.samples.len() as f64).round() as usize;
-    let (mut chosen, mut n) = (Vec::new(), 0);
+    let wished = wished.min(MAX_VALIDATION_SAMPLES);
+    let (mut chosen, mut n) = (HashSet::new(), 0);
     for group in order.iter().take(order.len().saturating_sub(1)) {
-        let size = source
-            .samples
-            .iter()
-            .filter(|sample| group_of(**sample) == *group)
-            .count();
+        let size = size_of[group];
         if n + size <= wished || (n == 0 && size < source.samples.len() / 2) {
             n += size;
-            chosen.push(*group);
+            chosen.insert(*group);
         }
     }
     source
@@ -292,14 +291,14 @@ fn measure_latents(
 ///
 /// Samples with entries that were not measured are left out, unless they are most of them
 /// ([`complete`]). A withheld entry is known to be present, so it counts with its taxon's mean, not as an
-/// absence.
+/// absence. Of more than `dependencies.max_samples` samples that many are drawn.
 fn estimate_dependencies(
     config: &Config,
     entries: &Entries,
     standardisation: &Standardisation,
     seed: u64,
 ) -> Result<Dependent> {
-    let samples = entries.informative_samples();
+    let samples = samples_of_dependencies(config, entries, seed);
     let mut clean = Array2::zeros((samples.len(), entries.n_taxa));
     for (row, sample) in samples.iter().enumerate() {
         let total = Scale(entries.total(*sample, None));
@@ -338,6 +337,18 @@ fn estimate_dependencies(
     Ok(Dependent::new(entries.n_taxa, pairs).in_groups_of(config.dat.group_size))
 }
 
+/// The informative samples, or as many of them as count for `Dep`, in the order of the table.
+fn samples_of_dependencies(config: &Config, entries: &Entries, seed: u64) -> Vec<usize> {
+    let mut samples = entries.informative_samples();
+    let n = config.dependencies.max_samples;
+    if samples.len() > n {
+        samples.shuffle(&mut generator(seed, Stage::Dependencies, "samples", 0));
+        samples.truncate(n);
+        samples.sort_unstable();
+    }
+    samples
+}
+
 /// Digest of everything that determines the result of a fit.
 fn fingerprint(config: &Config, cohort: &Cohort, other: &[Source], options: &FitOptions) -> String {
     let mut hash = Sha256::new();
@@ -368,19 +379,22 @@ fn fingerprint(config: &Config, cohort: &Cohort, other: &[Source], options: &Fit
             .iter()
             .for_each(|value| hash.update(value.to_bits().to_le_bytes()))
     };
-    bits(&cohort.table.to_dense());
+    for sample in 0..cohort.table.n_samples() {
+        bits(&cohort.table.dense_row(sample));
+    }
     if let Totals::Given(totals) = &cohort.totals {
         bits(totals);
     }
     for source in other {
-        bits(&source.entries.abundance);
-        let known: Vec<f64> = source
-            .entries
-            .known
-            .iter()
-            .map(|known| *known as u8 as f64)
-            .collect();
-        bits(&known);
+        let entries = &source.entries;
+        for sample in 0..entries.n_samples() {
+            bits(&entries.abundance_row(sample));
+        }
+        for sample in 0..entries.n_samples() {
+            let known = entries.known_row(sample);
+            let codes: Vec<f64> = known.iter().map(|known| *known as u8 as f64).collect();
+            bits(&codes);
+        }
     }
     for (sample, feature) in cohort.hidden {
         hash.update(sample.to_le_bytes());

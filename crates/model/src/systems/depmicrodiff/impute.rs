@@ -10,10 +10,11 @@ use crate::noise::target::Prediction;
 use crate::rng::{Stage, generator};
 use crate::sample::Sampler;
 use crate::train::Progress;
-use ndarray::Array2;
+use ndarray::{Array2, Axis};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 use suffuse_data::transform::Scale;
@@ -59,9 +60,9 @@ pub struct ImputeOptions<'a> {
     pub seed: u64,
     /// Where the networks compute.
     pub device: Device,
-    /// Samples handled at once; bounds memory, changes nothing else.
+    /// Samples of a block, handled at once; bounds memory, changes nothing else.
     pub batch_size: usize,
-    /// Told after each batch.
+    /// Told after each block.
     pub progress: &'a mut dyn FnMut(&Progress),
     /// Set when the user wants to stop.
     pub interrupted: &'a AtomicBool,
@@ -148,14 +149,38 @@ fn folds(known: &[Known], is_candidate: &[bool], seed: u64, sample_id: &str) -> 
         .collect()
 }
 
-/// One pass over the samples.
-struct Pass {
-    name: &'static str,
-    sampler: Sampler,
+/// Consecutive samples of a cohort, filled.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Block {
+    /// Position of the first sample in the table.
+    pub first_sample: usize,
+    /// What became of them; `hidden_draws` are those of these samples.
+    pub filled: Imputation,
 }
 
-/// What is done with one batch of samples.
-type Work<'a> = dyn FnMut(&Model, &Run, &[usize]) -> Result<()> + 'a;
+/// What is known of a block's entries and what was found out, in row-major order.
+struct Work {
+    samples: Range<usize>,
+    n_taxa: usize,
+    known: Vec<Known>,
+    /// Entries that may be filled, per sample that can be.
+    is_candidate: Vec<bool>,
+    /// Per sample.
+    is_fillable: Vec<bool>,
+    presence: Vec<f64>,
+}
+
+impl Work {
+    fn range(&self, sample: usize) -> Range<usize> {
+        let row = sample - self.samples.start;
+        row * self.n_taxa..(row + 1) * self.n_taxa
+    }
+
+    fn fillable(&self) -> impl Iterator<Item = usize> {
+        let is_fillable = |sample: &usize| self.is_fillable[sample - self.samples.start];
+        self.samples.clone().filter(is_fillable)
+    }
+}
 
 impl Model {
     /// Fills a cohort that has the model's features.
@@ -166,150 +191,235 @@ impl Model {
     /// # Errors
     /// Other features than the model's, metadata of another length, an interruption.
     pub fn impute(&self, cohort: &Cohort, options: &mut ImputeOptions) -> Result<Imputation> {
+        let n_taxa = self.feature_ids.len();
+        let nothing = || Array2::zeros((0, n_taxa));
+        let mut all = Imputation {
+            value: nothing(),
+            lower: nothing(),
+            upper: nothing(),
+            presence: nothing(),
+            action: Array2::from_elem((0, n_taxa), Action::Observed),
+            hidden_draws: Vec::new(),
+        };
+        self.impute_blocks(cohort, options, |block| -> Result<()> {
+            let filled = block.filled;
+            append(&mut all.value, &filled.value);
+            append(&mut all.lower, &filled.lower);
+            append(&mut all.upper, &filled.upper);
+            append(&mut all.presence, &filled.presence);
+            append(&mut all.action, &filled.action);
+            all.hidden_draws.extend(filled.hidden_draws);
+            Ok(())
+        })?;
+        Ok(all)
+    }
+
+    /// As [`Model::impute`], handing on blocks of `options.batch_size` samples as they are finished,
+    /// in the order of the table: memory does not grow with the number of samples.
+    ///
+    /// # Errors
+    /// As [`Model::impute`], and what `each` reports.
+    pub fn impute_blocks<E: From<Error>>(
+        &self,
+        cohort: &Cohort,
+        options: &mut ImputeOptions,
+        mut each: impl FnMut(Block) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
         self.check_features(cohort)?;
         let entries = Entries::new(cohort)?;
-        let (n_samples, n_taxa) = (entries.n_samples(), entries.n_taxa);
         let structural: HashSet<(u32, u32)> = options.structural_zeros.iter().copied().collect();
-        let is_candidate: Vec<bool> = (0..n_samples * n_taxa)
-            .map(|at| match entries.known[at] {
+        let n_samples = entries.n_samples();
+        let began = Instant::now();
+        let size = options.batch_size.max(1);
+        let device = options.device.clone();
+        for first_sample in (0..n_samples).step_by(size) {
+            let samples = first_sample..(first_sample + size).min(n_samples);
+            let run = Run {
+                entries: &entries,
+                conditions: cohort.conditions.as_ref(),
+                sampler: options.sampler,
+                seed: options.seed,
+                device: &device,
+                interrupted: options.interrupted,
+            };
+            let filled = self.fill_block(&run, options, &structural, samples.clone())?;
+            each(Block {
+                first_sample,
+                filled,
+            })?;
+            (options.progress)(&Progress {
+                stage: "filling".to_string(),
+                step: samples.end,
+                n_steps: n_samples,
+                loss: f64::NAN,
+                validation: None,
+                seconds: began.elapsed().as_secs_f64(),
+            });
+        }
+        Ok(())
+    }
+
+    fn fill_block(
+        &self,
+        run: &Run,
+        options: &ImputeOptions,
+        structural: &HashSet<(u32, u32)>,
+        samples: Range<usize>,
+    ) -> Result<Imputation> {
+        let mut work = self.begin(run.entries, options, structural, samples);
+        let presence_run = Run {
+            sampler: self.presence_sampler(run.sampler),
+            ..*run
+        };
+        self.judge_presence(&presence_run, options.n_draws.div_ceil(2), &mut work)?;
+        let is_positive: Vec<bool> = (0..work.known.len())
+            .map(|at| {
+                work.known[at] == Known::Withheld
+                    || (work.is_candidate[at] && work.presence[at] >= options.presence_threshold)
+            })
+            .collect();
+        let draws = self.draw_values(run, options.n_draws, &work, &is_positive)?;
+        Ok(self.finish(run.entries, work, draws))
+    }
+
+    /// What is known before anything is drawn.
+    fn begin(
+        &self,
+        entries: &Entries,
+        options: &ImputeOptions,
+        structural: &HashSet<(u32, u32)>,
+        samples: Range<usize>,
+    ) -> Work {
+        let n_taxa = entries.n_taxa;
+        let n_entries = samples.len() * n_taxa;
+        let known: Vec<Known> = samples
+            .clone()
+            .flat_map(|sample| entries.known_row(sample))
+            .collect();
+        let is_fillable: Vec<bool> = samples
+            .clone()
+            .map(|sample| entries.is_fillable(sample))
+            .collect();
+        let is_structural = |at: usize| {
+            let sample = samples.start + at / n_taxa;
+            structural.contains(&(sample as u32, (at % n_taxa) as u32))
+        };
+        let is_candidate: Vec<bool> = (0..n_entries)
+            .map(|at| match known[at] {
                 Known::Unknown => {
                     options.fill != Fill::Zeros && self.standardisation.is_measured[at % n_taxa]
                 }
-                Known::Absent => {
-                    options.fill != Fill::Missing
-                        && !structural.contains(&((at / n_taxa) as u32, (at % n_taxa) as u32))
-                }
+                Known::Absent => options.fill != Fill::Missing && !is_structural(at),
                 Known::Present | Known::Withheld => false,
             })
             .collect();
-        let fillable = entries.fillable_samples();
-        let is_fillable: HashSet<usize> = fillable.iter().copied().collect();
-        let mut presence: Vec<f64> = (0..n_samples * n_taxa)
-            .map(|at| {
-                let place = ((at / n_taxa) as u32, (at % n_taxa) as u32);
-                match entries.known[at] {
-                    Known::Present | Known::Withheld => 1.0,
-                    Known::Absent if structural.contains(&place) => 0.0,
-                    _ if is_candidate[at] && is_fillable.contains(&(at / n_taxa)) => 0.0,
-                    _ => f64::NAN,
-                }
+        let presence = (0..n_entries)
+            .map(|at| match known[at] {
+                Known::Present | Known::Withheld => 1.0,
+                Known::Absent if is_structural(at) => 0.0,
+                _ if is_candidate[at] && is_fillable[at / n_taxa] => 0.0,
+                _ => f64::NAN,
             })
             .collect();
-        let n_presence_draws = options.n_draws.div_ceil(2);
-        self.in_batches(
-            cohort,
-            &entries,
-            options,
-            &self.presence_pass(options.sampler),
-            &fillable,
-            &mut |model, run, samples| {
-                let mut jobs = Vec::new();
-                for &sample in samples {
-                    let range = sample * n_taxa..(sample + 1) * n_taxa;
-                    let known = entries.known_row(sample);
-                    for fold in folds(
-                        known,
-                        &is_candidate[range],
-                        run.seed,
-                        &entries.sample_ids[sample],
-                    ) {
-                        jobs.extend((0..n_presence_draws).map(|draw| {
-                            let draw =
-                                PRESENCE_DRAWS + (fold.number * n_presence_draws + draw) as u64;
-                            let job = Job {
-                                sample,
-                                flags: fold.flags.clone(),
-                                draw,
-                            };
-                            (fold.judged.clone(), job)
-                        }));
-                    }
-                }
-                let (judged, rows): (Vec<Vec<usize>>, Vec<Job>) = jobs.into_iter().unzip();
-                for ((judged, job), drawn) in
-                    judged.iter().zip(&rows).zip(model.sample(run, &rows)?)
-                {
-                    for &taxon in judged {
-                        presence[job.sample * n_taxa + taxon] +=
-                            f64::from(drawn.presence[taxon]) / n_presence_draws as f64;
-                    }
-                }
-                Ok(())
-            },
-        )?;
+        Work {
+            samples,
+            n_taxa,
+            known,
+            is_candidate,
+            is_fillable,
+            presence,
+        }
+    }
 
-        let is_positive: Vec<bool> = (0..n_samples * n_taxa)
-            .map(|at| {
-                entries.known[at] == Known::Withheld
-                    || (is_candidate[at] && presence[at] >= options.presence_threshold)
-            })
-            .collect();
-        let shape = (n_samples, n_taxa);
-        let mut original = cohort.table.to_dense();
-        for (at, known) in entries.known.iter().enumerate() {
-            if *known == Known::Withheld {
-                original[at] = f64::NAN; // the truth must not come back, even where nothing can be filled
+    /// The probability of presence of the candidates: a mean over draws.
+    fn judge_presence(&self, run: &Run, n_draws: usize, work: &mut Work) -> Result<()> {
+        let mut jobs = Vec::new();
+        for sample in work.fillable() {
+            let range = work.range(sample);
+            for fold in folds(
+                &work.known[range.clone()],
+                &work.is_candidate[range],
+                run.seed,
+                run.entries.sample_id(sample),
+            ) {
+                jobs.extend((0..n_draws).map(|draw| {
+                    let draw = PRESENCE_DRAWS + (fold.number * n_draws + draw) as u64;
+                    let job = Job {
+                        sample,
+                        flags: fold.flags.clone(),
+                        draw,
+                    };
+                    (fold.judged.clone(), job)
+                }));
             }
         }
-        let value =
-            Array2::from_shape_vec(shape, original).expect("a dense table has its own shape");
+        let (judged, rows): (Vec<Vec<usize>>, Vec<Job>) = jobs.into_iter().unzip();
+        for ((judged, job), drawn) in judged.iter().zip(&rows).zip(self.sample(run, &rows)?) {
+            let start = work.range(job.sample).start;
+            for &taxon in judged {
+                work.presence[start + taxon] += f64::from(drawn.presence[taxon]) / n_draws as f64;
+            }
+        }
+        Ok(())
+    }
+
+    /// Draws of ln(1+percent) given presence of each entry that is taken to be positive.
+    fn draw_values(
+        &self,
+        run: &Run,
+        n_draws: usize,
+        work: &Work,
+        is_positive: &[bool],
+    ) -> Result<Vec<Vec<f64>>> {
+        let mut jobs = Vec::new();
+        for sample in work.fillable() {
+            let range = work.range(sample);
+            if !is_positive[range.clone()].contains(&true) {
+                continue;
+            }
+            let flags: Vec<Flag> = range
+                .map(|at| match is_positive[at] {
+                    true => Flag::HiddenPresent,
+                    false => Flag::of(work.known[at]),
+                })
+                .collect();
+            jobs.extend((0..n_draws).map(|draw| Job {
+                sample,
+                flags: flags.clone(),
+                draw: draw as u64,
+            }));
+        }
+        let mut draws: Vec<Vec<f64>> = vec![Vec::new(); work.known.len()];
+        for (job, drawn) in jobs.iter().zip(self.sample(run, &jobs)?) {
+            let start = work.range(job.sample).start;
+            for (taxon, y) in drawn.abundance.iter().enumerate() {
+                if is_positive[start + taxon] {
+                    draws[start + taxon].push(*y);
+                }
+            }
+        }
+        Ok(draws)
+    }
+
+    /// What the draws mean for the table.
+    fn finish(&self, entries: &Entries, work: Work, mut draws: Vec<Vec<f64>>) -> Imputation {
+        let shape = (work.samples.len(), work.n_taxa);
+        // The truth of a withheld entry must not come back, even where nothing can be filled.
+        let original = work.samples.clone().flat_map(|s| entries.original_row(s));
+        let value = Array2::from_shape_vec(shape, original.collect())
+            .expect("one value per sample and taxon");
         let mut result = Imputation {
             lower: value.clone(),
             upper: value.clone(),
             value,
-            presence: Array2::from_shape_vec(shape, presence).expect("one probability per entry"),
+            presence: Array2::zeros((0, 0)),
             action: Array2::from_elem(shape, Action::Observed),
             hidden_draws: Vec::new(),
         };
-        let mut draws: Vec<Vec<f64>> = vec![Vec::new(); n_samples * n_taxa];
-        let n_draws = options.n_draws;
-        self.in_batches(
-            cohort,
-            &entries,
-            options,
-            &Pass {
-                name: "values",
-                sampler: options.sampler,
-            },
-            &fillable,
-            &mut |model, run, samples| {
-                let mut jobs = Vec::new();
-                for &sample in samples {
-                    let range = sample * n_taxa..(sample + 1) * n_taxa;
-                    if !is_positive[range.clone()].contains(&true) {
-                        continue;
-                    }
-                    let flags: Vec<Flag> = range
-                        .map(|at| {
-                            if is_positive[at] {
-                                Flag::HiddenPresent
-                            } else {
-                                Flag::of(entries.known[at])
-                            }
-                        })
-                        .collect();
-                    jobs.extend((0..n_draws).map(|draw| Job {
-                        sample,
-                        flags: flags.clone(),
-                        draw: draw as u64,
-                    }));
-                }
-                for (job, drawn) in jobs.iter().zip(model.sample(run, &jobs)?) {
-                    for (taxon, y) in drawn.abundance.iter().enumerate() {
-                        let at = job.sample * n_taxa + taxon;
-                        if is_positive[at] {
-                            draws[at].push(*y);
-                        }
-                    }
-                }
-                Ok(())
-            },
-        )?;
-
-        for sample in 0..n_samples {
+        for (row, sample) in work.samples.clone().enumerate() {
             let total = Scale(entries.total(sample, None));
-            for taxon in 0..n_taxa {
-                let (at, place) = (sample * n_taxa + taxon, (sample, taxon));
+            for taxon in 0..work.n_taxa {
+                let (at, place) = (row * work.n_taxa + taxon, (row, taxon));
                 if !draws[at].is_empty() {
                     let mean = draws[at].iter().sum::<f64>() / draws[at].len() as f64;
                     let (low, high) = predictive_interval(&draws[at], 0.9);
@@ -318,25 +428,30 @@ impl Model {
                     result.lower[place] = from_ln1p_percent(low, total);
                     result.upper[place] = from_ln1p_percent(high, total);
                     result.action[place] = Action::Filled;
-                } else if entries.known[at] == Known::Unknown
-                    && is_candidate[at]
-                    && is_fillable.contains(&sample)
+                } else if work.known[at] == Known::Unknown
+                    && work.is_candidate[at]
+                    && work.is_fillable[row]
                 {
                     result.value[place] = 0.0;
                     result.lower[place] = 0.0;
                     result.upper[place] = 0.0;
                     result.action[place] = Action::Filled;
-                } else if entries.known[at] == Known::Absent {
+                } else if work.known[at] == Known::Absent {
                     result.action[place] = Action::KeptZero;
                 }
             }
         }
-        result.hidden_draws = cohort
-            .hidden
+        result.hidden_draws = entries
+            .hidden_in(work.samples.clone())
             .iter()
-            .map(|(sample, taxon)| draws[*sample as usize * n_taxa + *taxon as usize].clone())
+            .map(|(sample, taxon)| {
+                let start = work.range(*sample as usize).start;
+                std::mem::take(&mut draws[start + *taxon as usize])
+            })
             .collect();
-        Ok(result)
+        result.presence = Array2::from_shape_vec(shape, work.presence)
+            .expect("one probability per sample and taxon");
+        result
     }
 
     /// How much taxon `i` attends to taxon `j`: mean over heads, blocks and samples.
@@ -363,48 +478,11 @@ impl Model {
     /// the first estimate of the clean latent from pure noise is nearly their mean: one step of it
     /// tells false zeros from true ones better than many steps of as many draws. A network that
     /// predicts the noise has no such estimate, since there it is divided by almost nothing.
-    fn presence_pass(&self, sampler: Sampler) -> Pass {
-        Pass {
-            name: "presence",
-            sampler: match self.config.dat.prediction {
-                Prediction::X0 | Prediction::V => Sampler::Ddim(1),
-                Prediction::Noise => sampler,
-            },
+    fn presence_sampler(&self, sampler: Sampler) -> Sampler {
+        match self.config.dat.prediction {
+            Prediction::X0 | Prediction::V => Sampler::Ddim(1),
+            Prediction::Noise => sampler,
         }
-    }
-
-    /// Runs `work` on batches of samples, so that memory stays bounded.
-    fn in_batches(
-        &self,
-        cohort: &Cohort,
-        entries: &Entries,
-        options: &mut ImputeOptions,
-        pass: &Pass,
-        samples: &[usize],
-        work: &mut Work,
-    ) -> Result<()> {
-        let began = Instant::now();
-        let size = options.batch_size.max(1);
-        for (i, part) in samples.chunks(size).enumerate() {
-            let run = Run {
-                entries,
-                conditions: cohort.conditions.as_ref(),
-                sampler: pass.sampler,
-                seed: options.seed,
-                device: &options.device,
-                interrupted: options.interrupted,
-            };
-            work(self, &run, part)?;
-            (options.progress)(&Progress {
-                stage: pass.name.to_string(),
-                step: (i * size + part.len()).min(samples.len()),
-                n_steps: samples.len(),
-                loss: f64::NAN,
-                validation: None,
-                seconds: began.elapsed().as_secs_f64(),
-            });
-        }
-        Ok(())
     }
 
     fn check_features(&self, cohort: &Cohort) -> Result<()> {
@@ -429,4 +507,9 @@ impl Model {
         }
         Ok(())
     }
+}
+
+fn append<T: Copy>(all: &mut Array2<T>, rows: &Array2<T>) {
+    all.append(Axis(0), rows.view())
+        .expect("rows of one length");
 }

@@ -30,7 +30,7 @@ pub mod vae;
 pub use config::Config;
 pub use entries::{Cohort, Conditions, Totals};
 pub use fit::{FitOptions, SAVE_EVERY_S, fit};
-pub use impute::{Action, Fill, Imputation, ImputeOptions};
+pub use impute::{Action, Block, Fill, Imputation, ImputeOptions};
 
 use crate::train::fit::Trained;
 use batch::LatentScale;

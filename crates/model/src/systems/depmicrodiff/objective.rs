@@ -19,8 +19,8 @@ use rand_chacha::ChaCha8Rng;
 
 /// A cohort to train on: its entries, metadata, and the samples that hold something.
 #[derive(Debug)]
-pub(super) struct Source {
-    pub(super) entries: Entries,
+pub(super) struct Source<'a> {
+    pub(super) entries: Entries<'a>,
     pub(super) conditions: Option<Conditions>,
     pub(super) samples: Vec<usize>,
 }
@@ -65,7 +65,7 @@ fn pick(split: &[(usize, Vec<usize>)], n: usize, rng: &mut ChaCha8Rng) -> Vec<(u
 /// The autoencoder's loss (Eq. 8).
 pub(super) struct VaeObjective<'a> {
     pub(super) config: &'a Config,
-    pub(super) cohorts: &'a [Source],
+    pub(super) cohorts: &'a [Source<'a>],
     pub(super) standardisation: &'a Standardisation,
     pub(super) seed: u64,
     pub(super) split: Split,
@@ -148,14 +148,14 @@ impl Objective for VaeObjective<'_> {
 fn names(cohorts: &[Source], chosen: &[(usize, usize)]) -> Vec<String> {
     chosen
         .iter()
-        .map(|(cohort, sample)| cohorts[*cohort].entries.sample_ids[*sample].clone())
+        .map(|(cohort, sample)| cohorts[*cohort].entries.sample_id(*sample).to_string())
         .collect()
 }
 
 /// The denoiser's squared error on hidden entries.
 pub(super) struct DatObjective<'a> {
     pub(super) config: &'a Config,
-    pub(super) cohorts: &'a [Source],
+    pub(super) cohorts: &'a [Source<'a>],
     pub(super) standardisation: &'a Standardisation,
     pub(super) latent_scale: &'a LatentScale,
     pub(super) vae: &'a Parameters,
@@ -183,7 +183,7 @@ impl DatObjective<'_> {
         let mut rows = Rows::new(n_taxa);
         for &(cohort, sample) in chosen {
             let source = &self.cohorts[cohort];
-            let flags = hide(self.config, source.entries.known_row(sample), rng);
+            let flags = hide(self.config, &source.entries.known_row(sample), rng);
             rows.push(&source.entries, sample, &flags, self.standardisation);
             let is_dropped = rng.random_bool(self.config.dat.metadata_dropout);
             if self.d_metadata > 0 {

@@ -1,6 +1,6 @@
 //! Other cohorts to pre-train on: aligned to the target's features, and free of its samples.
 
-use super::entries::{Cohort, Entries, Totals};
+use super::entries::{Cohort, Entries};
 use super::objective::Source;
 use crate::error::{Error, Result};
 use rayon::prelude::*;
@@ -22,7 +22,7 @@ const MIN_PRESENT: usize = 3;
 /// # Errors
 /// A cohort without a common feature, with the id of a sample of the target, or most of whose
 /// samples have the composition of one.
-pub(super) fn aligned(target: &Cohort, others: &[Table]) -> Result<Vec<Source>> {
+pub(super) fn aligned(target: &Cohort, others: &[Table]) -> Result<Vec<Source<'static>>> {
     let target = target.table;
     let ids: HashSet<&str> = target.sample_ids().iter().map(String::as_str).collect();
     let mut sources = Vec::with_capacity(others.len());
@@ -45,21 +45,14 @@ pub(super) fn aligned(target: &Cohort, others: &[Table]) -> Result<Vec<Source>> 
                 },
                 other => Error::Data(other),
             })?;
-        let cohort = Cohort {
-            table: &aligned,
-            hidden: &[],
-            totals: Totals::OfWhatIsLeft,
-            conditions: None,
-            groups: None,
-        };
-        let entries = Entries::new(&cohort)?;
+        let entries = Entries::of_table(aligned);
         let is_twin = twins(target, other)?;
         let (twins, samples): (Vec<usize>, Vec<usize>) = entries
             .informative_samples()
             .into_iter()
             .partition(|sample| is_twin[*sample]);
         if twins.len() > samples.len() {
-            return Err(twice(&aligned.sample_ids()[twins[0]], "same content"));
+            return Err(twice(entries.sample_id(twins[0]), "same content"));
         }
         if !samples.is_empty() {
             sources.push(Source {
@@ -116,6 +109,7 @@ fn is_same(a: &[f64], b: &[f64]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::systems::depmicrodiff::Totals;
 
     fn table(prefix: &str, rows: &[[f64; 4]]) -> Table {
         let ids = (0..rows.len()).map(|i| format!("{prefix}{i}")).collect();

@@ -35,8 +35,9 @@ pub(super) struct Job {
 }
 
 /// What is the same for all rows of a run.
+#[derive(Clone, Copy)]
 pub(super) struct Run<'a> {
-    pub(super) entries: &'a Entries,
+    pub(super) entries: &'a Entries<'a>,
     pub(super) conditions: Option<&'a Conditions>,
     pub(super) sampler: Sampler,
     pub(super) seed: u64,
@@ -96,7 +97,7 @@ impl Model {
             noise.push(generator(
                 run.seed,
                 Stage::Sampling,
-                &run.entries.sample_ids[job.sample],
+                run.entries.sample_id(job.sample),
                 job.draw,
             ));
         }
@@ -242,12 +243,7 @@ impl Model {
                     rows.push_metadata(conditions, *sample, false);
                 }
                 noise.extend(standard_normal(
-                    &mut generator(
-                        run.seed,
-                        Stage::Sampling,
-                        &run.entries.sample_ids[*sample],
-                        0,
-                    ),
+                    &mut generator(run.seed, Stage::Sampling, run.entries.sample_id(*sample), 0),
                     n_taxa * d,
                 ));
             }
