@@ -3,7 +3,8 @@
 //! and models (`suffuse-model`).
 //!
 //! ```text
-//! input ─► conditions ─► model or baseline ─► impute::Completed ─► output + provenance
+//! input ─► conditions ─► model, block by block ─► impute::Filling ─┬► output + provenance
+//!    │                 └► baseline ─► impute::Completed ────────────┘
 //!    └──► evaluate: hide ─► fill ─► score ─► one result file each ─► summary, report
 //! ```
 

@@ -163,7 +163,7 @@ struct Work {
     samples: Range<usize>,
     n_taxa: usize,
     known: Vec<Known>,
-    /// Entries that may be filled, per sample that can be.
+    /// Entries that may be filled if their sample can be.
     is_candidate: Vec<bool>,
     /// Per sample.
     is_fillable: Vec<bool>,
