@@ -286,7 +286,7 @@ fn autodiff_changes_no_bit() {
         let image = x.clone().reshape([2, 15, 10, 20]);
         let tokens = x.clone().reshape([2, 150, 20]);
         let affine = (w.clone(), b.clone());
-        let turned = w.clone().slice([0..2]).reshape([2, 1, 20]);
+        let turned = w.clone().slice([0..2, 0..20]).reshape([2, 1, 20]);
         let kernel = Tensor::cat(vec![w.clone(); 9], 0);
         [
             flat(linear(x.clone(), w.clone(), b.clone())),

@@ -74,6 +74,7 @@ fn answer(seconds: f64, number: f64) {
         .expect("someone reads the answers");
 }
 
+#[expect(clippy::disallowed_macros, reason = "an example says how it is called")]
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let bench = arguments.get(1).and_then(|name| Bench::new(name));

@@ -45,7 +45,7 @@ pub(crate) struct Bench {
 
 pub(crate) enum Network {
     Denoiser(Box<Denoiser>),
-    Vae { config: Config, n_taxa: usize },
+    Vae { config: Box<Config>, n_taxa: usize },
     Transformer { blocked: Blocked },
     UNet(UNetShape),
 }
@@ -53,13 +53,13 @@ pub(crate) enum Network {
 /// The same with its weights.
 pub(crate) enum Bound {
     Denoiser(Box<Dat>),
-    Vae(Vae),
+    Vae(Box<Vae>),
     Transformer {
         blocks: Vec<DitBlock>,
         last_modulation: Linear,
         last: Linear,
     },
-    UNet(Mlp, UNet),
+    UNet(Box<(Mlp, UNet)>),
 }
 
 pub(crate) struct Denoiser {
@@ -149,7 +149,13 @@ impl Bench {
                     &[batch, n_taxa, d],
                     normal("noise", batch * n_taxa * d),
                 );
-                (Network::Vae { config, n_taxa }, batch)
+                (
+                    Network::Vae {
+                        config: Box::new(config),
+                        n_taxa,
+                    },
+                    batch,
+                )
             }
             "transformer" => {
                 let batch = 128;
@@ -216,7 +222,9 @@ impl Bench {
 
     pub(crate) fn bind(&self, p: &mut Builder) -> Bound {
         match &self.network {
-            Network::Vae { config, n_taxa } => Bound::Vae(Vae::new(p, &config.vae, *n_taxa)),
+            Network::Vae { config, n_taxa } => {
+                Bound::Vae(Box::new(Vae::new(p, &config.vae, *n_taxa)))
+            }
             Network::Denoiser(denoiser) => Bound::Denoiser(Box::new(denoiser.bind(p))),
             Network::Transformer { .. } => {
                 let shape = DitShape {
@@ -238,7 +246,10 @@ impl Bench {
                     n_hidden: CONDITION,
                     n_outputs: CONDITION,
                 };
-                Bound::UNet(Mlp::new(p, "condition", hidden), UNet::new(p, shape))
+                Bound::UNet(Box::new((
+                    Mlp::new(p, "condition", hidden),
+                    UNet::new(p, shape),
+                )))
             }
         }
     }
@@ -289,7 +300,8 @@ impl Bench {
                 let target: Tensor<3> = self.array("target", rows, device);
                 [square(y.clone()), square(y - target)]
             }
-            (Network::UNet(_), Bound::UNet(condition, unet)) => {
+            (Network::UNet(_), Bound::UNet(bound)) => {
+                let (condition, unet) = bound.as_ref();
                 let condition =
                     condition.forward(self.array::<2>("condition", rows.clone(), device));
                 let y = unet.forward(self.array("x", rows.clone(), device), &condition);
