@@ -54,12 +54,14 @@ pub(crate) enum Network {
 pub(crate) enum Bound {
     Denoiser(Box<Dat>),
     Vae(Box<Vae>),
-    Transformer {
-        blocks: Vec<DitBlock>,
-        last_modulation: Linear,
-        last: Linear,
-    },
+    Transformer(Box<Transformer>),
     UNet(Box<(Mlp, UNet)>),
+}
+
+pub(crate) struct Transformer {
+    blocks: Vec<DitBlock>,
+    last_modulation: Linear,
+    last: Linear,
 }
 
 pub(crate) struct Denoiser {
@@ -234,11 +236,11 @@ impl Bench {
                     activation: Activation::GeluTanh,
                 };
                 let block = |i| p.within(&format!("block{i}"), |p| DitBlock::new(p, shape));
-                Bound::Transformer {
+                Bound::Transformer(Box::new(Transformer {
                     blocks: (0..DEPTH).map(block).collect(),
                     last_modulation: Linear::zero(p, "last_modulation", WIDTH, 2 * WIDTH),
                     last: Linear::new(p, "last", WIDTH, WIDTH),
-                }
+                }))
             }
             Network::UNet(shape) => {
                 let hidden = MlpShape {
@@ -274,14 +276,12 @@ impl Bench {
                 let target: Tensor<3> = self.array("target", rows, device);
                 [square(predicted.clone()), square(predicted - target)]
             }
-            (
-                Network::Transformer { blocked },
-                Bound::Transformer {
+            (Network::Transformer { blocked }, Bound::Transformer(bound)) => {
+                let Transformer {
                     blocks,
                     last_modulation,
                     last,
-                },
-            ) => {
+                } = bound.as_ref();
                 let mask = AttentionMask {
                     blocked: blocked.clone(),
                     bias: None,
