@@ -2,6 +2,7 @@
 
 use burn::tensor::activation::softmax;
 use burn::tensor::{Bool, Device, Tensor, TensorData};
+use rand::{RngExt, SeedableRng};
 use suffuse_kernels::{Blocked, NO_BIAS, masked_attention};
 
 /// Sizes of a case.
@@ -233,9 +234,22 @@ const SIZES: [Sizes; 8] = [
     },
 ];
 
+/// Sizes at random: ones, odd numbers, numbers just beside whole tiles.
+fn random_sizes() -> impl Iterator<Item = Sizes> {
+    const EDGES: [usize; 10] = [1, 2, 3, 7, 8, 9, 15, 16, 17, 33];
+    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(0);
+    (0..25).map(move |_| Sizes {
+        batch: rng.random_range(1..6),
+        n_heads: rng.random_range(1..5),
+        n_queries: EDGES[rng.random_range(0..10)] * rng.random_range(1..3),
+        n_keys: EDGES[rng.random_range(0..10)] * rng.random_range(1..4),
+        d_head: EDGES[rng.random_range(0..10)],
+    })
+}
+
 #[test]
 fn values_and_gradients_agree_with_burns_own_operators() {
-    for sizes in SIZES {
+    for sizes in SIZES.into_iter().chain(random_sizes()) {
         for (i, mask) in masks(sizes).into_iter().enumerate() {
             for with_bias in [false, true] {
                 let case = case(sizes, mask.clone(), with_bias);
