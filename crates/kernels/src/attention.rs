@@ -101,7 +101,7 @@ fn composed(
     let [batch, n_heads, n_queries, d_head] = query.dims();
     let [_, n_keys] = blocked.dims();
     let shape = [batch, n_heads, n_queries, n_keys];
-    let mask = TensorData::new(blocked.pairs(), [1, 1, n_queries, n_keys]);
+    let mask = TensorData::new(blocked.pairs().to_vec(), [1, 1, n_queries, n_keys]);
     let mask = Tensor::<4, Bool>::from_data(mask, &query.device().inner()).expand(shape);
     let mut scores = query
         .mul_scalar(1.0 / (d_head as f64).sqrt())

@@ -6,7 +6,7 @@ use burn::tensor::{Int, Tensor, TensorData};
 use rayon::prelude::*;
 use std::array::from_fn;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Numbers of a block of [`ROWS`] keys and [`LANES`] queries.
 pub(crate) const BLOCK: usize = ROWS * LANES;
@@ -54,6 +54,8 @@ pub(crate) struct Tiles {
     biased: Vec<(u32, u32)>,
     /// One more than the largest index of a bias.
     n_biases: usize,
+    /// All pairs, for backends that have no kernel.
+    pairs: OnceLock<Vec<bool>>,
 }
 
 impl Blocked {
@@ -76,7 +78,8 @@ impl Blocked {
     }
 
     /// The mask in which each query sees the keys that `open_keys` adds to the empty list, in any order,
-    /// none twice. The cost grows with the number of open pairs alone.
+    /// none twice. Time and memory grow with the blocks of 8 keys and 16 queries that hold an open pair;
+    /// one number per block is looked at besides.
     ///
     /// # Panics
     /// On a key beyond `n_keys`, or more keys and queries than 2^32 pairs.
@@ -106,15 +109,17 @@ impl Blocked {
         [self.n_queries, self.n_keys]
     }
 
-    /// The mask row by row, `[n_queries, n_keys]`.
-    pub fn pairs(&self) -> Vec<bool> {
-        let mut pairs = vec![true; self.n_queries * self.n_keys];
-        for (position, additive) in self.tiles.additive.iter().enumerate() {
-            if *additive == 0.0 {
-                pairs[self.pair_at(position)] = false;
+    /// The mask row by row, `[n_queries, n_keys]`; made when first asked for.
+    pub fn pairs(&self) -> &[bool] {
+        self.tiles.pairs.get_or_init(|| {
+            let mut pairs = vec![true; self.n_queries * self.n_keys];
+            for (position, additive) in self.tiles.additive.iter().enumerate() {
+                if *additive == 0.0 {
+                    pairs[self.pair_at(position)] = false;
+                }
             }
-        }
-        pairs
+            pairs
+        })
     }
 
     /// The bias of each pair, zero where it takes none: `[heads, n_biases]` to
@@ -165,6 +170,7 @@ impl Tiles {
             additive: Vec::new(),
             biased: Vec::new(),
             n_biases: 0,
+            pairs: OnceLock::new(),
         };
         let mut open: [Vec<OpenKey>; LANES] = from_fn(|_| Vec::new());
         let mut place = vec![NONE; n_keys.div_ceil(ROWS)]; // of a block of keys, in the tile
@@ -193,6 +199,7 @@ impl Tiles {
                     let (block, row) = (*key as usize / ROWS, *key as usize % ROWS);
                     let position = place[block] * BLOCK + row * LANES + lane;
                     assert!((*key as usize) < n_keys, "key {key} of {n_keys}");
+                    debug_assert!(tiles.additive[position] != 0.0, "key {key} twice");
                     tiles.additive[position] = 0.0;
                     if *bias != NO_BIAS {
                         tiles.biased.push((position as u32, *bias));

@@ -43,13 +43,14 @@ const MOST_PARTS: usize = 4;
 /// on the number of threads; all else takes Burn's own operators.
 ///
 /// # Panics
-/// When the shapes do not fit each other.
+/// When the shapes do not fit each other, or there are no channels.
 pub fn conv3x3(x: Tensor<4>, weight: Tensor<2>, bias: Tensor<2>) -> Tensor<4> {
     let [batch, _, _, n_inputs] = x.dims();
     let [n_rows, n_outputs] = weight.dims();
     assert_eq!(n_rows, EDGE * EDGE * n_inputs, "rows of the weight");
     let [n_biases, n_outputs_of_bias] = bias.dims();
     assert_eq!(n_outputs_of_bias, n_outputs, "outputs of weight and bias");
+    assert!(n_inputs > 0 && n_outputs > 0, "inputs and outputs");
     assert!(
         n_biases == 1 || n_biases == batch,
         "one bias, or one per image"

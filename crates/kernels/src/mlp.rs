@@ -34,7 +34,7 @@ pub type Affine = (Tensor<2>, Tensor<1>);
 /// on the number of threads; all else takes Burn's own operators.
 ///
 /// # Panics
-/// When the shapes do not fit each other.
+/// When the shapes do not fit each other, or the hidden layer has no width.
 pub fn mlp(x: Tensor<2>, inner: Affine, outer: Affine, activation: Activation) -> Tensor<2> {
     let [_, n_inputs] = x.dims();
     let ([n_inputs_inner, n_hidden], [n_hidden_outer, n_outputs]) =
@@ -44,6 +44,7 @@ pub fn mlp(x: Tensor<2>, inner: Affine, outer: Affine, activation: Activation) -
         "inputs of x and of the inner weight"
     );
     assert_eq!(n_hidden, n_hidden_outer, "width between the two weights");
+    assert!(n_hidden > 0, "a hidden layer of some width");
     assert_eq!(inner.1.dims(), [n_hidden], "shape of the inner bias");
     assert_eq!(outer.1.dims(), [n_outputs], "shape of the outer bias");
     let (a, b) = (inner.1.unsqueeze::<2>(), outer.1.unsqueeze::<2>());

@@ -1,7 +1,9 @@
 //! Products of matrices that lie inside slices, by the `gemm` crate on the calling thread.
 //!
 //! Callers cut their rows into pieces of a fixed size and divide those over threads: each piece then
-//! stays in the cache from one product to the next, and no sum depends on the number of threads.
+//! stays in the cache from one product to the next, and no sum depends on the number of threads. A row's
+//! last digits may depend on how many rows the piece has, beyond 512 numbers in a sum: `gemm` then cuts
+//! the sum by the shape.
 
 use burn::backend::TensorMetadata;
 use burn::backend::flex::FlexTensor;
@@ -55,8 +57,11 @@ impl<'a> Matrix<'a> {
     fn new(data: &'a [f32], [n_rows, n_columns]: [usize; 2], strides: [usize; 2]) -> Self {
         let [row_stride, column_stride] = strides;
         if n_rows > 0 && n_columns > 0 {
-            let last = (n_rows - 1) * row_stride + (n_columns - 1) * column_stride;
-            assert!(last < data.len(), "the matrix ends inside its slice");
+            let last_row = (n_rows - 1).checked_mul(row_stride);
+            let in_row = (n_columns - 1).checked_mul(column_stride);
+            let last = last_row.zip(in_row).and_then(|(a, b)| a.checked_add(b));
+            let is_inside = last.is_some_and(|last| last < data.len());
+            assert!(is_inside, "the matrix ends inside its slice");
         }
         Matrix {
             data,
@@ -69,6 +74,11 @@ impl<'a> Matrix<'a> {
 
     /// Rows from `first` on, at most `n` of them.
     pub(crate) fn rows(self, first: usize, n: usize) -> Self {
+        assert!(
+            first <= self.n_rows,
+            "rows from {first} on of {}",
+            self.n_rows
+        );
         let n_rows = n.min(self.n_rows - first);
         let data = self.data.get(first * self.row_stride..).unwrap_or_default();
         Matrix::new(
@@ -159,8 +169,9 @@ fn multiply(a: Matrix, b: Matrix, out: &mut [f32], is_added: bool) {
         }
         return;
     }
-    // SAFETY: `Matrix::new` has checked that the last element of `a` and `b` lies in their slices, the
-    // line above that of `out`; strides are at most `isize::MAX` as they are offsets into slices.
+    // SAFETY: `Matrix::new` has checked that the last element of `a` and `b` lies in their slices, and
+    // so do all before it, since strides are not negative; the assertion above has checked `out`. A
+    // stride beyond `isize::MAX` belongs to an axis of length one and is multiplied by zero.
     unsafe {
         gemm::gemm(
             m,

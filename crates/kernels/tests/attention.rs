@@ -148,7 +148,7 @@ fn plain(case: &Case) -> Results {
     } = case.clone();
     let [batch, n_heads, n_queries, d_head] = query.dims();
     let [_, n_keys] = blocked.dims();
-    let mask = TensorData::new(blocked.pairs(), [1, 1, n_queries, n_keys]);
+    let mask = TensorData::new(blocked.pairs().to_vec(), [1, 1, n_queries, n_keys]);
     let mask = Tensor::<4, Bool>::from_data(mask, &Device::flex())
         .expand([batch, n_heads, n_queries, n_keys]);
     let mut scores = query

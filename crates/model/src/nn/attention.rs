@@ -94,7 +94,7 @@ impl Attention {
         }
         let shape = scores.dims();
         let [n_queries, n_keys] = mask.blocked.dims();
-        let blocked = TensorData::new(mask.blocked.pairs(), [1, 1, n_queries, n_keys]);
+        let blocked = TensorData::new(mask.blocked.pairs().to_vec(), [1, 1, n_queries, n_keys]);
         let blocked = Tensor::<4, Bool>::from_data(blocked, &scores.device()).expand(shape);
         softmax(scores.mask_fill(blocked, f32::NEG_INFINITY), 3)
     }

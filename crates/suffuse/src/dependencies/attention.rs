@@ -21,6 +21,8 @@ pub struct Attention {
     weight: Array2<f64>,
     /// Whether `i` depends on `j` for the model.
     is_dependent: Array2<bool>,
+    /// Whether the two are of one group, so that they may attend to each other.
+    is_open: Array2<bool>,
     /// Proportionality `rho_p`; `NaN` where neither taxon varies.
     rho_p: Array2<f64>,
 }
@@ -75,16 +77,20 @@ pub fn attention(
         taxa: table.feature_ids().to_vec(),
         weight,
         is_dependent: Array2::from_shape_fn((n_taxa, n_taxa), |(i, j)| dependent.get(i, j)),
+        is_open: Array2::from_shape_fn((n_taxa, n_taxa), |(i, j)| {
+            dependent.group(i) == dependent.group(j)
+        }),
         rho_p,
     })
 }
 
 impl Attention {
-    /// Pairs of different taxa whose proportionality is defined.
+    /// Pairs of different taxa of one group whose proportionality is defined. Taxa of two groups never
+    /// attend to each other: those zeros would say how taxa were grouped, by dependencies.
     fn pairs(&self) -> impl Iterator<Item = (usize, usize)> {
         let pairs = self.rho_p.indexed_iter();
         pairs
-            .filter(|((i, j), rho)| i != j && !rho.is_nan())
+            .filter(|((i, j), rho)| i != j && !rho.is_nan() && self.is_open[[*i, *j]])
             .map(|(at, _)| at)
     }
 

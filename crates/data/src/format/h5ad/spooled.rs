@@ -28,6 +28,7 @@ pub enum LayerRow<'a> {
 /// there before [`SpooledTable::write`], so a program that is killed leaves nothing.
 #[derive(Debug)]
 pub struct SpooledTable {
+    n_features: usize,
     pub(super) indptr: Vec<usize>,
     pub(super) indices: Spool,
     pub(super) values: Spool,
@@ -60,6 +61,7 @@ impl SpooledTable {
             Err(_) => Element::I64,
         };
         let mut spooled = SpooledTable {
+            n_features: shape[1],
             indptr: vec![0],
             indices: Spool::list(&folder, index).map_err(io)?,
             values: Spool::list(&folder, Element::F64).map_err(io)?,
@@ -80,8 +82,18 @@ impl SpooledTable {
     /// [`SpooledTable::new`].
     ///
     /// # Errors
-    /// No room left on the disk.
+    /// No room left on the disk; a sample of another shape than the table.
     pub fn push(&mut self, values: &[f64], layers: &[LayerRow<'_>]) -> std::io::Result<()> {
+        let fits = |layer: &SpooledLayer, row: &LayerRow| match (&layer.kind, row) {
+            (LayerKind::Numbers, LayerRow::Numbers(row)) => row.len() == self.n_features,
+            (LayerKind::Codes(_), LayerRow::Codes(row)) => row.len() == self.n_features,
+            _ => false,
+        };
+        let is_whole = values.len() == self.n_features && layers.len() == self.layers.len();
+        if !is_whole || !self.layers.iter().zip(layers).all(|(l, row)| fits(l, row)) {
+            let problem = "a sample has an entry per feature and a row per layer, of its kind";
+            return Err(std::io::Error::other(problem));
+        }
         let stored = || (0u32..).zip(values).filter(|(_, value)| **value != 0.0);
         let width = self.indices.element().size();
         self.indices.push(

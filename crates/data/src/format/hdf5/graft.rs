@@ -25,6 +25,8 @@ pub(crate) struct Graft {
 const HEADER: &[u8] = b"OHDR";
 const DATASPACE: u8 = 1;
 const LAYOUT: u8 = 8;
+/// Layout class of data in chunks.
+const CHUNKED: u8 = 2;
 /// Where the superblock holds the end of the file, and its checksum.
 const END_OF_FILE: Range<usize> = 28..36;
 const SUPERBLOCK_CHECKSUM: usize = 44;
@@ -141,7 +143,10 @@ fn correct_header(bytes: &mut [u8], example: usize, index: u64, length: u64) -> 
         let (Some(space), Some(layout)) = (of_kind(DATASPACE), of_kind(LAYOUT)) else {
             continue;
         };
-        if !bytes[layout.clone()].ends_with(&wanted) {
+        // Chunked data end with the address of their index; contiguous data with a size, which may
+        // happen to be the same number.
+        let is_chunked = bytes.get(layout.start + 1) == Some(&CHUNKED);
+        if !is_chunked || !bytes[layout.clone()].ends_with(&wanted) {
             continue;
         }
         // Version 2, and no largest extents behind the extents.

@@ -1,8 +1,8 @@
 //! A numeric dataset put aside in chunks while its elements come in, so that it never stands in
 //! memory as a whole.
 //!
-//! Chunks are compressed as they fill up and wait in a file without a name, which is gone when the
-//! program ends, however it ends. The file of the table takes them up in the end, see
+//! Chunks are compressed as they fill up and wait in a file that is gone when the program
+//! ends, however it ends. The file of the table takes them up in the end, see
 //! [`super::graft`].
 
 use super::write::{CHUNK_ELEMENTS, DEFLATE_LEVEL, chunk_shape};

@@ -75,6 +75,7 @@ pub struct DatConfig {
     pub max_batch_tokens: usize,
     /// Taxa that may attend to each other, at most: in wider tables the taxa fall into groups by their
     /// dependencies, and the cost grows with the number of taxa instead of its square.
+    #[serde(default = "no_groups")]
     pub group_size: usize,
     /// How it is trained.
     pub training: TrainConfig,
@@ -97,6 +98,11 @@ pub struct DependencyConfig {
     /// Most samples that it is estimated from; of more, this many are drawn.
     #[serde(default = "default_max_samples")]
     pub max_samples: usize,
+}
+
+/// For models that were stored before there was the setting.
+fn no_groups() -> usize {
+    LARGEST
 }
 
 /// For models that were stored before there was the setting.

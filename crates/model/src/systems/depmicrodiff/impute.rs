@@ -3,7 +3,7 @@
 use super::Model;
 use super::batch::Flag;
 use super::entries::{Cohort, Entries, Known};
-use super::sampling::{Job, Run};
+use super::sampling::{Job, Plan, Run};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::noise::target::Prediction;
@@ -182,6 +182,14 @@ impl Work {
     }
 }
 
+/// The two passes over each block of samples; their networks and masks are prepared once.
+struct Passes<'a> {
+    presence: Run<'a>,
+    presence_plan: Plan,
+    values: Run<'a>,
+    values_plan: Plan,
+}
+
 impl Model {
     /// Fills a cohort that has the model's features.
     ///
@@ -232,17 +240,27 @@ impl Model {
         let began = Instant::now();
         let size = options.batch_size.max(1);
         let device = options.device.clone();
+        let values = Run {
+            entries: &entries,
+            conditions: cohort.conditions.as_ref(),
+            sampler: options.sampler,
+            seed: options.seed,
+            device: &device,
+            interrupted: options.interrupted,
+        };
+        let presence = Run {
+            sampler: self.presence_sampler(options.sampler),
+            ..values
+        };
+        let passes = Passes {
+            presence_plan: Plan::new(self, &presence)?,
+            values_plan: Plan::new(self, &values)?,
+            presence,
+            values,
+        };
         for first_sample in (0..n_samples).step_by(size) {
             let samples = first_sample..(first_sample + size).min(n_samples);
-            let run = Run {
-                entries: &entries,
-                conditions: cohort.conditions.as_ref(),
-                sampler: options.sampler,
-                seed: options.seed,
-                device: &device,
-                interrupted: options.interrupted,
-            };
-            let filled = self.fill_block(&run, options, &structural, samples.clone())?;
+            let filled = self.fill_block(&passes, options, &structural, samples.clone())?;
             each(Block {
                 first_sample,
                 filled,
@@ -261,25 +279,22 @@ impl Model {
 
     fn fill_block(
         &self,
-        run: &Run,
+        passes: &Passes,
         options: &ImputeOptions,
         structural: &HashSet<(u32, u32)>,
         samples: Range<usize>,
     ) -> Result<Imputation> {
-        let mut work = self.begin(run.entries, options, structural, samples);
-        let presence_run = Run {
-            sampler: self.presence_sampler(run.sampler),
-            ..*run
-        };
-        self.judge_presence(&presence_run, options.n_draws.div_ceil(2), &mut work)?;
+        let entries = passes.values.entries;
+        let mut work = self.begin(entries, options, structural, samples);
+        self.judge_presence(passes, options.n_draws.div_ceil(2), &mut work)?;
         let is_positive: Vec<bool> = (0..work.known.len())
             .map(|at| {
                 work.known[at] == Known::Withheld
                     || (work.is_candidate[at] && work.presence[at] >= options.presence_threshold)
             })
             .collect();
-        let draws = self.draw_values(run, options.n_draws, &work, &is_positive)?;
-        Ok(self.finish(run.entries, work, draws))
+        let draws = self.draw_values(passes, options.n_draws, &work, &is_positive)?;
+        Ok(self.finish(entries, work, draws))
     }
 
     /// What is known before anything is drawn.
@@ -332,7 +347,8 @@ impl Model {
     }
 
     /// The probability of presence of the candidates: a mean over draws.
-    fn judge_presence(&self, run: &Run, n_draws: usize, work: &mut Work) -> Result<()> {
+    fn judge_presence(&self, passes: &Passes, n_draws: usize, work: &mut Work) -> Result<()> {
+        let (run, plan) = (&passes.presence, &passes.presence_plan);
         let mut jobs = Vec::new();
         for sample in work.fillable() {
             let range = work.range(sample);
@@ -354,7 +370,7 @@ impl Model {
             }
         }
         let (judged, rows): (Vec<Vec<usize>>, Vec<Job>) = jobs.into_iter().unzip();
-        for ((judged, job), drawn) in judged.iter().zip(&rows).zip(self.sample(run, &rows)?) {
+        for ((judged, job), drawn) in judged.iter().zip(&rows).zip(self.sample(run, plan, &rows)?) {
             let start = work.range(job.sample).start;
             for &taxon in judged {
                 work.presence[start + taxon] += f64::from(drawn.presence[taxon]) / n_draws as f64;
@@ -366,11 +382,12 @@ impl Model {
     /// Draws of ln(1+percent) given presence of each entry that is taken to be positive.
     fn draw_values(
         &self,
-        run: &Run,
+        passes: &Passes,
         n_draws: usize,
         work: &Work,
         is_positive: &[bool],
     ) -> Result<Vec<Vec<f64>>> {
+        let (run, plan) = (&passes.values, &passes.values_plan);
         let mut jobs = Vec::new();
         for sample in work.fillable() {
             let range = work.range(sample);
@@ -390,7 +407,7 @@ impl Model {
             }));
         }
         let mut draws: Vec<Vec<f64>> = vec![Vec::new(); work.known.len()];
-        for (job, drawn) in jobs.iter().zip(self.sample(run, &jobs)?) {
+        for (job, drawn) in jobs.iter().zip(self.sample(run, plan, &jobs)?) {
             let start = work.range(job.sample).start;
             for (taxon, y) in drawn.abundance.iter().enumerate() {
                 if is_positive[start + taxon] {

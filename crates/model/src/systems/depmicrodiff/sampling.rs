@@ -71,14 +71,13 @@ impl Model {
     }
 
     /// Samples every job; the result of a job depends on nothing but the job.
-    pub(super) fn sample(&self, run: &Run, jobs: &[Job]) -> Result<Vec<Drawn>> {
-        let plan = Plan::new(self, run)?;
+    pub(super) fn sample(&self, run: &Run, plan: &Plan, jobs: &[Job]) -> Result<Vec<Drawn>> {
         let tiles: Vec<&[Job]> = jobs.chunks(TILE).collect();
         let drawn = device::each(run.device, tiles.len(), |i| {
             if run.interrupted.load(Ordering::Relaxed) {
                 return Err(Error::Interrupted);
             }
-            Ok(self.sample_tile(run, &plan, tiles[i]))
+            Ok(self.sample_tile(run, plan, tiles[i]))
         })?;
         Ok(drawn.into_iter().flatten().collect())
     }
@@ -299,7 +298,7 @@ fn jobs_in_tile(jobs: &[Job]) -> impl Iterator<Item = &Job> {
 }
 
 /// Networks, order, masks and timesteps of a run: prepared once.
-struct Plan {
+pub(super) struct Plan {
     vae: Vae,
     dat: Dat,
     schedule: CosineSchedule,
@@ -314,7 +313,7 @@ struct PlannedStep {
 }
 
 impl Plan {
-    fn new(model: &Model, run: &Run) -> Result<Plan> {
+    pub(super) fn new(model: &Model, run: &Run) -> Result<Plan> {
         let device = run.device;
         let config = &model.config;
         let n_taxa = model.feature_ids.len();
