@@ -299,7 +299,7 @@ pub fn mean_of_draws(published: &Published, imputation: &Imputation) -> Array2<f
 }
 
 /// Raised with every change that moves results, so that old files are not taken for finished ones.
-const RESULTS_VERSION: &str = "2";
+const RESULTS_VERSION: &str = "3";
 
 fn key(subject: &Subject, options: &EvaluateOptions, method: Method, seed: u64) -> Key {
     let mut setting = BTreeMap::new();
