@@ -6,7 +6,7 @@
 //! ```
 
 use crate::autodiff::{Kept, tensor, tracked};
-use crate::product::{Matrix, PIECE, add_product, n_parts, product, readable, sum_of_parts};
+use crate::product::{Matrix, PIECE, Parts, add_product, product, readable, sum_of_parts};
 use burn::backend::TensorMetadata;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::flex::FlexTensor;
@@ -115,30 +115,19 @@ impl Kept<3> for Inputs {
         let turned = Matrix::of_rows(&turned, n_inputs);
         let [wants_x, wants_weight, _] = wanted;
 
-        let n_pieces = n_rows.div_ceil(PIECE);
-        let n_parts = n_parts(n_pieces);
-        let rows_of_part = n_pieces.div_ceil(n_parts) * PIECE;
+        let parts = Parts::of_rows(n_rows);
         let mut of_x = vec![0.0; if wants_x { n_rows * n_inputs } else { 0 }];
-        let mut pieces_of_x = of_x.chunks_mut((PIECE * n_inputs).max(1));
-        // Rows of each part, and where their gradients go.
-        let mut parts: Vec<_> = (0..n_parts)
-            .map(|_| {
-                let n = rows_of_part / PIECE;
-                pieces_of_x.by_ref().take(n).collect::<Vec<_>>()
-            })
-            .collect();
         let n_weights = n_inputs * n_outputs;
         let n_gradients = n_weights + n_outputs;
-        let mut sums = vec![0.0; n_parts * n_gradients];
+        let mut sums = vec![0.0; parts.n * n_gradients];
         parts
+            .cut(&mut of_x)
             .par_iter_mut()
             .zip(sums.par_chunks_mut(n_gradients.max(1)))
             .enumerate()
             .for_each(|(part, (of_x, sums))| {
                 let (of_weight, of_bias) = sums.split_at_mut(n_weights);
-                let first = part * rows_of_part;
-                let last = n_rows.min(first + rows_of_part);
-                for (i, start) in (first..last).step_by(PIECE).enumerate() {
+                for (i, start) in parts.starts(part).enumerate() {
                     let dy = dy.rows(start, PIECE);
                     if let Some(of_x) = of_x.get_mut(i) {
                         product(dy, turned, of_x);

@@ -10,7 +10,7 @@
 use crate::activation::Activation;
 use crate::autodiff::{Kept, tensor, tracked};
 use crate::linear::affine;
-use crate::product::{Matrix, PIECE, add_product, n_parts, product, readable, sum_of_parts};
+use crate::product::{Matrix, PIECE, Parts, add_product, product, readable, sum_of_parts};
 use burn::backend::TensorMetadata;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::flex::FlexTensor;
@@ -202,18 +202,9 @@ impl Kept<5> for State {
             Matrix::of_rows(&outer, n_hidden),
         );
 
-        let n_pieces = n_rows.div_ceil(PIECE);
-        let n_parts = n_parts(n_pieces);
-        let pieces_of_part = n_pieces.div_ceil(n_parts);
+        let parts = Parts::of_rows(n_rows);
         let wants_x = wanted[0];
         let mut of_x = vec![0.0; if wants_x { n_rows * n_inputs } else { 0 }];
-        let mut pieces_of_x = of_x.chunks_mut((PIECE * n_inputs).max(1));
-        let mut parts: Vec<_> = (0..n_parts)
-            .map(|_| {
-                let pieces = pieces_of_x.by_ref().take(pieces_of_part);
-                pieces.collect::<Vec<_>>()
-            })
-            .collect();
         let sizes = [
             n_inputs * n_hidden,
             n_hidden,
@@ -221,8 +212,9 @@ impl Kept<5> for State {
             n_outputs,
         ];
         let n_gradients: usize = sizes.iter().sum();
-        let mut sums = vec![0.0; n_parts * n_gradients];
+        let mut sums = vec![0.0; parts.n * n_gradients];
         parts
+            .cut(&mut of_x)
             .par_iter_mut()
             .zip(sums.par_chunks_mut(n_gradients.max(1)))
             .enumerate()
@@ -232,8 +224,7 @@ impl Kept<5> for State {
                     let (of_inner, sums) = sums.split_at_mut(sizes[0]);
                     let (of_a, sums) = sums.split_at_mut(sizes[1]);
                     let (of_outer, of_b) = sums.split_at_mut(sizes[2]);
-                    let pieces = part * pieces_of_part..n_pieces.min((part + 1) * pieces_of_part);
-                    for (i, start) in pieces.map(|piece| piece * PIECE).enumerate() {
+                    for (i, start) in parts.starts(part).enumerate() {
                         let (x, dy) = (x.rows(start, PIECE), dy.rows(start, PIECE));
                         let n = PIECE.min(n_rows - start) * n_hidden;
                         dz.resize(n, 0.0);

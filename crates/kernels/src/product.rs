@@ -197,9 +197,44 @@ fn multiply(a: Matrix, b: Matrix, out: &mut [f32], is_added: bool) {
     }
 }
 
-/// Number of partial sums for so many pieces.
-pub(crate) fn n_parts(n_pieces: usize) -> usize {
-    (n_pieces / PIECES_PER_PART).clamp(1, MOST_PARTS)
+/// Pieces of [`PIECE`] rows, dealt out to the partial sums of a gradient.
+pub(crate) struct Parts {
+    /// Number of partial sums.
+    pub(crate) n: usize,
+    n_rows: usize,
+    n_pieces: usize,
+}
+
+impl Parts {
+    /// For so many rows.
+    pub(crate) fn of_rows(n_rows: usize) -> Self {
+        let n_pieces = n_rows.div_ceil(PIECE);
+        Parts {
+            n: (n_pieces / PIECES_PER_PART).clamp(1, MOST_PARTS),
+            n_rows,
+            n_pieces,
+        }
+    }
+
+    fn pieces_of_part(&self) -> usize {
+        self.n_pieces.div_ceil(self.n)
+    }
+
+    /// First rows of the pieces of a part.
+    pub(crate) fn starts(&self, part: usize) -> impl Iterator<Item = usize> + use<> {
+        let first = part * self.pieces_of_part();
+        let last = self.n_pieces.min(first + self.pieces_of_part());
+        (first..last).map(|piece| piece * PIECE)
+    }
+
+    /// The pieces of `rows`, which may be empty, part by part.
+    pub(crate) fn cut<'a>(&self, rows: &'a mut [f32]) -> Vec<Vec<&'a mut [f32]>> {
+        let width = rows.len() / self.n_rows.max(1);
+        let mut pieces = rows.chunks_mut((PIECE * width).max(1));
+        (0..self.n)
+            .map(|_| pieces.by_ref().take(self.pieces_of_part()).collect())
+            .collect()
+    }
 }
 
 /// Adds up partial sums of `n` numbers each, in order.
