@@ -127,6 +127,43 @@ pub fn hide_nonzero(
     })
 }
 
+/// As many measured zeros as hidden entries, from the samples of those entries as far as they have
+/// zeros: what a hidden entry must be told from when both look alike.
+///
+/// - `hidden`: entries of the table, rising
+/// - returns rising entries
+///
+/// # Errors
+/// A hidden entry out of range.
+pub fn zeros_to_score(table: &Table, hidden: &[Entry], seed: u64) -> Result<Vec<Entry>> {
+    let mut generator = seeded(seed, "hide/zeros");
+    let mut chosen = Vec::new();
+    for here in hidden.chunk_by(|a, b| a.sample == b.sample) {
+        let sample = here[0].sample;
+        if sample as usize >= table.n_samples() {
+            let n = table.n_samples();
+            return Err(Error::Invalid(format!(
+                "cannot find zeros in sample {sample} of a table of {n} samples"
+            )));
+        }
+        let dense = table.dense_row(sample as usize);
+        let is_zero = |feature: &u32| dense[*feature as usize] == 0.0;
+        let mut zeros: Vec<u32> = (0..table.n_features() as u32).filter(is_zero).collect();
+        let n_wanted = here.len().min(zeros.len());
+        for position in 0..n_wanted {
+            let other = generator.random_range(position..zeros.len());
+            zeros.swap(position, other);
+        }
+        let entries = zeros[..n_wanted].iter();
+        chosen.extend(entries.map(|feature| Entry {
+            sample,
+            feature: *feature,
+        }));
+    }
+    chosen.sort_unstable();
+    Ok(chosen)
+}
+
 impl Hidden {
     /// The true values of the hidden entries, in their order.
     ///

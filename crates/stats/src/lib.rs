@@ -5,6 +5,7 @@
 //! result is the same for any number of threads: sums run in a fixed order, and random numbers
 //! come from generators keyed by seed and task.
 
+pub mod bootstrap;
 pub mod dependency;
 pub mod error;
 pub mod impute;

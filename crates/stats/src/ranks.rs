@@ -60,6 +60,27 @@ pub fn auroc(scores: &[f64], is_positive: &[bool]) -> Result<f64> {
     Ok((sum - n_positive * (n_positive + 1.0) / 2.0) / (n_positive * n_negative))
 }
 
+/// Average precision: area under the precision-recall curve, `sum (R_k - R_(k-1)) P_k` over the
+/// distinct scores from the highest on; the share of positives by chance, `NaN` without a positive.
+///
+/// # Errors
+/// Vectors of different lengths, a `NaN`.
+pub fn average_precision(scores: &[f64], is_positive: &[bool]) -> Result<f64> {
+    check_length("scores", scores.len(), is_positive.len())?;
+    let ranks = ranks(scores)?;
+    let n_positive = is_positive.iter().filter(|p| **p).count() as f64;
+    let mut order: Vec<usize> = (0..scores.len()).collect();
+    order.sort_by(|a, b| ranks[*b].total_cmp(&ranks[*a]));
+    let (mut area, mut n_taken, mut n_found) = (0.0, 0.0, 0.0);
+    for equal in order.chunk_by(|a, b| ranks[*a] == ranks[*b]) {
+        let n_here = equal.iter().filter(|at| is_positive[**at]).count() as f64;
+        n_taken += equal.len() as f64;
+        n_found += n_here;
+        area += n_here / n_positive * n_found / n_taken;
+    }
+    Ok(if n_positive > 0.0 { area } else { f64::NAN })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,8 @@
 
 mod draws;
 
-pub use draws::{DrawScores, predictive_interval, score_draws};
+pub(crate) use draws::quantile;
+pub use draws::{DrawScores, fair_crps, predictive_interval, score_draws};
 
 use crate::error::check_length;
 use crate::{Error, Result};

@@ -2,9 +2,10 @@
 
 use crate::conditions::ConditionOptions;
 use crate::dependencies;
+use crate::evaluate::answer::{self, Answer, FittedModel};
 use crate::evaluate::outcome::{Key, Outcome, Seconds};
-use crate::evaluate::protocol::Published;
-use crate::evaluate::{ModelSetting, figures, fit_and_impute, mean_of_draws, score_model};
+use crate::evaluate::trial::Trial;
+use crate::evaluate::{ModelSetting, figures, score};
 use crate::impute::Completed;
 use crate::method::Method;
 use crate::output::write_text;
@@ -12,7 +13,6 @@ use crate::provenance::Provenance;
 use crate::report::scatter;
 use crate::watch::Watch;
 use crate::{PRESENCE_THRESHOLD, Result};
-use ndarray::Array2;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -23,8 +23,7 @@ use suffuse_data::split;
 use suffuse_model::device::Device;
 use suffuse_model::systems::depmicrodiff::{Cohort, Config, Fill, ImputeOptions, Totals};
 use suffuse_stats::dependency::{FTestForm, MiTest};
-use suffuse_stats::impute::{Method as Baseline, impute};
-use suffuse_stats::scores::score_entries;
+use suffuse_stats::impute::Method as Baseline;
 
 /// Share of the non-zero entries that the demo hides.
 const HIDDEN_FRACTION: f64 = 0.1;
@@ -82,11 +81,12 @@ pub fn run(
     let mut files = vec![folder.join("table.h5ad")];
     format::write(&table, &files[0], &write_options)?;
 
-    let published = Published::new(&table, HIDDEN_FRACTION, options.seed)?;
+    let groups = split::groups(&table.sample_metadata, "subject")?;
+    let trial = Trial::published(&table, Some(groups.clone()), HIDDEN_FRACTION, options.seed)?;
     let setting = ModelSetting {
         config: options.config,
         conditions: ConditionOptions::default(),
-        groups: Some(split::groups(&table.sample_metadata, "subject")?),
+        groups: Some(groups),
         group_column: Some("subject".to_string()),
         pretrain: &[],
         pretrain_sha256: Vec::new(),
@@ -96,43 +96,36 @@ pub fn run(
         models: None,
     };
     let start = Instant::now();
-    let fitted = fit_and_impute(&published, &setting, options.seed, None, watch)?;
-    let seconds = start.elapsed().as_secs_f64();
-    let (report, draws) = score_model(&published, &fitted.imputation)?;
+    let model = FittedModel::fit(&trial, &setting, options.seed, None, watch)?;
+    let filling = Instant::now();
+    let imputation = model.fill(&trial, &setting, options.seed, watch)?;
+    let seconds = Seconds {
+        total: start.elapsed().as_secs_f64(),
+        filling: filling.elapsed().as_secs_f64(),
+    };
     let key = |method: Method| key(options, method);
-    let taxa = table.feature_ids();
-    let mut outcomes = vec![Outcome::new(
+    let of_model = answer::of_model(&trial, &imputation)?;
+    let mut outcomes = vec![score::score(
         key(Method::DepMicroDiff),
-        &report,
-        taxa,
-        Some(draws),
-        Seconds {
-            total: seconds,
-            filling: fitted.seconds_of_filling,
-        },
-    )];
-    let mut best: Option<(f64, String, Array2<f64>)> = None;
+        &trial,
+        &of_model,
+        seconds,
+    )?];
+    let mut best: Option<(f64, String, Answer)> = None;
     for baseline in Baseline::ALL {
         let start = Instant::now();
-        let completed = impute(baseline, &published.incomplete()?);
-        let seconds = start.elapsed().as_secs_f64();
-        let report = score_entries(&published.truth, &completed, &published.positions())?;
-        if best
-            .as_ref()
-            .is_none_or(|(rmse, ..)| report.pooled.rmse < *rmse)
-        {
-            best = Some((report.pooled.rmse, baseline.to_string(), completed));
+        let answer = answer::of_baseline(baseline, &trial)?;
+        let filling = start.elapsed().as_secs_f64();
+        let seconds = Seconds {
+            total: filling,
+            filling,
+        };
+        let outcome = score::score(key(Method::Baseline(baseline)), &trial, &answer, seconds)?;
+        let rmse = outcome.pooled.rmse;
+        if best.as_ref().is_none_or(|(least, ..)| rmse < *least) {
+            best = Some((rmse, baseline.to_string(), answer));
         }
-        outcomes.push(Outcome::new(
-            key(Method::Baseline(baseline)),
-            &report,
-            taxa,
-            None,
-            Seconds {
-                total: seconds,
-                filling: seconds,
-            },
-        ));
+        outcomes.push(outcome);
     }
 
     // Filled with the totals it was fitted with; nothing else is known of the hidden entries.
@@ -142,7 +135,7 @@ pub fn run(
         table: &masked,
         hidden: &[],
         totals: Totals::Given(table.totals()),
-        conditions: fitted.conditions,
+        conditions: model.conditions(&trial)?,
         groups: None,
     };
     let mut impute_options = ImputeOptions {
@@ -157,7 +150,7 @@ pub fn run(
         progress: watch.progress,
         interrupted: watch.interrupted,
     };
-    let imputation = fitted.model.impute(&cohort, &mut impute_options)?;
+    let imputation = model.model.impute(&cohort, &mut impute_options)?;
     let mut completed = Completed::from_model(&masked, &imputation)?;
     provenance.set("method", Method::DepMicroDiff.to_string());
     provenance.set("seed", options.seed);
@@ -166,17 +159,13 @@ pub fn run(
     files.push(folder.join("completed.h5ad"));
     format::write(&completed.table, &files[1], &write_options)?;
 
-    let mut panels = vec![panel(
-        &outcomes[0],
-        &published,
-        &mean_of_draws(&published, &fitted.imputation),
-    )];
-    if let Some((_, name, prediction)) = best {
+    let mut panels = vec![panel(&outcomes[0], &trial, &of_model)];
+    if let Some((_, name, answer)) = best {
         let outcome = outcomes
             .iter()
             .find(|outcome| outcome.key.method == name)
             .unwrap_or(&outcomes[0]);
-        panels.push(panel(outcome, &published, &prediction));
+        panels.push(panel(outcome, &trial, &answer));
     }
     if let Some(svg) = scatter::draw(
         "Hidden entries of a simulated table",
@@ -223,13 +212,13 @@ fn key(options: &DemoOptions, method: Method) -> Key {
     }
 }
 
-fn panel(outcome: &Outcome, published: &Published, prediction: &Array2<f64>) -> scatter::Panel {
+fn panel(outcome: &Outcome, trial: &Trial, answer: &Answer) -> scatter::Panel {
     scatter::Panel {
         title: format!("{}: RMSE {:.3}", outcome.key.method, outcome.pooled.rmse),
-        points: published
-            .positions()
-            .into_iter()
-            .map(|at| (published.truth[at], prediction[at]))
+        points: trial
+            .scored
+            .iter()
+            .map(|at| (trial.truth[*at], answer.value[*at]))
             .collect(),
     }
 }

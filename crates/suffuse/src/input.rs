@@ -5,6 +5,8 @@ use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 use suffuse_data::format::mtx;
 use suffuse_data::format::tsv::{Orientation, TsvOptions};
+use suffuse_data::nested::leaves;
+use suffuse_data::select::{drop_empty_samples, take_features};
 use suffuse_data::{Table, format, metadata_tsv};
 
 /// Where a table comes from.
@@ -87,6 +89,36 @@ fn files(path: &Path) -> Vec<PathBuf> {
     match mtx::files(path) {
         Ok(files) if is_matrix => files.into(),
         _ => vec![path.to_path_buf()],
+    }
+}
+
+impl Input {
+    /// Leaves out what would make a score too good or says nothing: features with a descendant in the
+    /// table, whose share follows from it, and samples without a non-zero entry. Returns a sentence for
+    /// each.
+    ///
+    /// # Errors
+    /// A table of which nothing to learn from is left.
+    pub fn keep_what_counts(&mut self) -> Result<Vec<String>> {
+        let mut notes = Vec::new();
+        let leaves = leaves(&self.table);
+        let n_nested = self.table.n_features() - leaves.len();
+        if n_nested > 0 {
+            self.table = take_features(&self.table, &leaves)?;
+            notes.push(format!(
+                "left out {n_nested} features with a descendant in the table: they follow from it"
+            ));
+        }
+        let (table, dropped) = drop_empty_samples(&self.table)?;
+        if !dropped.is_empty() {
+            self.table = table;
+            notes.push(format!(
+                "left out {} samples without a non-zero entry",
+                dropped.len()
+            ));
+        }
+        require_learnable(&self.table)?;
+        Ok(notes)
     }
 }
 

@@ -345,6 +345,8 @@ fn evaluate_keeps_a_file_per_result_and_skips_finished_ones() {
     let arguments = [
         "evaluate",
         "table.h5ad",
+        "--protocol",
+        "published",
         "--out",
         "results",
         "--seeds",
@@ -408,6 +410,8 @@ fn evaluate_runs_the_baselines_alone() {
     let arguments = [
         "evaluate",
         "table.h5ad",
+        "--protocol",
+        "published",
         "--out",
         "r",
         "--methods",

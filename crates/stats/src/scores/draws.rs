@@ -48,7 +48,6 @@ pub fn score_draws(truth: &[f64], draws: ArrayView2<'_, f64>) -> Result<DrawScor
         });
     }
     check_all_finite("truth", truth)?;
-    let m = n_draws as f64;
     let (mut crps, mut inside, mut width) = (0.0, [0_usize; 2], [0.0; 2]);
     for (row, (&y, entry)) in truth.iter().zip(draws.rows()).enumerate() {
         let mut sorted = entry.to_vec();
@@ -63,13 +62,7 @@ pub fn score_draws(truth: &[f64], draws: ArrayView2<'_, f64>) -> Result<DrawScor
             });
         }
         sorted.sort_by(f64::total_cmp);
-        let to_truth: f64 = sorted.iter().map(|x| (x - y).abs()).sum();
-        let spread: f64 = sorted
-            .iter()
-            .enumerate()
-            .map(|(k, x)| (2.0 * k as f64 + 1.0 - m) * x)
-            .sum();
-        crps += to_truth / m - spread / (m * (m - 1.0).max(1.0));
+        crps += fair_crps(&sorted, y);
         for (slot, level) in [0.5, 0.9].into_iter().enumerate() {
             let (low, high) = predictive_interval(&sorted, level);
             inside[slot] += usize::from(low <= y && y <= high);
@@ -86,6 +79,20 @@ pub fn score_draws(truth: &[f64], draws: ArrayView2<'_, f64>) -> Result<DrawScor
         n,
         n_draws,
     })
+}
+
+/// Continuous ranked probability score of one entry in the form of [`score_draws`].
+///
+/// - `sorted`: at least one draw, rising, in the unit of `truth`
+pub fn fair_crps(sorted: &[f64], truth: f64) -> f64 {
+    let m = sorted.len() as f64;
+    let to_truth: f64 = sorted.iter().map(|x| (x - truth).abs()).sum();
+    let spread: f64 = sorted
+        .iter()
+        .enumerate()
+        .map(|(k, x)| (2.0 * k as f64 + 1.0 - m) * x)
+        .sum();
+    to_truth / m - spread / (m * (m - 1.0).max(1.0))
 }
 
 impl DrawScores {
@@ -122,7 +129,7 @@ pub fn predictive_interval(draws: &[f64], level: f64) -> (f64, f64) {
 }
 
 /// Quantile of sorted values by linear interpolation (R type 7).
-pub(super) fn quantile(sorted: &[f64], level: f64) -> f64 {
+pub(crate) fn quantile(sorted: &[f64], level: f64) -> f64 {
     let position = level * (sorted.len() - 1) as f64;
     let below = position.floor() as usize;
     let above = (below + 1).min(sorted.len() - 1);

@@ -3,29 +3,36 @@
 use super::{
     Context, DeviceArgs, FitSettingArgs, InputArgs, MetadataArgs, SamplingArgs, at_least_one, share,
 };
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
 use suffuse::evaluate::outcome::Outcome;
+use suffuse::evaluate::protocol::Protocol;
 use suffuse::evaluate::{
-    EvaluateOptions, Finished, ModelSetting, Subject, evaluate, figures, summary,
+    EvaluateOptions, Finished, ModelSetting, Subject, comparison, evaluate, figures, summary,
 };
 use suffuse::method::{self, Method};
 use suffuse::output::make_folder;
-use suffuse::report::score_table;
+use suffuse::report::{comparison_table, score_table};
 use suffuse::{Result, input};
 use suffuse_data::format::Overwrite;
 
 /// Arguments of `evaluate`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
+Protocols:
+  strict     entries of test samples are hidden (5-fold cross-validation, --group keeps subjects whole);
+             nested ranks and empty samples are left out; totals are those of what is left
+  blind      as strict, but hidden entries look like zeros: presence is scored too
+  published  entries of the whole table, totals from before hiding: leaks, for comparison only
+
 Every result is kept in one file, named by a hash of all that determines it; the same command goes
 on where it stopped, and other settings add to the same folder. results.tsv lists all of them.
 
 Examples:
-  suffuse evaluate table.h5ad --out results
+  suffuse evaluate table.h5ad --out results --group subject
   suffuse evaluate table.h5ad --out results --methods depmicrodiff --set dat.dependency_mask=none
-  suffuse evaluate table.h5ad --out results --pretrain a.h5ad b.h5ad --group patient_barcode")]
+  suffuse evaluate table.h5ad --out results --protocol published --pretrain a.h5ad b.h5ad")]
 pub(crate) struct EvaluateArgs {
     /// Table
     table: PathBuf,
@@ -49,15 +56,20 @@ pub(crate) struct EvaluateArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Protocol")]
 struct ProtocolArgs {
-    /// What is hidden and what a method may see
-    #[arg(long, value_name = "NAME", default_value = "published")]
+    /// What is hidden and what a method may see: published, strict or blind (see below)
+    #[arg(long, value_name = "NAME", default_value = "strict")]
     protocol: Protocol,
-    /// Share of the non-zero entries to hide
-    #[arg(long, value_name = "0..1", default_value_t = 0.1, value_parser = share)]
-    fraction: f64,
-    /// Number of mask seeds: 0, 1, ...
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = at_least_one)]
-    seeds: usize,
+    /// Shares of the non-zero entries to hide, separated by commas [default: 0.1 for published, else
+    /// 0.1,0.3,0.5]
+    #[arg(long, value_name = "0..1", value_delimiter = ',', value_parser = share)]
+    fraction: Vec<f64>,
+    /// Folds of the cross-validation [default: 5]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    folds: Option<usize>,
+    /// Number of mask seeds 0, 1, ... of published; of a cross-validation, how many folds to run
+    /// [default: 5, or all folds]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    seeds: Option<usize>,
     /// Methods, separated by commas [default: depmicrodiff and every baseline]
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     methods: Vec<Method>,
@@ -67,18 +79,38 @@ struct ProtocolArgs {
     models: Option<PathBuf>,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Protocol {
-    /// Non-zero entries of the whole table; totals from before hiding; the method knows which
-    Published,
+/// Folds of the cross-validation, unless asked otherwise.
+const N_FOLDS: usize = 5;
+/// Mask seeds of `published`, unless asked otherwise.
+const N_SEEDS: usize = 5;
+
+impl ProtocolArgs {
+    fn fractions(&self) -> Vec<f64> {
+        match self.fraction.is_empty() {
+            true => self.protocol.default_fractions().to_vec(),
+            false => self.fraction.clone(),
+        }
+    }
+
+    fn n_seeds(&self) -> usize {
+        let n_folds = self.folds.unwrap_or(N_FOLDS);
+        match self.protocol.is_held_out() {
+            true => self.seeds.map_or(n_folds, |n| n.min(n_folds)),
+            false => self.seeds.unwrap_or(N_SEEDS),
+        }
+    }
 }
 
 pub(super) fn run(arguments: &EvaluateArgs, context: &mut Context) -> Result<()> {
     let device = arguments.device.find()?;
-    let Protocol::Published = arguments.protocol.protocol;
     let settings = arguments.sampling.settings();
     arguments.model.check(&settings)?;
-    let input = input::read_to_learn(&arguments.table, &arguments.input.options())?;
+    let mut input = input::read_to_learn(&arguments.table, &arguments.input.options())?;
+    let protocol = arguments.protocol.protocol;
+    if protocol.is_held_out() {
+        let notes = input.keep_what_counts()?;
+        input.notes.extend(notes);
+    }
     context.notes(&input.notes);
     let fit = arguments.model.resolve(&input.table, &settings, context)?;
     let mut methods = arguments.protocol.methods.clone();
@@ -112,8 +144,10 @@ pub(super) fn run(arguments: &EvaluateArgs, context: &mut Context) -> Result<()>
         orientation: arguments.input.options().orientation,
     };
     let options = EvaluateOptions {
-        fraction: arguments.protocol.fraction,
-        seeds: (0..arguments.protocol.seeds as u64).collect(),
+        protocol,
+        fractions: arguments.protocol.fractions(),
+        seeds: (0..arguments.protocol.n_seeds() as u64).collect(),
+        n_folds: arguments.protocol.folds.unwrap_or(N_FOLDS),
         methods,
         model: ModelSetting {
             config: fit.config,
@@ -153,18 +187,32 @@ pub(super) fn run(arguments: &EvaluateArgs, context: &mut Context) -> Result<()>
         .into_iter()
         .map(|finished| finished.outcome)
         .collect();
-    let rows = summary::rows(&outcomes);
-    let verdict = summary::verdict(&rows, "depmicrodiff");
     summary::write_tsv(&arguments.out, &summary::read_folder(&arguments.out)?)?;
     let pictures = figures::write(&arguments.out, &name, &outcomes)?;
-    if context.json {
-        return context
-            .talk
-            .json(&json!({"scores": rows, "verdict": verdict, "n_skipped": n_skipped}));
-    }
-    context.talk.data(&score_table::draw(&rows))?;
-    if let Some(verdict) = verdict {
-        context.talk.data(&verdict)?;
+    if protocol.is_held_out() {
+        let rows = comparison::rows(&outcomes);
+        let verdicts = comparison::verdicts(&rows);
+        if context.json {
+            return context
+                .talk
+                .json(&json!({"scores": rows, "verdicts": verdicts, "n_skipped": n_skipped}));
+        }
+        context.talk.data(&comparison_table::draw(&rows))?;
+        for verdict in verdicts {
+            context.talk.data(&verdict)?;
+        }
+    } else {
+        let rows = summary::rows(&outcomes);
+        let verdict = summary::verdict(&rows, "depmicrodiff");
+        if context.json {
+            return context
+                .talk
+                .json(&json!({"scores": rows, "verdict": verdict, "n_skipped": n_skipped}));
+        }
+        context.talk.data(&score_table::draw(&rows))?;
+        if let Some(verdict) = verdict {
+            context.talk.data(&verdict)?;
+        }
     }
     context.talk.note(&format!(
         "wrote {}",

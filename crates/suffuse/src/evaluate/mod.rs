@@ -1,29 +1,30 @@
 //! Measuring methods on a user's own table: hide known entries, fill them, score, keep the result.
 
+pub mod answer;
+pub mod comparison;
 pub mod figures;
 pub mod outcome;
 pub mod protocol;
+pub mod score;
 pub mod summary;
+pub mod trial;
 
-use crate::conditions::{ConditionOptions, encode_for_fit};
+use crate::conditions::ConditionOptions;
 use crate::method::Method;
 use crate::watch::Watch;
 use crate::{Error, Result};
-use ndarray::Array2;
+use answer::FittedModel;
 use outcome::{Key, Outcome, Seconds};
-use protocol::Published;
+use protocol::Protocol;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 use suffuse_data::Table;
 use suffuse_data::format::tsv::Orientation;
+use suffuse_data::split::{self, Fold};
 use suffuse_model::device::{Device, gpu_name};
-use suffuse_model::systems::depmicrodiff::{
-    Cohort, Conditions, Config, Fill, FitOptions, Imputation, ImputeOptions, Model, SAVE_EVERY_S,
-    Totals, fit,
-};
-use suffuse_stats::impute::impute;
-use suffuse_stats::scores::{DrawScores, ScoreReport, score_draws, score_entries};
+use suffuse_model::systems::depmicrodiff::Config;
+use trial::Trial;
 
 /// A table to be measured on.
 #[derive(Debug, Clone)]
@@ -67,10 +68,14 @@ pub struct ModelSetting<'a> {
 /// What is measured.
 #[derive(Debug, Clone)]
 pub struct EvaluateOptions<'a> {
-    /// Share of the non-zero entries to hide, 0 to 1.
-    pub fraction: f64,
-    /// Seeds of masks and methods.
+    /// What is hidden and what a method may see.
+    pub protocol: Protocol,
+    /// Shares of the non-zero entries to hide, 0 to 1.
+    pub fractions: Vec<f64>,
+    /// Seeds of masks and methods; in a cross-validation the folds to run, from 0 on.
     pub seeds: Vec<u64>,
+    /// Folds of the cross-validation.
+    pub n_folds: usize,
     /// Methods in the order in which they run.
     pub methods: Vec<Method>,
     /// Setting of the model.
@@ -89,8 +94,10 @@ pub struct Finished {
 /// Name of the folder inside the results that holds training under way.
 const UNDER_WAY: &str = "under-way";
 
-/// Runs every method on every seed and writes one file per result into `folder`; results that are
+/// Runs every method on every trial and writes one file per result into `folder`; results that are
 /// there already are read instead. Each result is handed to `report` as it comes.
+///
+/// In a cross-validation a model is fitted once per fold and serves every fraction.
 ///
 /// # Errors
 /// A table that a method cannot work on, a folder that cannot be written to, or an interruption,
@@ -102,206 +109,151 @@ pub fn evaluate(
     watch: &mut Watch,
     report: &mut dyn FnMut(&Finished),
 ) -> Result<Vec<Finished>> {
+    let folds = options.folds(subject.table)?;
     let mut all = Vec::new();
     for &seed in &options.seeds {
-        let mut published = None;
+        let mut trials: Vec<Option<Trial>> = vec![None; options.fractions.len()];
         for &method in &options.methods {
-            if watch.is_interrupted() {
-                return Err(Error::Interrupted {
-                    advice: String::new(),
-                });
-            }
-            let key = key(subject, options, method, seed);
-            let finished = match Outcome::find(folder, &key)? {
-                Some(outcome) => Finished {
-                    outcome,
-                    was_there: true,
-                },
-                None => {
-                    if published.is_none() {
-                        published = Some(Published::new(subject.table, options.fraction, seed)?);
-                    }
-                    let published = published.as_ref().expect("set just above");
-                    let outcome = run(key, published, options, method, folder, watch)?;
-                    outcome.write(folder)?;
-                    Finished {
-                        outcome,
-                        was_there: false,
-                    }
+            let mut fitted = None;
+            for (&fraction, trial) in options.fractions.iter().zip(&mut trials) {
+                if watch.is_interrupted() {
+                    return Err(Error::Interrupted {
+                        advice: String::new(),
+                    });
                 }
-            };
-            report(&finished);
-            all.push(finished);
+                let key = key(subject, options, method, seed, fraction);
+                let (outcome, was_there) = match Outcome::find(folder, &key)? {
+                    Some(outcome) => (outcome, true),
+                    None => {
+                        let trial = match trial {
+                            Some(trial) => trial,
+                            None => {
+                                let fold = folds.get(seed as usize);
+                                trial.insert(options.trial(subject.table, fold, fraction, seed)?)
+                            }
+                        };
+                        if !options.protocol.is_held_out() {
+                            fitted = None; // it is fitted around what is hidden
+                        }
+                        let outcome = run(key, trial, options, method, &mut fitted, folder, watch)?;
+                        outcome.write(folder)?;
+                        (outcome, false)
+                    }
+                };
+                let finished = Finished { outcome, was_there };
+                report(&finished);
+                all.push(finished);
+            }
         }
     }
     Ok(all)
 }
 
+impl EvaluateOptions<'_> {
+    /// The folds of a cross-validation; none where the whole table is filled.
+    fn folds(&self, table: &Table) -> Result<Vec<Fold>> {
+        let Some(n_folds) = self.protocol.is_held_out().then_some(self.n_folds) else {
+            return Ok(Vec::new());
+        };
+        Ok(split::k_folds(&self.groups(table), n_folds, FOLD_SEED)?)
+    }
+
+    /// The group of each sample; every sample for itself where none is given.
+    fn groups(&self, table: &Table) -> Vec<usize> {
+        let alone = || split::ungrouped(table.n_samples());
+        self.model.groups.clone().unwrap_or_else(alone)
+    }
+
+    fn trial(&self, table: &Table, fold: Option<&Fold>, fraction: f64, seed: u64) -> Result<Trial> {
+        match fold {
+            None => Trial::published(table, self.model.groups.clone(), fraction, seed),
+            Some(fold) => {
+                let groups = self.groups(table);
+                Trial::held_out(table, &groups, fold, self.protocol, fraction, seed)
+            }
+        }
+    }
+}
+
+/// Seed of the folds: the same for every mask, so that every sample is tested once.
+const FOLD_SEED: u64 = 0;
+
+/// A fitted model and how long that took.
+struct Ready {
+    fitted: FittedModel,
+    seconds: f64,
+}
+
 fn run(
     key: Key,
-    published: &Published,
+    trial: &Trial,
     options: &EvaluateOptions,
     method: Method,
+    ready: &mut Option<Ready>,
     folder: &Path,
     watch: &mut Watch,
 ) -> Result<Outcome> {
     let start = Instant::now();
-    let feature_ids = published.table.feature_ids();
-    match method {
+    let (answer, seconds) = match method {
         Method::Baseline(baseline) => {
-            let completed = impute(baseline, &published.incomplete()?);
-            let seconds = start.elapsed().as_secs_f64();
-            let report = score_entries(&published.truth, &completed, &published.positions())?;
-            Ok(Outcome::new(
-                key,
-                &report,
-                feature_ids,
-                None,
-                Seconds {
-                    total: seconds,
-                    filling: seconds,
-                },
-            ))
+            let answer = answer::of_baseline(baseline, trial)?;
+            let filling = start.elapsed().as_secs_f64();
+            let total = filling;
+            (answer, Seconds { total, filling })
         }
         Method::DepMicroDiff => {
-            let checkpoint = match options.model.models {
-                Some(models) => models.join(fit_name(&key, options)),
-                None => folder
-                    .join(UNDER_WAY)
-                    .join(key.file_name().trim_end_matches(".json")),
+            let model = match ready {
+                Some(model) => model,
+                None => ready.insert(prepare(&key, trial, options, folder, watch)?),
             };
-            std::fs::create_dir_all(&checkpoint)
-                .map_err(|error| Error::io(&checkpoint, "make the folder", error))?;
-            let fitted = fit_and_impute(
-                published,
-                &options.model,
-                key.seed,
-                Some(&checkpoint),
-                watch,
-            )?;
-            let seconds = Seconds {
-                total: start.elapsed().as_secs_f64(),
-                filling: fitted.seconds_of_filling,
-            };
-            let (report, draws) = score_model(published, &fitted.imputation)?;
-            if options.model.models.is_none() {
-                std::fs::remove_dir_all(&checkpoint)
-                    .map_err(|error| Error::io(&checkpoint, "remove", error))?;
-                // Fails while another evaluation is under way beside this one, as it should.
-                let _ = std::fs::remove_dir(folder.join(UNDER_WAY));
-            }
-            Ok(Outcome::new(
-                key,
-                &report,
-                feature_ids,
-                Some(draws),
-                seconds,
-            ))
+            let start = Instant::now();
+            let imputation = model.fitted.fill(trial, &options.model, key.seed, watch)?;
+            let filling = start.elapsed().as_secs_f64();
+            let total = model.seconds + filling;
+            let answer = answer::of_model(trial, &imputation)?;
+            (answer, Seconds { total, filling })
         }
-    }
+    };
+    score::score(key, trial, &answer, seconds)
 }
 
-/// A model and what it made of the hidden entries that it was fitted around.
-pub struct Fitted {
-    /// The model.
-    pub model: Model,
-    /// Draws and values of the hidden entries.
-    pub imputation: Imputation,
-    /// Encoded metadata of the samples.
-    pub conditions: Option<Conditions>,
-    /// Wall-clock seconds after the fit.
-    pub seconds_of_filling: f64,
-}
-
-/// Fits the model on what is not hidden and fills its hidden entries.
-///
-/// # Errors
-/// As fitting and filling.
-pub fn fit_and_impute(
-    published: &Published,
-    setting: &ModelSetting,
-    seed: u64,
-    checkpoint: Option<&Path>,
+/// Fits the model, taking up what is left of an earlier fit.
+fn prepare(
+    key: &Key,
+    trial: &Trial,
+    options: &EvaluateOptions,
+    folder: &Path,
     watch: &mut Watch,
-) -> Result<Fitted> {
-    let encoded = encode_for_fit(&published.table.sample_metadata, &setting.conditions, seed)?;
-    let cohort = Cohort {
-        table: published.table,
-        hidden: &published.hidden,
-        totals: Totals::Given(published.totals.clone()),
-        conditions: encoded.conditions,
-        groups: setting.groups.clone(),
+) -> Result<Ready> {
+    let name = fit_name(key, options);
+    let checkpoint = match options.model.models {
+        Some(models) => models.join(name),
+        None => folder.join(UNDER_WAY).join(name),
     };
-    let mut fit_options = FitOptions {
-        seed,
-        pretrain: setting.pretrain,
-        device: setting.device.clone(),
-        checkpoint,
-        save_every_s: SAVE_EVERY_S,
-        progress: watch.progress,
-        interrupted: watch.interrupted,
-    };
-    let model = fit(&setting.config, &cohort, &mut fit_options)?;
-    let mut impute_options = ImputeOptions {
-        fill: Fill::Missing,
-        presence_threshold: crate::PRESENCE_THRESHOLD,
-        structural_zeros: &[],
-        n_draws: setting.config.sampling.n_draws,
-        sampler: setting.config.sampling.sampler,
-        seed,
-        device: setting.device.clone(),
-        batch_size: setting.batch_size,
-        progress: watch.progress,
-        interrupted: watch.interrupted,
-    };
+    std::fs::create_dir_all(&checkpoint)
+        .map_err(|error| Error::io(&checkpoint, "make the folder", error))?;
     let start = Instant::now();
-    let imputation = model.impute(&cohort, &mut impute_options)?;
-    Ok(Fitted {
-        seconds_of_filling: start.elapsed().as_secs_f64(),
-        model,
-        imputation,
-        conditions: cohort.conditions,
-    })
-}
-
-/// Scores the mean of the draws of every hidden entry, and the draws themselves.
-///
-/// # Errors
-/// Draws of another number than hidden entries, which would be a defect of the model.
-pub fn score_model(
-    published: &Published,
-    imputation: &Imputation,
-) -> Result<(ScoreReport, DrawScores)> {
-    let n_draws = imputation.hidden_draws.first().map_or(0, Vec::len);
-    let flat: Vec<f64> = imputation.hidden_draws.iter().flatten().copied().collect();
-    let draws = Array2::from_shape_vec((published.hidden.len(), n_draws), flat)
-        .map_err(|error| Error::Table(format!("draws of the hidden entries: {error}")))?;
-    let positions = published.positions();
-    let prediction = mean_of_draws(published, imputation);
-    let report = score_entries(&published.truth, &prediction, &positions)?;
-    Ok((
-        report,
-        score_draws(&published.hidden_truth(), draws.view())?,
-    ))
-}
-
-/// The mean of the draws at hidden entries, 0 elsewhere, in `ln(1 + percent)`.
-pub fn mean_of_draws(published: &Published, imputation: &Imputation) -> Array2<f64> {
-    let mut prediction = Array2::zeros(published.truth.dim());
-    for (at, draws) in published
-        .positions()
-        .into_iter()
-        .zip(&imputation.hidden_draws)
-    {
-        prediction[at] = draws.iter().sum::<f64>() / draws.len() as f64;
+    let fitted = FittedModel::fit(trial, &options.model, key.seed, Some(&checkpoint), watch)?;
+    let seconds = start.elapsed().as_secs_f64();
+    if options.model.models.is_none() {
+        std::fs::remove_dir_all(&checkpoint)
+            .map_err(|error| Error::io(&checkpoint, "remove", error))?;
+        // Fails while another evaluation is under way beside this one, as it should.
+        let _ = std::fs::remove_dir(folder.join(UNDER_WAY));
     }
-    prediction
+    Ok(Ready { fitted, seconds })
 }
 
 /// Raised with every change that moves results, so that old files are not taken for finished ones.
-const RESULTS_VERSION: &str = "3";
+const RESULTS_VERSION: &str = "4";
 
-fn key(subject: &Subject, options: &EvaluateOptions, method: Method, seed: u64) -> Key {
+fn key(
+    subject: &Subject,
+    options: &EvaluateOptions,
+    method: Method,
+    seed: u64,
+    fraction: f64,
+) -> Key {
     let mut setting = BTreeMap::new();
     setting.insert("results".to_string(), RESULTS_VERSION.to_string());
     if subject.orientation != Orientation::Auto {
@@ -310,15 +262,22 @@ fn key(subject: &Subject, options: &EvaluateOptions, method: Method, seed: u64) 
             format!("{:?}", subject.orientation),
         );
     }
+    let model = &options.model;
+    if options.protocol.is_held_out() {
+        setting.insert("folds".to_string(), options.n_folds.to_string());
+    }
+    if let Some(column) = model
+        .group_column
+        .as_ref()
+        .filter(|_| options.protocol.is_held_out() || method == Method::DepMicroDiff)
+    {
+        setting.insert("groups".to_string(), column.clone());
+    }
     if method == Method::DepMicroDiff {
-        let model = &options.model;
         setting.insert("config".to_string(), model.config.to_toml());
         setting.insert("metadata".to_string(), model.conditions.to_string());
         if let Some(sha256) = &model.encoder_sha256 {
             setting.insert("encoder".to_string(), sha256.clone());
-        }
-        if let Some(column) = &model.group_column {
-            setting.insert("groups".to_string(), column.clone());
         }
         if let Some(gpu) = gpu_name(&model.device) {
             setting.insert("device".to_string(), gpu);
@@ -331,8 +290,8 @@ fn key(subject: &Subject, options: &EvaluateOptions, method: Method, seed: u64) 
         version: env!("CARGO_PKG_VERSION").to_string(),
         table: subject.name.clone(),
         inputs_sha256: subject.inputs_sha256.clone(),
-        protocol: "published".to_string(),
-        fraction: options.fraction,
+        protocol: options.protocol.to_string(),
+        fraction,
         seed,
         method: method.to_string(),
         setting,
@@ -343,6 +302,11 @@ fn key(subject: &Subject, options: &EvaluateOptions, method: Method, seed: u64) 
 /// but for the settings of sampling.
 fn fit_name(key: &Key, options: &EvaluateOptions) -> String {
     let mut key = key.clone();
+    if options.protocol.is_held_out() {
+        // Fitted on complete samples: nothing of how the others are hidden goes into it.
+        key.fraction = 0.0;
+        key.protocol = "held out".to_string();
+    }
     let config = Config {
         sampling: Config::small().sampling,
         ..options.model.config

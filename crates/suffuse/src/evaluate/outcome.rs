@@ -9,7 +9,7 @@ use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use suffuse_data::format::Overwrite;
-use suffuse_stats::scores::{DrawScores, ScoreReport, Scores, Summary};
+use suffuse_stats::scores::{ScoreReport, Scores, Summary};
 
 /// Everything that determines a result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,7 +25,7 @@ pub struct Key {
     pub protocol: String,
     /// Share of the non-zero entries that is hidden, 0 to 1.
     pub fraction: f64,
-    /// Seed of the mask and of the method.
+    /// Seed of the mask and of the method; in a cross-validation, the fold.
     pub seed: u64,
     /// Name of the method.
     pub method: String,
@@ -134,6 +134,11 @@ pub struct Outcome {
     pub taxa: Vec<TaxonFigures>,
     /// Quality of the draws, for methods that have them.
     pub draws: Option<DrawFigures>,
+    /// How well hidden entries are told from true zeros, where they look alike.
+    pub presence: Option<PresenceFigures>,
+    /// What each sample with a scored entry adds to pooled scores: enough to pool results over folds
+    /// and to draw samples anew.
+    pub samples: Vec<SampleSums>,
     /// Wall-clock seconds.
     pub seconds: Seconds,
 }
@@ -180,28 +185,147 @@ pub struct DrawFigures {
     pub n_draws: usize,
 }
 
-impl From<DrawScores> for DrawFigures {
-    fn from(s: DrawScores) -> Self {
+impl DrawFigures {
+    /// The quality over all entries of these samples.
+    pub fn of(samples: &[SampleSums], n_draws: usize) -> Self {
+        let sum = |of: &dyn Fn(&SampleSums) -> f64| samples.iter().map(of).sum::<f64>();
+        let n = sum(&|s| s.n);
         DrawFigures {
-            crps: s.crps,
-            coverage_50: s.coverage_50,
-            coverage_90: s.coverage_90,
-            width_50: s.width_50,
-            width_90: s.width_90,
-            n_draws: s.n_draws,
+            crps: sum(&|s| s.crps) / n,
+            coverage_50: sum(&|s| s.inside[0]) / n,
+            coverage_90: sum(&|s| s.inside[1]) / n,
+            width_50: sum(&|s| s.width[0]) / n,
+            width_90: sum(&|s| s.width[1]) / n,
+            n_draws,
         }
     }
 }
 
+/// How well hidden entries are told from as many true zeros of the same samples.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PresenceFigures {
+    /// Area under the receiver operating characteristic.
+    #[serde(with = "nan_as_null")]
+    pub auroc: f64,
+    /// Average precision.
+    #[serde(with = "nan_as_null")]
+    pub aupr: f64,
+    /// Hidden entries.
+    pub n_positive: usize,
+    /// True zeros.
+    pub n_negative: usize,
+}
+
+/// Sums over the scored entries of a sample, in `ln(1 + percent)`; a short array in the file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "[f64; 13]", into = "[f64; 13]")]
+pub struct SampleSums {
+    /// Group of the sample; its position where there are no groups.
+    pub group: usize,
+    /// Scored entries.
+    pub n: f64,
+    /// Sum of the true values.
+    pub truth: f64,
+    /// Sum of the predicted values.
+    pub value: f64,
+    /// Sum of the squared true values.
+    pub truth_squared: f64,
+    /// Sum of the squared predicted values.
+    pub value_squared: f64,
+    /// Sum of true times predicted values.
+    pub product: f64,
+    /// Sum of the absolute errors.
+    pub absolute_error: f64,
+    /// Sum of the continuous ranked probability scores; 0 without draws.
+    pub crps: f64,
+    /// Entries inside of the central 50 % and 90 % intervals.
+    pub inside: [f64; 2],
+    /// Sums of the widths of these intervals.
+    pub width: [f64; 2],
+}
+
+impl SampleSums {
+    /// Sum of the squared errors.
+    pub fn squared_error(&self) -> f64 {
+        (self.truth_squared - 2.0 * self.product + self.value_squared).max(0.0)
+    }
+
+    /// The sums of both.
+    pub fn and(&self, other: &SampleSums) -> SampleSums {
+        let (a, b) = (<[f64; 13]>::from(*self), <[f64; 13]>::from(*other));
+        let mut sum: [f64; 13] = std::array::from_fn(|k| a[k] + b[k]);
+        sum[0] = a[0];
+        SampleSums::from(sum)
+    }
+
+    /// Scores of all entries.
+    pub fn figures(&self) -> Figures {
+        let mean = |sum: f64| sum / self.n;
+        let (truth, value) = (mean(self.truth), mean(self.value));
+        let covariance = mean(self.product) - truth * value;
+        let variances = [
+            mean(self.truth_squared) - truth * truth,
+            mean(self.value_squared) - value * value,
+        ];
+        // A constant prediction leaves rounding errors where its variance should be 0.
+        let is_constant = variances.iter().any(|variance| *variance < 1e-12);
+        Figures {
+            pcc: match is_constant {
+                true => f64::NAN,
+                false => covariance / (variances[0] * variances[1]).sqrt(),
+            },
+            cos: self.product / (self.truth_squared * self.value_squared).sqrt(),
+            rmse: mean(self.squared_error()).sqrt(),
+            mae: mean(self.absolute_error),
+            n: self.n as usize,
+        }
+    }
+}
+
+impl From<[f64; 13]> for SampleSums {
+    fn from(a: [f64; 13]) -> Self {
+        SampleSums {
+            group: a[0] as usize,
+            n: a[1],
+            truth: a[2],
+            value: a[3],
+            truth_squared: a[4],
+            value_squared: a[5],
+            product: a[6],
+            absolute_error: a[7],
+            crps: a[8],
+            inside: [a[9], a[10]],
+            width: [a[11], a[12]],
+        }
+    }
+}
+
+impl From<SampleSums> for [f64; 13] {
+    fn from(s: SampleSums) -> Self {
+        let [inside_50, inside_90] = s.inside;
+        let [width_50, width_90] = s.width;
+        [
+            s.group as f64,
+            s.n,
+            s.truth,
+            s.value,
+            s.truth_squared,
+            s.value_squared,
+            s.product,
+            s.absolute_error,
+            s.crps,
+            inside_50,
+            inside_90,
+            width_50,
+            width_90,
+        ]
+    }
+}
+
 impl Outcome {
-    /// Gathers the scores of a run.
-    pub fn new(
-        key: Key,
-        report: &ScoreReport,
-        feature_ids: &[String],
-        draws: Option<DrawScores>,
-        seconds: Seconds,
-    ) -> Self {
+    /// Gathers the scores of a run; draws, presence and samples are added to it.
+    pub fn new(key: Key, report: &ScoreReport, feature_ids: &[String], seconds: Seconds) -> Self {
         let taxa = feature_ids
             .iter()
             .zip(&report.per_taxon.groups)
@@ -220,7 +344,9 @@ impl Outcome {
             per_sample: report.per_sample.mean.into(),
             per_sample_median: report.per_sample.median.into(),
             taxa,
-            draws: draws.map(Into::into),
+            draws: None,
+            presence: None,
+            samples: Vec::new(),
             seconds,
         }
     }
@@ -266,8 +392,7 @@ impl Outcome {
     /// The folder cannot be written to.
     pub fn write(&self, folder: &Path) -> Result<PathBuf> {
         let path = folder.join(self.key.file_name());
-        let text =
-            serde_json::to_string_pretty(self).expect("an outcome holds only text and numbers");
+        let text = serde_json::to_string(self).expect("an outcome holds only text and numbers");
         write_text(&path, Overwrite::Replace, &(text + "\n"))?;
         Ok(path)
     }
@@ -333,6 +458,8 @@ pub(super) mod tests {
                 figures: undefined,
             }],
             draws: None,
+            presence: None,
+            samples: Vec::new(),
             seconds: Seconds {
                 total: 1.5,
                 filling: 0.5,
@@ -349,7 +476,7 @@ pub(super) mod tests {
         assert!(
             std::fs::read_to_string(&path)
                 .unwrap()
-                .contains("\"pcc\": null")
+                .contains("\"pcc\":null")
         );
         let back = Outcome::find(folder.path(), &outcome.key).unwrap().unwrap();
         assert_eq!(format!("{back:?}"), format!("{outcome:?}"));

@@ -2,6 +2,7 @@
 
 pub mod attention_mask;
 pub mod box_plot;
+pub mod comparison_table;
 pub mod dependency_bars;
 pub mod dependency_network;
 pub mod heat_map;
