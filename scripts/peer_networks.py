@@ -128,18 +128,19 @@ class Denoiser(nn.Module):
         values = b["noisy"] if values is None else values
         time = b["time"] if time is None else time
         batch, n_taxa, _ = values.shape
-        profile = self.profile(torch.cat([b["observed"].flatten(1), b["flags"].flatten(1), b["share"]], 1))
+        profile = self.profile(torch.cat([b["observed"].flatten(1), b["flags"].flatten(1), b["summary"]], 1))
         null = self.no_metadata.expand(batch, -1)
         vector = F.silu(self.condition(torch.cat([profile, null], 1)))[:, None]
         time = self.time(time)[:, self.step]
         taxa = self.taxon[self.order]
         filled = torch.ones(batch, n_taxa, 1)
-        noisy = torch.cat([values, filled, b["observed"][:, self.order], b["flags"][:, self.order]], 2)
+        told = torch.cat([b["flags"], b["guess"]], 2)[:, self.order]
+        noisy = torch.cat([values, filled, b["observed"][:, self.order], told], 2)
         x = torch.cat(
             [
                 profile.reshape(batch, -1, null.shape[1]),
                 null[:, None],
-                self.clean(torch.cat([b["clean"], filled], 2)[:, :v]) + taxa[:v],
+                self.clean(torch.cat([b["clean"], filled, told], 2)[:, :v]) + taxa[:v],
                 self.noisy(noisy) + taxa + time,
             ],
             1,

@@ -20,6 +20,7 @@ torch.set_default_dtype(torch.float64)
 
 N_TAXA, D_LATENT, D_TAXON, VAE_WIDTH = 5, 2, 3, 8
 WIDTH, N_HEADS, MLP_RATIO, N_PROFILE, PROFILE_WIDTH, D_METADATA, N_FLAGS = 8, 2, 2, 2, 6, 3, 4
+N_GUESS, N_SUMMARY = 2, 2
 BATCH, AR_SIZES = 3, [2, 1, 2]
 ORDER = [3, 0, 4, 1, 2]
 DEPENDENT = [(0, 1), (1, 0), (2, 4), (4, 3)]  # (i, j): taxon i depends on taxon j
@@ -115,12 +116,12 @@ def mask(dependent):
 
 def dat():
     shapes = {"taxon": (N_TAXA, WIDTH), "no_metadata": (WIDTH,), "dependency_bias0": (N_HEADS, len(DEPENDENT))}
-    mlp_shapes(shapes, "profile", N_TAXA * (D_LATENT + N_FLAGS) + 1, PROFILE_WIDTH, N_PROFILE * WIDTH)
+    mlp_shapes(shapes, "profile", N_TAXA * (D_LATENT + N_FLAGS) + N_SUMMARY, PROFILE_WIDTH, N_PROFILE * WIDTH)
     mlp_shapes(shapes, "condition", (N_PROFILE + 1) * WIDTH, WIDTH, WIDTH)
     mlp_shapes(shapes, "time", 64, WIDTH, WIDTH)
     linear_shapes(shapes, "metadata", D_METADATA, WIDTH)
-    linear_shapes(shapes, "clean", D_LATENT + 1, WIDTH)
-    linear_shapes(shapes, "noisy", 2 * D_LATENT + 1 + N_FLAGS, WIDTH)
+    linear_shapes(shapes, "clean", D_LATENT + 1 + N_FLAGS + N_GUESS, WIDTH)
+    linear_shapes(shapes, "noisy", 2 * D_LATENT + 1 + N_FLAGS + N_GUESS, WIDTH)
     for part in ["query", "key", "value", "output"]:
         linear_shapes(shapes, f"block0.attention.{part}", WIDTH, WIDTH)
     mlp_shapes(shapes, "block0.mlp", WIDTH, MLP_RATIO * WIDTH, WIDTH)
@@ -132,14 +133,15 @@ def dat():
     flags = F.one_hot(torch.arange(BATCH * N_TAXA).reshape(BATCH, N_TAXA) % N_FLAGS, N_FLAGS).double()
     is_filled = torch.ones(BATCH, N_TAXA, 1)
     is_filled[0, 3, 0] = is_filled[2, 1, 0] = 0
-    share = torch.tensor([[0.2], [0.5], [1.0]])
+    summary = torch.tensor([[0.2, -1.0], [0.5, 0.3], [1.0, 0.0]])
+    guess = sines(55, (BATCH, N_TAXA, N_GUESS), 1.0)
     metadata = sines(51, (BATCH, D_METADATA), 1.0)
     is_missing = torch.tensor([[0.0], [1.0], [0.0]])
     clean = sines(52, (BATCH, N_TAXA, D_LATENT), 1.0)  # in token order
     noisy = sines(53, (BATCH, N_TAXA, D_LATENT), 1.0)  # in token order
     target = sines(54, (BATCH, N_TAXA, D_LATENT), 1.0)
 
-    profile = mlp(p, "profile", torch.cat([observed.flatten(1), flags.flatten(1), share], 1))
+    profile = mlp(p, "profile", torch.cat([observed.flatten(1), flags.flatten(1), summary], 1))
     null = p["no_metadata"].expand(BATCH, WIDTH)
     metadata = linear(p, "metadata", metadata) * (1 - is_missing) + null * is_missing
     vector = F.silu(mlp(p, "condition", torch.cat([profile, metadata], 1)))[:, None]
@@ -149,12 +151,13 @@ def dat():
     v = N_TAXA - AR_SIZES[-1]
     taxa = p["taxon"][ORDER]
     filled = is_filled[:, ORDER]
+    told = torch.cat([flags, guess], 2)[:, ORDER]
     x = torch.cat(
         [
             profile.reshape(BATCH, N_PROFILE, WIDTH),
             metadata[:, None],
-            linear(p, "clean", torch.cat([clean, filled], 2)[:, :v]) + taxa[:v],
-            linear(p, "noisy", torch.cat([noisy, filled, observed[:, ORDER], flags[:, ORDER]], 2)) + taxa + time,
+            linear(p, "clean", torch.cat([clean, filled, told], 2)[:, :v]) + taxa[:v],
+            linear(p, "noisy", torch.cat([noisy, filled, observed[:, ORDER], told], 2)) + taxa + time,
         ],
         1,
     )

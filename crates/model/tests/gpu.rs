@@ -19,7 +19,9 @@ use suffuse_model::device::{Device, DeviceChoice, gpu_name};
 use suffuse_model::nn::timestep::timestep_features;
 use suffuse_model::parameters::{Absent, Builder, Parameters, values};
 use suffuse_model::systems::depmicrodiff::ar_steps::ArSteps;
-use suffuse_model::systems::depmicrodiff::dat::{Dat, Known, N_FLAGS, Noisy, StreamMasks};
+use suffuse_model::systems::depmicrodiff::dat::{
+    Dat, Known, N_FLAGS, N_GUESS, N_SUMMARY, Noisy, StreamMasks,
+};
 use suffuse_model::systems::depmicrodiff::mask::{DependencyMask, Dependent, attention_mask};
 use suffuse_model::systems::depmicrodiff::{
     Cohort, Config, Fill, FitOptions, ImputeOptions, Totals, fit,
@@ -152,7 +154,8 @@ fn the_denoiser_and_its_gradients_are_those_of_the_cpu() {
     let mask = attention_mask(
         &steps,
         Dat::n_condition_tokens(&config.dat),
-        &dependent.permuted(&order),
+        &dependent,
+        &order,
         config.dat.dependency_mask,
     );
     let masks = StreamMasks::new(&mask, 0..N_TAXA);
@@ -167,7 +170,8 @@ fn the_denoiser_and_its_gradients_are_those_of_the_cpu() {
             observed: tensor(50, shape, device),
             flags: tensor(51, [BATCH, N_TAXA, N_FLAGS], device),
             is_filled: Tensor::ones([BATCH, N_TAXA, 1], device),
-            observed_share: tensor(52, [BATCH, 1], device),
+            guess: tensor(56, [BATCH, N_TAXA, N_GUESS], device),
+            summary: tensor(52, [BATCH, N_SUMMARY], device),
             metadata: Some((
                 tensor(53, [BATCH, 3], device),
                 Tensor::zeros([BATCH, 1], device),

@@ -10,7 +10,9 @@ use suffuse_model::nn::timestep::timestep_features;
 use suffuse_model::parameters::{Absent, Bound, Builder, Parameters, values};
 use suffuse_model::systems::depmicrodiff::Config;
 use suffuse_model::systems::depmicrodiff::ar_steps::ArSteps;
-use suffuse_model::systems::depmicrodiff::dat::{Dat, Known, N_FLAGS, Noisy, StreamMasks};
+use suffuse_model::systems::depmicrodiff::dat::{
+    Dat, Known, N_FLAGS, N_GUESS, N_SUMMARY, Noisy, StreamMasks,
+};
 use suffuse_model::systems::depmicrodiff::mask::{DependencyMask, Dependent, attention_mask};
 use suffuse_model::systems::depmicrodiff::vae::Vae;
 
@@ -177,7 +179,8 @@ fn the_denoiser_has_the_outputs_and_gradients_of_pytorch() {
         observed: tensor(sines(50, 30, 1.0), shape),
         flags: tensor(flags, [BATCH, N_TAXA, N_FLAGS]),
         is_filled: tensor(is_filled, [BATCH, N_TAXA, 1]),
-        observed_share: tensor(vec![0.2, 0.5, 1.0], [BATCH, 1]),
+        guess: tensor(sines(55, 30, 1.0), [BATCH, N_TAXA, N_GUESS]),
+        summary: tensor(vec![0.2, -1.0, 0.5, 0.3, 1.0, 0.0], [BATCH, N_SUMMARY]),
         metadata: Some((
             tensor(sines(51, 9, 1.0), [BATCH, 3]),
             tensor(vec![0.0, 1.0, 0.0], [BATCH, 1]),

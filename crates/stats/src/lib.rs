@@ -6,6 +6,7 @@
 //! come from generators keyed by seed and task.
 
 pub mod bootstrap;
+pub mod calibration;
 pub mod dependency;
 pub mod error;
 pub mod impute;

@@ -104,7 +104,7 @@ pub fn run(
         filling: filling.elapsed().as_secs_f64(),
     };
     let key = |method: Method| key(options, method);
-    let of_model = answer::of_model(&trial, &imputation)?;
+    let of_model = answer::of_model(&trial, &model.model, &imputation)?;
     let mut outcomes = vec![score::score(
         key(Method::DepMicroDiff),
         &trial,

@@ -15,7 +15,9 @@ use suffuse_model::rng::{Stage, generator, standard_normal};
 use suffuse_model::systems::depmicrodiff::Config;
 use suffuse_model::systems::depmicrodiff::ar_steps::ArSteps;
 use suffuse_model::systems::depmicrodiff::batch::time_features;
-use suffuse_model::systems::depmicrodiff::dat::{Context, Dat, Known, N_FLAGS, Noisy, StreamMasks};
+use suffuse_model::systems::depmicrodiff::dat::{
+    Context, Dat, Known, N_FLAGS, N_GUESS, N_SUMMARY, Noisy, StreamMasks,
+};
 use suffuse_model::systems::depmicrodiff::mask::{Dependent, attention_mask};
 use suffuse_model::systems::depmicrodiff::vae::Vae;
 use suffuse_model::train::fit::{Objective, Shard};
@@ -99,7 +101,9 @@ impl Bench {
                     (0..N_FLAGS).map(move |k| if k == flag { 1.0 } else { 0.0 })
                 });
                 add("flags", &[batch, n_taxa, N_FLAGS], flags.collect());
-                add("share", &[batch, 1], vec![0.5; batch]);
+                add("summary", &[batch, N_SUMMARY], vec![0.5; batch * N_SUMMARY]);
+                let shape = [batch, n_taxa, N_GUESS];
+                add("guess", &shape, normal("guess", batch * n_taxa * N_GUESS));
                 // A quarter of the taxa in the first step, a quarter in the second, the rest in the last.
                 let sizes = [n_taxa / 4, n_taxa / 4, n_taxa - n_taxa / 4 * 2];
                 let timesteps: Vec<usize> =
@@ -354,7 +358,8 @@ impl Denoiser {
             observed: bench.array("observed", rows.clone(), device),
             flags: bench.array("flags", rows.clone(), device),
             is_filled: Tensor::ones([n, n_taxa, 1], device),
-            observed_share: bench.array("share", rows.clone(), device),
+            guess: bench.array("guess", rows.clone(), device),
+            summary: bench.array("summary", rows.clone(), device),
             metadata: None,
         };
         let clean: Tensor<3> = bench.array("clean", rows, device);

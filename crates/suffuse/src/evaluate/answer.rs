@@ -145,10 +145,10 @@ impl FittedModel {
 ///
 /// # Errors
 /// Draws of another number than hidden entries, which would be a defect of the model.
-pub fn of_model(trial: &Trial, imputation: &Imputation) -> Result<Answer> {
+pub fn of_model(trial: &Trial, model: &Model, imputation: &Imputation) -> Result<Answer> {
     let mut value = Array2::from_elem(trial.truth.dim(), f64::NAN);
     if trial.zeros.is_empty() {
-        let mut flat = Vec::new();
+        let (mut flat, mut intervals) = (Vec::new(), Vec::new());
         for at in &trial.scored {
             let withheld = (at.0 as u32, at.1 as u32);
             let draws = match trial.withheld.binary_search(&withheld) {
@@ -156,6 +156,7 @@ pub fn of_model(trial: &Trial, imputation: &Imputation) -> Result<Answer> {
                 Err(_) => return Err(Error::Table(format!("entry {at:?} was not withheld"))),
             };
             value[*at] = draws.iter().sum::<f64>() / draws.len() as f64;
+            intervals.push(model.intervals(draws, value[*at]));
             flat.extend(draws);
         }
         let n_draws = flat.len() / trial.scored.len().max(1);
@@ -164,7 +165,7 @@ pub fn of_model(trial: &Trial, imputation: &Imputation) -> Result<Answer> {
         return Ok(Answer {
             value,
             draws: Some(draws),
-            intervals: None,
+            intervals: Some(intervals),
             presence: None,
         });
     }

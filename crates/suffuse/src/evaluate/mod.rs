@@ -210,7 +210,7 @@ fn run(
             let imputation = model.fitted.fill(trial, &options.model, key.seed, watch)?;
             let filling = start.elapsed().as_secs_f64();
             let total = model.seconds + filling;
-            let answer = answer::of_model(trial, &imputation)?;
+            let answer = answer::of_model(trial, &model.fitted.model, &imputation)?;
             (answer, Seconds { total, filling })
         }
     };

@@ -1,6 +1,6 @@
 //! Rows of the networks' inputs, made on the CPU from entries and from what is hidden of them.
 
-use super::dat::{self, N_FLAGS, N_TIME_FEATURES};
+use super::dat::{self, N_FLAGS, N_GUESS, N_SUMMARY, N_TIME_FEATURES};
 use super::entries::{Conditions, Entries, Known, Standardisation};
 use super::vae::{N_CHANNELS, Vae};
 use crate::nn::timestep::timestep_features;
@@ -43,6 +43,17 @@ impl Flag {
     }
 }
 
+/// What the guide says of a row, per taxon.
+#[derive(Debug, Clone, Copy)]
+pub struct Guess<'a> {
+    /// ln(1+percent) given presence.
+    pub value: &'a [f64],
+    /// Spread of what the guide leaves over, in ln(1+percent).
+    pub sd: &'a [f64],
+    /// Log-odds of presence.
+    pub presence_logit: &'a [f64],
+}
+
 /// Rows as the networks take them, taxa in the table's order.
 #[derive(Debug, Clone, Default)]
 pub struct Rows {
@@ -53,7 +64,10 @@ pub struct Rows {
     is_observed: Vec<f32>,
     is_known: Vec<f32>,
     target_flags: Vec<Option<Flag>>,
-    observed_share: Vec<f32>,
+    summary: Vec<f32>,
+    guess: Vec<f32>,
+    centre: Vec<f64>,
+    spread: Vec<f64>,
     metadata: Vec<f32>,
     no_metadata: Vec<f32>,
 }
@@ -87,26 +101,45 @@ impl Rows {
         self.n_rows == 0
     }
 
-    /// Adds a sample with these flags. Values are relative to the total of what stays observed.
+    /// Adds a sample with these flags. Values are relative to the total of what stays observed; those in
+    /// sight are standardised around mean + offset, hidden ones around the guide's guess, if there is one.
     pub fn push(
         &mut self,
         entries: &Entries,
         sample: usize,
         flags: &[Flag],
         standardisation: &Standardisation,
+        guess: Option<&Guess>,
     ) {
         let hidden: Vec<bool> = flags.iter().map(|flag| !flag.is_observed()).collect();
         let total = entries.total(sample, Some(&hidden));
-        let mut observed = 0.0;
         let known_row = entries.known_row(sample);
         let abundance = entries.abundance_row(sample);
-        for (taxon, (x, flag)) in abundance.iter().zip(flags).enumerate() {
+        let logs: Vec<f64> = abundance
+            .iter()
+            .map(|x| ln1p_percent(*x, Scale(total)))
+            .collect();
+        let in_sight = (0..flags.len()).filter(|taxon| flags[*taxon] == Flag::Present);
+        let offset = standardisation.offset(in_sight.clone().map(|taxon| (taxon, logs[taxon])));
+        for (taxon, flag) in flags.iter().enumerate() {
             let known = known_row[taxon];
             let is_present = known == Known::Present;
-            let u = if is_present {
-                standardisation.forward(taxon, ln1p_percent(*x, Scale(total)))
-            } else {
-                0.0
+            let expected = standardisation.mean[taxon] + offset;
+            let (centre, spread, word) = match guess.filter(|_| !flag.is_observed()) {
+                Some(guess) => {
+                    let guessed = (guess.value[taxon] - expected) / standardisation.sd[taxon];
+                    let word = [guessed, guess.presence_logit[taxon]];
+                    (guess.value[taxon], guess.sd[taxon], word)
+                }
+                None => (expected, standardisation.sd[taxon], [0.0; N_GUESS]),
+            };
+            self.centre.push(centre);
+            self.spread.push(spread);
+            let bounded = |x: f64| x.clamp(-MAX_STANDARDISED, MAX_STANDARDISED) as f32;
+            self.guess.extend(word.map(bounded));
+            let u = match is_present {
+                true => (logs[taxon] - centre) / spread,
+                false => 0.0,
             };
             let u = u.clamp(-MAX_STANDARDISED, MAX_STANDARDISED);
             self.entries
@@ -120,16 +153,17 @@ impl Rows {
             self.is_known.push(f32::from(u8::from(is_known)));
             self.target_flags
                 .push((is_known && !flag.is_observed() && total > 0.0).then_some(*flag));
-            if flag.is_observed() {
-                observed += x;
-            }
         }
-        self.observed_share.push(if total > 0.0 {
-            (observed / total) as f32
-        } else {
-            0.0
-        });
+        let observed: f64 = in_sight.map(|taxon| abundance[taxon]).sum();
+        let share = if total > 0.0 { observed / total } else { 0.0 };
+        self.summary.extend([share as f32, offset as f32]);
         self.n_rows += 1;
+    }
+
+    /// ln(1+percent) of a standardised abundance, never below the smallest observed one of the taxon.
+    pub fn in_logs(&self, row: usize, taxon: usize, u: f64, least: &[f64]) -> f64 {
+        let at = row * self.n_taxa + taxon;
+        (self.centre[at] + self.spread[at] * u).max(least[taxon])
     }
 
     /// Adds the metadata of the last row; `is_dropped` replaces them by the learned null.
@@ -209,8 +243,9 @@ impl Rows {
         dat::Known {
             observed: latents.clone() * observed,
             flags: tensor(self.flags.clone(), [rows, n_taxa, N_FLAGS], device),
+            guess: tensor(self.guess.clone(), [rows, n_taxa, N_GUESS], device),
             is_filled: Tensor::ones([rows, n_taxa, 1], device),
-            observed_share: tensor(self.observed_share.clone(), [rows, 1], device),
+            summary: tensor(self.summary.clone(), [rows, N_SUMMARY], device),
             metadata: (d_metadata > 0).then(|| {
                 (
                     tensor(self.metadata.clone(), [rows, d_metadata], device),

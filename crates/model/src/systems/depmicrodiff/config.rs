@@ -14,12 +14,16 @@ use std::path::Path;
 pub struct Config {
     /// The autoencoder that makes one latent token per taxon.
     pub vae: VaeConfig,
+    /// The ensemble whose estimate the diffusion starts from.
+    pub guide: GuideConfig,
     /// The Dependency-Aware Transformer.
     pub dat: DatConfig,
     /// How the dependency matrix is estimated.
     pub dependencies: DependencyConfig,
     /// What is hidden from the network while it trains.
     pub hiding: HidingConfig,
+    /// How draws are calibrated.
+    pub calibration: CalibrationConfig,
     /// How a fitted model is sampled.
     pub sampling: SamplingConfig,
 }
@@ -37,6 +41,20 @@ pub struct VaeConfig {
     /// Weight of the Kullback-Leibler term; 1 in the paper.
     pub kl_weight: f64,
     /// How it is trained.
+    pub training: TrainConfig,
+}
+
+/// The ensemble of residual perceptrons that the diffusion starts from.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GuideConfig {
+    /// Members; 0 leaves the guide out, as in the paper.
+    pub n_members: usize,
+    /// Width of the hidden layers.
+    pub width: usize,
+    /// Residual blocks.
+    pub depth: usize,
+    /// How it is trained; a batch is that of one member.
     pub training: TrainConfig,
 }
 
@@ -120,6 +138,14 @@ pub struct HidingConfig {
     pub most: f64,
     /// Share of samples in which only non-zeros are hidden and flagged as present.
     pub known_present: f64,
+}
+
+/// Calibration on the validation samples.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CalibrationConfig {
+    /// Hidden copies of each validation sample; 0 leaves draws and intervals as they are.
+    pub n_copies: usize,
 }
 
 /// Settings of sampling that the command line can change.
@@ -257,6 +283,14 @@ impl Config {
             ("vae.d_latent", self.vae.d_latent),
             ("vae.d_taxon", self.vae.d_taxon),
             ("vae.width", self.vae.width),
+            ("guide.width", self.guide.width),
+            ("guide.training.batch_size", self.guide.training.batch_size),
+            (
+                "guide.training.validate_every",
+                self.guide.training.validate_every,
+            ),
+            ("guide.training.n_steps", self.guide.training.n_steps),
+            ("guide.training.patience", self.guide.training.patience),
             ("dat.width", self.dat.width),
             ("dat.depth", self.dat.depth),
             ("dat.n_heads", self.dat.n_heads),
@@ -334,6 +368,20 @@ impl Config {
                 0.0,
                 1.0,
             ),
+            (
+                "guide.training.learning_rate",
+                self.guide.training.learning_rate,
+                0.0,
+                1.0,
+            ),
+            (
+                "guide.training.ema_decay",
+                self.guide.training.ema_decay,
+                0.0,
+                1.0,
+            ),
+            ("guide.n_members", self.guide.n_members as f64, 0.0, 64.0),
+            ("guide.depth", self.guide.depth as f64, 0.0, 64.0),
             (
                 "dat.training.ema_decay",
                 self.dat.training.ema_decay,

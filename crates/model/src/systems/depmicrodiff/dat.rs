@@ -24,6 +24,10 @@ use suffuse_kernels::{Activation, Blocked};
 
 /// Flags of an entry: observed present, observed absent, hidden, hidden but known to be present.
 pub const N_FLAGS: usize = 4;
+/// Figures of a sample as a whole: the share of its total that is in sight, its offset.
+pub const N_SUMMARY: usize = 2;
+/// What the guide says of a hidden entry: its standardised abundance, the log-odds of its presence.
+pub const N_GUESS: usize = 2;
 /// Length of the sinusoidal features of a timestep.
 pub const N_TIME_FEATURES: usize = 64;
 
@@ -55,11 +59,14 @@ pub struct Known {
     pub observed: Tensor<3>,
     /// Flags, `[batch, n_taxa, 4]`.
     pub flags: Tensor<3>,
+    /// The guide's word on hidden entries, 0 elsewhere and without a guide, `[batch, n_taxa, 2]`.
+    pub guess: Tensor<3>,
     /// 1 where the token of a taxon holds a latent, clean or noisy, `[batch, n_taxa, 1]`. In training
     /// the truth of some entries is not known, and their tokens are empty; in sampling none is.
     pub is_filled: Tensor<3>,
-    /// Share of the total that the observed entries make up, `[batch, 1]`.
-    pub observed_share: Tensor<2>,
+    /// Share of the total that the observed entries make up, and the offset of the sample in
+    /// ln(1+percent), `[batch, 2]`.
+    pub summary: Tensor<2>,
     /// Encoded metadata, `[batch, d_metadata]`, and 1 where there are none, `[batch, 1]`.
     pub metadata: Option<(Tensor<2>, Tensor<2>)>,
 }
@@ -85,6 +92,7 @@ pub struct Context {
     last_modulation: Tensor<3>,
     observed: Tensor<3>,
     flags: Tensor<3>,
+    guess: Tensor<3>,
     is_filled: Tensor<3>,
 }
 
@@ -141,7 +149,7 @@ impl Dat {
             n_outputs: width,
         };
         let profile = MlpShape {
-            n_inputs: n_taxa * (d + N_FLAGS) + 1,
+            n_inputs: n_taxa * (d + N_FLAGS) + N_SUMMARY,
             n_hidden: config.profile_width,
             n_outputs: config.n_profile_tokens * width,
         };
@@ -164,8 +172,8 @@ impl Dat {
             condition: Mlp::new(p, "condition", condition),
             metadata: (d_metadata > 0).then(|| Linear::new(p, "metadata", d_metadata, width)),
             no_metadata: p.vector("no_metadata", width, Initial::Spread(0.02)),
-            clean: Linear::new(p, "clean", d + 1, width),
-            noisy: Linear::new(p, "noisy", 2 * d + 1 + N_FLAGS, width),
+            clean: Linear::new(p, "clean", d + 1 + N_FLAGS + N_GUESS, width),
+            noisy: Linear::new(p, "noisy", 2 * d + 1 + N_FLAGS + N_GUESS, width),
             time: Mlp::new(
                 p,
                 "time",
@@ -215,7 +223,7 @@ impl Dat {
             vec![
                 known.observed.clone().reshape([batch, n_taxa * d]),
                 known.flags.clone().reshape([batch, n_taxa * N_FLAGS]),
-                known.observed_share.clone(),
+                known.summary.clone(),
             ],
             1,
         );
@@ -239,6 +247,7 @@ impl Dat {
         let n_profile = self.config.n_profile_tokens;
         let reorder = |tensor: &Tensor<3>| tensor.clone().select(1, order.clone());
         let is_filled = reorder(&known.is_filled);
+        let (flags, guess) = (reorder(&known.flags), reorder(&known.guess));
         let mut tokens = vec![
             profile.reshape([batch, n_profile, width]),
             metadata.reshape([batch, 1, width]),
@@ -249,8 +258,14 @@ impl Dat {
                 .clone()
                 .select(0, order.clone())
                 .slice([0..n_visible, 0..width]);
-            let is_filled = is_filled.clone().slice([0..batch, 0..n_visible, 0..1]);
-            let clean = Tensor::cat(vec![clean, is_filled], 2);
+            let here = |x: &Tensor<3>, n: usize| x.clone().slice([0..batch, 0..n_visible, 0..n]);
+            let clean = vec![
+                clean,
+                here(&is_filled, 1),
+                here(&flags, N_FLAGS),
+                here(&guess, N_GUESS),
+            ];
+            let clean = Tensor::cat(clean, 2); // [batch, v, d + 1 + 4 + 2]
             tokens.push(self.clean.forward(clean) + taxa.unsqueeze());
         }
         let mut x = Tensor::cat(tokens, 1); // [batch, c + v, width]
@@ -273,7 +288,8 @@ impl Dat {
             modulations,
             last_modulation: self.last_modulation.forward(vector),
             observed: reorder(&known.observed),
-            flags: reorder(&known.flags),
+            flags,
+            guess,
             is_filled,
         }
     }
@@ -306,6 +322,10 @@ impl Dat {
             .flags
             .clone()
             .slice([0..batch, tokens.clone(), 0..N_FLAGS]);
+        let guess = context
+            .guess
+            .clone()
+            .slice([0..batch, tokens.clone(), 0..N_GUESS]);
         let is_filled = context
             .is_filled
             .clone()
@@ -316,10 +336,10 @@ impl Dat {
             .select(0, order.clone())
             .slice([tokens, 0..width])
             .unsqueeze();
-        let mut x = self
-            .noisy
-            .forward(Tensor::cat(vec![values, is_filled, observed, flags], 2))
-            + taxa
+        let mut x = self.noisy.forward(Tensor::cat(
+            vec![values, is_filled, observed, flags, guess],
+            2,
+        )) + taxa
             + self.time_of_tokens(time, &step_sizes);
         for (i, (block, modulation)) in self.blocks.iter().zip(&context.modulations).enumerate() {
             let mask = self.mask(i, &masks.noisy);

@@ -1,10 +1,12 @@
 //! Training: the autoencoder, then the denoiser, each first on other cohorts if there are any.
 
 use super::Model;
-use super::batch::{Flag, LatentScale, Rows};
+use super::batch::LatentScale;
 use super::config::Config;
 use super::dat::Dat;
 use super::entries::{Cohort, Entries, Known, Standardisation, Totals};
+use super::guide::LogScale;
+use super::guide_fit::{self, GuideFit};
 use super::mask::Dependent;
 use super::objective::{DatObjective, Source, Split, VaeObjective};
 use super::pretraining;
@@ -65,8 +67,8 @@ pub fn fit(config: &Config, cohort: &Cohort, options: &mut FitOptions) -> Result
         )));
     }
     let n_taxa = entries.n_taxa;
-    let standardisation = Standardisation::fit(&entries);
-    let other = pretraining::aligned(cohort, options.pretrain)?;
+    let standardisation = Standardisation::fit(&[&entries]);
+    let other = pretraining::aligned(cohort, options.pretrain, config.guide.n_folds())?;
     let dependent = estimate_dependencies(config, &entries, &standardisation, options.seed)?;
     let d_metadata = cohort
         .conditions
@@ -82,6 +84,35 @@ pub fn fit(config: &Config, cohort: &Cohort, options: &mut FitOptions) -> Result
         log: String::new(),
     };
 
+    let target = vec![Source {
+        entries,
+        conditions: cohort.conditions.clone(),
+        samples: informative,
+        folds: guide_fit::folds(
+            cohort.table.n_samples(),
+            cohort.groups.as_deref(),
+            config.guide.n_folds(),
+            options.seed,
+        ),
+    }];
+    let guide = match config.guide.n_members {
+        0 => None,
+        _ => {
+            let scale = LogScale::fit(&[&target[0].entries]);
+            let fitting = GuideFit {
+                config,
+                standardisation: &standardisation,
+                scale: &scale,
+                d_metadata,
+                seed: options.seed,
+            };
+            Some(fitting.run(&mut stages, &other, &target)?)
+        }
+    };
+    let bound = guide
+        .as_ref()
+        .map(|guide| guide.bind(&config.guide, &standardisation, d_metadata, &options.device));
+    let bound = bound.transpose()?;
     let make_vae = |p: &mut Builder| Vae::new(p, &config.vae, n_taxa);
     let mut vae = Parameters::initial(&Parameters::default(), options.seed, make_vae)?;
     if !other.is_empty() {
@@ -89,6 +120,7 @@ pub fn fit(config: &Config, cohort: &Cohort, options: &mut FitOptions) -> Result
             config,
             cohorts: &other,
             standardisation: &standardisation,
+            guide: bound.as_ref(),
             seed: options.seed,
             split: no_split(&other),
         };
@@ -96,12 +128,12 @@ pub fn fit(config: &Config, cohort: &Cohort, options: &mut FitOptions) -> Result
             .run("vae-pretraining", &config.vae.training, vae, &objective)?
             .best;
     }
-    let target = vec![Source {
-        entries,
-        conditions: cohort.conditions.clone(),
-        samples: informative,
-    }];
-    let (train, validation) = split(config, &target[0], cohort.groups.as_deref(), options.seed);
+    let (train, validation) = split(
+        config,
+        &target[0].samples,
+        cohort.groups.as_deref(),
+        options.seed,
+    );
     let halves = Split {
         train: vec![(0, train)],
         validation: vec![(0, validation)],
@@ -110,17 +142,12 @@ pub fn fit(config: &Config, cohort: &Cohort, options: &mut FitOptions) -> Result
         config,
         cohorts: &target,
         standardisation: &standardisation,
+        guide: bound.as_ref(),
         seed: options.seed,
         split: halves.clone(),
     };
     let vae = stages.run("vae", &config.vae.training, vae, &objective)?;
-    let latent_scale = measure_latents(
-        config,
-        &target[0],
-        &standardisation,
-        &vae.best,
-        &options.device,
-    )?;
+    let latent_scale = measure_latents(config, &objective, &target[0], &vae.best, &options.device)?;
 
     let make_dat = |p: &mut Builder| Dat::new(p, &config.dat, &config.vae, &dependent, d_metadata);
     let mut dat = Parameters::initial(&Parameters::default(), options.seed, make_dat)?;
@@ -128,6 +155,7 @@ pub fn fit(config: &Config, cohort: &Cohort, options: &mut FitOptions) -> Result
         config,
         cohorts,
         standardisation: &standardisation,
+        guide: bound.as_ref(),
         latent_scale: &latent_scale,
         vae: &vae.best,
         dependent: &dependent,
@@ -155,9 +183,11 @@ pub fn fit(config: &Config, cohort: &Cohort, options: &mut FitOptions) -> Result
         dat,
         &denoiser(&target, halves),
     )?;
-    Ok(Model {
+    let mut model = Model {
         config: *config,
         feature_ids: cohort.table.feature_ids().to_vec(),
+        guide,
+        calibration: None,
         standardisation,
         latent_scale,
         dependent,
@@ -171,7 +201,9 @@ pub fn fit(config: &Config, cohort: &Cohort, options: &mut FitOptions) -> Result
         log: stages.log,
         vae,
         dat,
-    })
+    };
+    model.calibrate(cohort, &options.device, options.interrupted)?;
+    Ok(model)
 }
 
 fn no_split(cohorts: &[Source]) -> Split {
@@ -205,34 +237,49 @@ fn no_split(cohorts: &[Source]) -> Split {
 
 /// Most samples that validate: the autoencoder sees them at once, and every validation all of them.
 const MAX_VALIDATION_SAMPLES: usize = 1000;
+/// Samples that validate in a small table, up to a fifth of it: fewer calibrate nothing.
+const FEW_VALIDATION_SAMPLES: usize = 40;
+
+/// The samples of a cohort that validate: none of their entries trains the networks behind the guide.
+pub(super) fn validation_samples(
+    config: &Config,
+    entries: &Entries,
+    groups: Option<&[usize]>,
+    seed: u64,
+) -> Vec<usize> {
+    split(config, &entries.informative_samples(), groups, seed).1
+}
 
 /// Draws whole groups for validation up to the wished share of the samples, at least one group
 /// unless it holds half of them.
 fn split(
     config: &Config,
-    source: &Source,
+    samples: &[usize],
     groups: Option<&[usize]>,
     seed: u64,
 ) -> (Vec<usize>, Vec<usize>) {
     let group_of = |sample: usize| groups.map_or(sample, |groups| groups[sample]);
     let mut size_of: BTreeMap<usize, usize> = BTreeMap::new();
-    for sample in &source.samples {
+    for sample in samples {
         *size_of.entry(group_of(*sample)).or_default() += 1;
     }
     let mut order: Vec<usize> = size_of.keys().copied().collect();
     order.shuffle(&mut generator(seed, Stage::Validation, "samples", 0));
-    let wished = (config.dat.validation_fraction * source.samples.len() as f64).round() as usize;
-    let wished = wished.min(MAX_VALIDATION_SAMPLES);
+    let wished = (config.dat.validation_fraction * samples.len() as f64).round() as usize;
+    let few = FEW_VALIDATION_SAMPLES.min(samples.len() / 5);
+    let wished = match wished > 0 {
+        true => wished.max(few).min(MAX_VALIDATION_SAMPLES),
+        false => 0,
+    };
     let (mut chosen, mut n) = (HashSet::new(), 0);
     for group in order.iter().take(order.len().saturating_sub(1)) {
         let size = size_of[group];
-        if n + size <= wished || (n == 0 && size < source.samples.len() / 2) {
+        if n + size <= wished || (n == 0 && size < samples.len() / 2) {
             n += size;
             chosen.insert(*group);
         }
     }
-    source
-        .samples
+    samples
         .iter()
         .copied()
         .partition(|sample| !chosen.contains(&group_of(*sample)))
@@ -241,28 +288,21 @@ fn split(
 /// Mean and spread of the latent dimensions over the known entries of the target cohort.
 fn measure_latents(
     config: &Config,
+    objective: &VaeObjective,
     source: &Source,
-    standardisation: &Standardisation,
     vae: &Parameters,
     device: &Device,
 ) -> Result<LatentScale> {
     let d = config.vae.d_latent;
-    let n_taxa = standardisation.mean.len();
+    let n_taxa = source.entries.n_taxa;
+    let mut rng = generator(objective.seed, Stage::Validation, "latents", 0);
     let mut builder = Builder::new(vae, Absent::Refuse, device);
     let network = Vae::new(&mut builder, &config.vae, n_taxa);
     builder.finish()?;
     let (mut n, mut sum, mut square) = (0.0, vec![0.0; d], vec![0.0; d]);
     for part in source.samples.chunks(64) {
-        let mut rows = Rows::new(n_taxa);
-        for sample in part {
-            let flags: Vec<Flag> = source
-                .entries
-                .known_row(*sample)
-                .iter()
-                .map(|known| Flag::of(*known))
-                .collect();
-            rows.push(&source.entries, *sample, &flags, standardisation);
-        }
+        let chosen: Vec<(usize, usize)> = part.iter().map(|sample| (0, *sample)).collect();
+        let rows = objective.rows(&chosen, &mut rng);
         let latents = values(network.encode(rows.entries(device)).0);
         let is_known = values(rows.is_known(device));
         for (latent, is_known) in latents.chunks(d).zip(is_known) {
@@ -355,6 +395,7 @@ fn fingerprint(config: &Config, cohort: &Cohort, other: &[Source], options: &Fit
     let mut text = |text: &str| hash.update([text.as_bytes(), &[0]].concat());
     text(env!("CARGO_PKG_VERSION"));
     for section in [
+        toml::to_string(&config.guide),
         toml::to_string(&config.vae),
         toml::to_string(&config.dat),
         toml::to_string(&config.dependencies),

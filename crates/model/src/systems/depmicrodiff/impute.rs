@@ -3,6 +3,7 @@
 use super::Model;
 use super::batch::Flag;
 use super::entries::{Cohort, Entries, Known};
+use super::held_out::centred;
 use super::sampling::{Job, Plan, Run};
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -19,7 +20,6 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 use suffuse_data::transform::Scale;
 use suffuse_data::transform::percent::from_ln1p_percent;
-use suffuse_stats::scores::predictive_interval;
 
 /// Which entries may be filled, besides those that are withheld.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -185,9 +185,9 @@ impl Work {
 /// The two passes over each block of samples; their networks and masks are prepared once.
 struct Passes<'a> {
     presence: Run<'a>,
-    presence_plan: Plan,
+    presence_plan: Plan<'a>,
     values: Run<'a>,
-    values_plan: Plan,
+    values_plan: Plan<'a>,
 }
 
 impl Model {
@@ -364,6 +364,7 @@ impl Model {
                         sample,
                         flags: fold.flags.clone(),
                         draw,
+                        fold: None,
                     };
                     (fold.judged.clone(), job)
                 }));
@@ -379,7 +380,8 @@ impl Model {
         Ok(())
     }
 
-    /// Draws of ln(1+percent) given presence of each entry that is taken to be positive.
+    /// Draws of ln(1+percent) given presence of each entry that is taken to be positive, moved together
+    /// so that their mean is what the network expects: see [`Drawn::expected`](super::sampling::Drawn).
     fn draw_values(
         &self,
         passes: &Passes,
@@ -404,15 +406,25 @@ impl Model {
                 sample,
                 flags: flags.clone(),
                 draw: draw as u64,
+                fold: None,
             }));
         }
         let mut draws: Vec<Vec<f64>> = vec![Vec::new(); work.known.len()];
+        let mut expected = draws.clone();
         for (job, drawn) in jobs.iter().zip(self.sample(run, plan, &jobs)?) {
             let start = work.range(job.sample).start;
-            for (taxon, y) in drawn.abundance.iter().enumerate() {
-                if is_positive[start + taxon] {
-                    draws[start + taxon].push(*y);
-                }
+            for taxon in (0..work.n_taxa).filter(|taxon| is_positive[start + taxon]) {
+                draws[start + taxon].push(drawn.abundance[taxon]);
+                expected[start + taxon].push(drawn.expected[taxon]);
+            }
+        }
+        for (draws, expected) in draws.iter_mut().zip(expected) {
+            if !draws.is_empty() {
+                let (value, centred) = centred(std::mem::take(draws), &expected);
+                *draws = match &self.calibration {
+                    Some(calibration) => calibration.draws(&centred, value),
+                    None => centred,
+                };
             }
         }
         Ok(draws)
@@ -439,7 +451,7 @@ impl Model {
                 let (at, place) = (row * work.n_taxa + taxon, (row, taxon));
                 if !draws[at].is_empty() {
                     let mean = draws[at].iter().sum::<f64>() / draws[at].len() as f64;
-                    let (low, high) = predictive_interval(&draws[at], 0.9);
+                    let (low, high) = self.intervals(&draws[at], mean)[1];
                     let low = low.clamp(self.standardisation.least[taxon].min(mean), mean);
                     result.value[place] = from_ln1p_percent(mean, total);
                     result.lower[place] = from_ln1p_percent(low, total);

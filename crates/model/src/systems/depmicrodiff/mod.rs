@@ -19,6 +19,9 @@ pub mod config;
 pub mod dat;
 pub mod entries;
 pub mod fit;
+mod guide;
+mod guide_fit;
+pub mod held_out;
 pub mod impute;
 pub mod mask;
 mod objective;
@@ -35,13 +38,17 @@ pub use impute::{Action, Block, Fill, Imputation, ImputeOptions};
 use crate::train::fit::Trained;
 use batch::LatentScale;
 use entries::Standardisation;
+use guide::Guide;
 use mask::Dependent;
+use suffuse_stats::calibration::Calibration;
 
 /// A fitted model: all that `impute` needs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Model {
     config: Config,
     feature_ids: Vec<String>,
+    guide: Option<Guide>,
+    calibration: Option<Calibration>,
     standardisation: Standardisation,
     latent_scale: LatentScale,
     dependent: Dependent,
@@ -87,6 +94,11 @@ impl Model {
     /// Best validation losses of the autoencoder and of the denoiser.
     pub fn validation_losses(&self) -> (f64, f64) {
         (self.vae.best_loss, self.dat.best_loss)
+    }
+
+    /// How its draws are stretched and its intervals end; `None` where too little was held out.
+    pub fn calibration(&self) -> Option<&Calibration> {
+        self.calibration.as_ref()
     }
 
     /// Training log, one JSON object per line.

@@ -5,6 +5,7 @@ use super::batch::{Flag, LatentScale, Rows, tensor, time_features};
 use super::config::Config;
 use super::dat::{Dat, Noisy, StreamMasks};
 use super::entries::{Conditions, Entries, Known, Standardisation};
+use super::guide::{BoundGuide, Guesses, Seen, metadata_of};
 use super::mask::{Dependent, attention_mask};
 use super::vae::Vae;
 use crate::error::Result;
@@ -23,6 +24,8 @@ pub(super) struct Source<'a> {
     pub(super) entries: Entries<'a>,
     pub(super) conditions: Option<Conditions>,
     pub(super) samples: Vec<usize>,
+    /// Per sample of the cohort, the member of the guide that has not seen it.
+    pub(super) folds: Vec<usize>,
 }
 
 /// Samples per cohort that train and that validate.
@@ -67,23 +70,27 @@ pub(super) struct VaeObjective<'a> {
     pub(super) config: &'a Config,
     pub(super) cohorts: &'a [Source<'a>],
     pub(super) standardisation: &'a Standardisation,
+    pub(super) guide: Option<&'a BoundGuide<'a>>,
     pub(super) seed: u64,
     pub(super) split: Split,
 }
 
 impl VaeObjective<'_> {
-    fn rows(&self, chosen: &[(usize, usize)]) -> Rows {
-        let mut rows = Rows::new(self.standardisation.mean.len());
-        for &(cohort, sample) in chosen {
-            let entries = &self.cohorts[cohort].entries;
-            let flags: Vec<Flag> = entries
-                .known_row(sample)
-                .iter()
-                .map(|known| Flag::of(*known))
-                .collect();
-            rows.push(entries, sample, &flags, self.standardisation);
-        }
-        rows
+    /// Rows of these samples. With a guide, entries are hidden as for the denoiser: a token holds an
+    /// abundance around mean + offset or, where it is hidden, around the guess.
+    pub(super) fn rows(&self, chosen: &[(usize, usize)], rng: &mut ChaCha8Rng) -> Rows {
+        let flags = chosen
+            .iter()
+            .map(|&(cohort, sample)| {
+                let known = self.cohorts[cohort].entries.known_row(sample);
+                match self.guide {
+                    Some(_) => hide(self.config, &known, rng),
+                    None => known.into_iter().map(Flag::of).collect(),
+                }
+            })
+            .collect();
+        let told = Told { chosen, flags };
+        told.rows(self.cohorts, self.standardisation, self.guide, &|_| false)
     }
 
     fn chosen(&self, step: usize) -> Vec<(usize, usize)> {
@@ -120,8 +127,8 @@ impl Objective for VaeObjective<'_> {
     }
 
     fn loss(&self, builder: &mut Builder, step: usize, _: usize) -> Shard {
-        let rows = self.rows(&self.chosen(step));
         let mut rng = generator(self.seed, Stage::TrainingStep, "vae", step as u64);
+        let rows = self.rows(&self.chosen(step), &mut rng);
         Shard {
             loss: self.vae_loss(builder, &rows, &mut rng),
             share: 1.0,
@@ -135,13 +142,55 @@ impl Objective for VaeObjective<'_> {
         }
         let mut rng = generator(self.seed, Stage::Validation, "vae", 0);
         let mut builder = Builder::new(parameters, Absent::Refuse, device);
-        let loss = self.vae_loss(&mut builder, &self.rows(&chosen), &mut rng);
+        let rows = self.rows(&chosen, &mut rng);
+        let loss = self.vae_loss(&mut builder, &rows, &mut rng);
         builder.finish()?;
         Ok(Some(f64::from(loss.into_scalar::<f32>())))
     }
 
     fn samples(&self, step: usize) -> Vec<String> {
         names(self.cohorts, &self.chosen(step))
+    }
+}
+
+/// Samples and what the networks are told of their entries.
+struct Told<'a> {
+    chosen: &'a [(usize, usize)],
+    flags: Vec<Vec<Flag>>,
+}
+
+impl Told<'_> {
+    /// The rows around the guesses of members that have not seen them.
+    fn rows(
+        &self,
+        cohorts: &[Source],
+        standardisation: &Standardisation,
+        guide: Option<&BoundGuide>,
+        is_metadata_dropped: &dyn Fn(usize) -> bool,
+    ) -> Rows {
+        let seen: Vec<Seen> = (0..self.chosen.len())
+            .map(|row| {
+                let (cohort, sample) = self.chosen[row];
+                let source = &cohorts[cohort];
+                let metadata = metadata_of(source.conditions.as_ref(), sample);
+                Seen {
+                    entries: &source.entries,
+                    sample,
+                    flags: &self.flags[row],
+                    metadata: metadata.filter(|_| !is_metadata_dropped(row)),
+                }
+            })
+            .collect();
+        let fold = |(cohort, sample): &(usize, usize)| Some(cohorts[*cohort].folds[*sample]);
+        let folds: Vec<Option<usize>> = self.chosen.iter().map(fold).collect();
+        let guesses = Guesses::of(guide, &seen, &folds);
+        let mut rows = Rows::new(standardisation.mean.len());
+        for (row, seen) in seen.iter().enumerate() {
+            let guess = guesses.row(row);
+            let (entries, sample) = (seen.entries, seen.sample);
+            rows.push(entries, sample, seen.flags, standardisation, guess.as_ref());
+        }
+        rows
     }
 }
 
@@ -157,6 +206,7 @@ pub(super) struct DatObjective<'a> {
     pub(super) config: &'a Config,
     pub(super) cohorts: &'a [Source<'a>],
     pub(super) standardisation: &'a Standardisation,
+    pub(super) guide: Option<&'a BoundGuide<'a>>,
     pub(super) latent_scale: &'a LatentScale,
     pub(super) vae: &'a Parameters,
     pub(super) dependent: &'a Dependent,
@@ -179,21 +229,24 @@ impl DatObjective<'_> {
     }
 
     fn rows(&self, chosen: &[(usize, usize)], rng: &mut ChaCha8Rng) -> Rows {
-        let n_taxa = self.standardisation.mean.len();
-        let mut rows = Rows::new(n_taxa);
+        let (mut flags, mut is_dropped) = (Vec::new(), Vec::new());
         for &(cohort, sample) in chosen {
-            let source = &self.cohorts[cohort];
-            let flags = hide(self.config, &source.entries.known_row(sample), rng);
-            rows.push(&source.entries, sample, &flags, self.standardisation);
-            let is_dropped = rng.random_bool(self.config.dat.metadata_dropout);
-            if self.d_metadata > 0 {
-                let none = Conditions {
-                    values: vec![0.0; self.d_metadata],
-                    missing: vec![true],
-                    dim: self.d_metadata,
-                    description: String::new(),
-                };
-                match &source.conditions {
+            let known = self.cohorts[cohort].entries.known_row(sample);
+            flags.push(hide(self.config, &known, rng));
+            is_dropped.push(rng.random_bool(self.config.dat.metadata_dropout));
+        }
+        let told = Told { chosen, flags };
+        let is_gone = |row: usize| is_dropped[row];
+        let mut rows = told.rows(self.cohorts, self.standardisation, self.guide, &is_gone);
+        if self.d_metadata > 0 {
+            let none = Conditions {
+                values: vec![0.0; self.d_metadata],
+                missing: vec![true],
+                dim: self.d_metadata,
+                description: String::new(),
+            };
+            for (&(cohort, sample), is_dropped) in chosen.iter().zip(is_dropped) {
+                match &self.cohorts[cohort].conditions {
                     Some(conditions) => rows.push_metadata(conditions, sample, is_dropped),
                     None => rows.push_metadata(&none, 0, true),
                 }
@@ -307,7 +360,7 @@ pub(super) fn order_tensor(order: &[usize], device: &Device) -> Tensor<1, Int> {
 
 /// Hides entries of a training sample at a random rate; either non-zeros that are flagged as
 /// present, or non-zeros and zeros alike.
-fn hide(config: &Config, known: &[Known], rng: &mut ChaCha8Rng) -> Vec<Flag> {
+pub(super) fn hide(config: &Config, known: &[Known], rng: &mut ChaCha8Rng) -> Vec<Flag> {
     let is_known_present = rng.random_bool(config.hiding.known_present);
     let rate = rng.random_range(config.hiding.least..=config.hiding.most);
     known

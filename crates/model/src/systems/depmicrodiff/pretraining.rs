@@ -19,10 +19,16 @@ const MIN_PRESENT: usize = 3;
 /// Samples with the composition of a sample of the target are left out: in sparse tables a few agree
 /// by chance.
 ///
+/// Their samples are dealt to `n_folds` folds in turn.
+///
 /// # Errors
 /// A cohort without a common feature, with the id of a sample of the target, or most of whose
 /// samples have the composition of one.
-pub(super) fn aligned(target: &Cohort, others: &[Table]) -> Result<Vec<Source<'static>>> {
+pub(super) fn aligned(
+    target: &Cohort,
+    others: &[Table],
+    n_folds: usize,
+) -> Result<Vec<Source<'static>>> {
     let target = target.table;
     let ids: HashSet<&str> = target.sample_ids().iter().map(String::as_str).collect();
     let mut sources = Vec::with_capacity(others.len());
@@ -56,6 +62,9 @@ pub(super) fn aligned(target: &Cohort, others: &[Table]) -> Result<Vec<Source<'s
         }
         if !samples.is_empty() {
             sources.push(Source {
+                folds: (0..entries.n_samples())
+                    .map(|sample| sample % n_folds.max(1))
+                    .collect(),
                 entries,
                 conditions: None,
                 samples,
@@ -137,7 +146,7 @@ mod tests {
     fn a_sample_that_agrees_by_chance_is_left_out_and_the_rest_is_used() {
         let target = table("t", &ROWS);
         let other = table("o", &[ROWS[1], [9.0, 1.0, 1.0, 0.0], [1.0, 1.0, 1.0, 1.0]]);
-        let sources = aligned(&cohort(&target), &[other]).unwrap();
+        let sources = aligned(&cohort(&target), &[other], 2).unwrap();
         assert_eq!(sources[0].samples, [1, 2]);
     }
 
@@ -148,7 +157,7 @@ mod tests {
             let total: f64 = row.iter().sum();
             row.map(|x| (1e4 * x / total).round() / 100.0) // two decimals
         });
-        let error = aligned(&cohort(&target), &[table("o", &percent)]).unwrap_err();
+        let error = aligned(&cohort(&target), &[table("o", &percent)], 2).unwrap_err();
         assert!(error.to_string().contains("same content"), "{error}");
         // Without the first taxon, the samples that keep three others are still recognised.
         let fewer: Vec<f64> = percent.iter().flat_map(|row| row[1..].to_vec()).collect();
@@ -156,7 +165,7 @@ mod tests {
         let ids = (0..3).map(|i| format!("o{i}")).collect();
         let fewer = Table::from_dense(ids, names, &fewer).unwrap();
         assert_eq!(twins(&target, &fewer).unwrap(), [false, false, true]);
-        let error = aligned(&cohort(&target), &[table("t", &[[1.0; 4]])]).unwrap_err();
+        let error = aligned(&cohort(&target), &[table("t", &[[1.0; 4]])], 2).unwrap_err();
         assert!(error.to_string().contains("same id"), "{error}");
     }
 }

@@ -6,6 +6,7 @@ use super::batch::{Flag, Rows, tensor, time_features};
 use super::config::TokenOrder;
 use super::dat::{Dat, Noisy, StreamMasks};
 use super::entries::{Conditions, Entries};
+use super::guide::{BoundGuide, Guesses, Seen, metadata_of};
 use super::mask::attention_mask;
 use super::objective::order_tensor;
 use super::vae::{Vae, presence};
@@ -32,6 +33,8 @@ pub(super) struct Job {
     pub(super) flags: Vec<Flag>,
     /// Key of the noise, with the sample id.
     pub(super) draw: u64,
+    /// The one member of the guide to ask, for a sample that the others have seen.
+    pub(super) fold: Option<usize>,
 }
 
 /// What is the same for all rows of a run.
@@ -50,6 +53,10 @@ pub(super) struct Run<'a> {
 pub(super) struct Drawn {
     pub(super) presence: Vec<f32>,
     pub(super) abundance: Vec<f64>,
+    /// What the network expects of the abundance before it has seen any of the noise: from pure noise
+    /// the estimate of the clean latent is the mean over all that fit the condition, so its mean over
+    /// draws scatters less than that of the draws.
+    pub(super) expected: Vec<f64>,
 }
 
 impl Model {
@@ -87,9 +94,19 @@ impl Model {
         let (n_taxa, d) = (self.feature_ids.len(), self.config.vae.d_latent);
         let mut rows = Rows::new(n_taxa);
         let mut noise: Vec<ChaCha8Rng> = Vec::with_capacity(TILE);
-        for position in 0..TILE {
-            let job = &jobs[position.min(jobs.len() - 1)]; // the last row pads the tile
-            rows.push(run.entries, job.sample, &job.flags, &self.standardisation);
+        let seen: Vec<Seen> = jobs_in_tile(jobs).map(|job| run.seen(job)).collect();
+        let folds: Vec<Option<usize>> = jobs_in_tile(jobs).map(|job| job.fold).collect();
+        let guesses = Guesses::of(plan.guide.as_ref(), &seen, &folds);
+        for (position, job) in jobs_in_tile(jobs).enumerate() {
+            let guess = guesses.row(position);
+            let (entries, standardisation) = (run.entries, &self.standardisation);
+            rows.push(
+                entries,
+                job.sample,
+                &job.flags,
+                standardisation,
+                guess.as_ref(),
+            );
             if let Some(conditions) = run.conditions {
                 rows.push_metadata(conditions, job.sample, false);
             }
@@ -121,6 +138,7 @@ impl Model {
         let is_observed = tensor::<3>(is_observed, [TILE, n_taxa, 1], device);
 
         let mut clean: Vec<Tensor<3>> = Vec::new();
+        let mut expected: Vec<Tensor<3>> = Vec::new();
         for ar_step in &plan.ar_steps {
             let range = ar_step.range.clone();
             let n = range.len();
@@ -160,6 +178,10 @@ impl Model {
                 let mix = self.config.dat.prediction.clean(alpha_bar);
                 let estimate = (noisy.clone() * mix.noisy + predicted * mix.prediction)
                     .clamp(-MAX_LATENT, MAX_LATENT);
+                if i == 0 {
+                    let estimate = estimate.clone() * is_free.clone();
+                    expected.push(fixed.clone() * is_fixed.clone() + estimate);
+                }
                 let next = ar_step.timesteps.get(i + 1).copied().unwrap_or(0);
                 let alpha_bar_next = plan.schedule.alpha_bar(next);
                 let step = step(run.sampler.is_ancestral(), alpha_bar, alpha_bar_next);
@@ -179,26 +201,33 @@ impl Model {
             }
             clean.push(fixed * is_fixed + x * is_free);
         }
-        let all = Tensor::cat(clean, 1); // [TILE, n_taxa, d], token order
         let mut position = vec![0; n_taxa];
         plan.order
             .iter()
             .enumerate()
             .for_each(|(token, taxon)| position[*taxon] = token);
-        let all = all.select(1, order_tensor(&position, device));
-        let decoded = plan.vae.decode(self.latent_scale.inverse(all));
+        let decode = |tokens: Vec<Tensor<3>>| {
+            let tokens = Tensor::cat(tokens, 1); // [TILE, n_taxa, d], token order
+            let tokens = tokens.select(1, order_tensor(&position, device));
+            plan.vae.decode(self.latent_scale.inverse(tokens))
+        };
+        let (decoded, expected) = (decode(clean), decode(expected));
         let is_present = values(presence(&decoded));
         let abundance = values(decoded.abundance);
+        let expected = values(expected.abundance);
         (0..jobs.len())
             .map(|row| {
                 let range = row * n_taxa..(row + 1) * n_taxa;
+                let in_logs = |standardised: &[f32]| {
+                    let all = standardised.iter().enumerate();
+                    let least = &self.standardisation.least;
+                    all.map(|(taxon, u)| rows.in_logs(row, taxon, f64::from(*u), least))
+                        .collect()
+                };
                 Drawn {
                     presence: is_present[range.clone()].to_vec(),
-                    abundance: abundance[range]
-                        .iter()
-                        .enumerate()
-                        .map(|(taxon, u)| self.standardisation.inverse(taxon, f64::from(*u)))
-                        .collect(),
+                    abundance: in_logs(&abundance[range.clone()]),
+                    expected: in_logs(&expected[range]),
                 }
             })
             .collect()
@@ -237,7 +266,7 @@ impl Model {
                     .iter()
                     .map(|known| Flag::of(*known))
                     .collect();
-                rows.push(run.entries, *sample, &flags, &self.standardisation);
+                rows.push(run.entries, *sample, &flags, &self.standardisation, None);
                 if let Some(conditions) = run.conditions {
                     rows.push_metadata(conditions, *sample, false);
                 }
@@ -297,8 +326,21 @@ fn jobs_in_tile(jobs: &[Job]) -> impl Iterator<Item = &Job> {
     (0..TILE).map(|position| &jobs[position.min(jobs.len() - 1)])
 }
 
+impl Run<'_> {
+    /// A job as the guide sees it.
+    fn seen<'a>(&'a self, job: &'a Job) -> Seen<'a> {
+        Seen {
+            entries: self.entries,
+            sample: job.sample,
+            flags: &job.flags,
+            metadata: metadata_of(self.conditions, job.sample),
+        }
+    }
+}
+
 /// Networks, order, masks and timesteps of a run: prepared once.
-pub(super) struct Plan {
+pub(super) struct Plan<'a> {
+    guide: Option<BoundGuide<'a>>,
     vae: Vae,
     dat: Dat,
     schedule: CosineSchedule,
@@ -312,8 +354,8 @@ struct PlannedStep {
     timesteps: Vec<usize>,
 }
 
-impl Plan {
-    pub(super) fn new(model: &Model, run: &Run) -> Result<Plan> {
+impl<'a> Plan<'a> {
+    pub(super) fn new(model: &'a Model, run: &Run) -> Result<Plan<'a>> {
         let device = run.device;
         let config = &model.config;
         let n_taxa = model.feature_ids.len();
@@ -362,7 +404,12 @@ impl Plan {
                 }
             })
             .collect();
+        let guide = model.guide.as_ref().map(|guide| {
+            let (config, d_metadata) = (&config.guide, model.d_metadata);
+            guide.bind(config, &model.standardisation, d_metadata, device)
+        });
         Ok(Plan {
+            guide: guide.transpose()?,
             vae,
             dat,
             schedule: CosineSchedule::new(config.dat.n_timesteps),

@@ -5,6 +5,7 @@ use super::batch::LatentScale;
 use super::config::Config;
 use super::dat::Dat;
 use super::entries::Standardisation;
+use super::guide::{Guide, LogScale};
 use super::mask::Dependent;
 use super::vae::Vae;
 use crate::checkpoint::{self, write_atomically};
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use suffuse_stats::calibration::Calibration;
 
 /// `transform.json`: everything small that is neither a setting nor a weight.
 #[derive(Serialize, Deserialize)]
@@ -25,6 +27,8 @@ struct Transform {
     system: String,
     seed: u64,
     standardisation: Standardisation,
+    guide: Option<StoredGuide>,
+    calibration: Option<Calibration>,
     latent_scale: LatentScale,
     /// Positions of the features that each feature depends on.
     dependencies: Vec<Vec<usize>>,
@@ -34,6 +38,15 @@ struct Transform {
     vae_validation: Option<f64>,
     denoiser_steps: u64,
     denoiser_validation: Option<f64>,
+}
+
+/// What a guide has beside its weights.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredGuide {
+    scale: LogScale,
+    sd: Vec<f64>,
+    validation: Option<f64>,
 }
 
 /// JSON has no infinity.
@@ -74,6 +87,12 @@ impl Model {
             system: SYSTEM.to_string(),
             seed: self.seed,
             standardisation: self.standardisation.clone(),
+            calibration: self.calibration,
+            guide: self.guide.as_ref().map(|guide| StoredGuide {
+                scale: guide.scale.clone(),
+                sd: guide.sd.clone(),
+                validation: finite(guide.loss),
+            }),
             latent_scale: self.latent_scale.clone(),
             dependencies: (0..n)
                 .map(|i| (0..n).filter(|j| self.dependent.get(i, *j)).collect())
@@ -93,11 +112,9 @@ impl Model {
         )?;
         write_atomically(&file("metrics.jsonl"), self.log.as_bytes())?;
         write_atomically(&file("config.toml"), self.config.to_toml().as_bytes())?;
-        checkpoint::save(
-            &file("ema.safetensors"),
-            &[("vae", &self.vae.best), ("dat", &self.dat.best)],
-            &texts,
-        )
+        let mut used = vec![("vae", &self.vae.best), ("dat", &self.dat.best)];
+        used.extend(self.guide.as_ref().map(|guide| ("guide", &guide.weights)));
+        checkpoint::save(&file("ema.safetensors"), &used, &texts)
     }
 
     /// Reads a model that [`Model::save`] wrote.
@@ -173,6 +190,7 @@ impl Model {
             Ok(checkpoint::load(&file(name))?.0)
         };
         let mut ema = groups("ema.safetensors")?;
+        let guide_weights = ema.remove("guide");
         let mut weights = groups("weights.safetensors")?;
         let mut moments = groups("optimizer.safetensors")?;
         let check_vae = |p: &mut Builder| drop(Vae::new(p, &config.vae, n));
@@ -228,7 +246,49 @@ impl Model {
                 best_loss,
             })
         };
+        let guide = match (transform.guide, config.guide.n_members) {
+            (None, 0) => None,
+            (Some(stored), 1..) => {
+                let LogScale {
+                    mean,
+                    sd,
+                    presence_logit,
+                } = &stored.scale;
+                let lengths = [mean.len(), sd.len(), presence_logit.len(), stored.sd.len()];
+                if lengths != [n; 4] {
+                    return Err(broken(
+                        "transform.json",
+                        format!("its guide describes {lengths:?} features, features.tsv has {n}"),
+                    ));
+                }
+                let weights = guide_weights.ok_or_else(|| {
+                    broken(
+                        "ema.safetensors",
+                        "the tensors of \"guide\" are missing".to_string(),
+                    )
+                })?;
+                let guide = Guide {
+                    weights,
+                    scale: stored.scale,
+                    sd: stored.sd,
+                    loss: stored.validation.unwrap_or(f64::INFINITY),
+                };
+                let (standardisation, d) = (&transform.standardisation, transform.d_metadata);
+                guide
+                    .bind(&config.guide, standardisation, d, &Device::flex())
+                    .map_err(|error| broken("ema.safetensors", format!("guide: {error}")))?;
+                Some(guide)
+            }
+            (_, n_members) => {
+                return Err(broken(
+                    "transform.json",
+                    format!("does not fit the {n_members} members of the guide in config.toml"),
+                ));
+            }
+        };
         Ok(Model {
+            guide,
+            calibration: transform.calibration,
             vae: take(
                 "vae",
                 &check_vae,

@@ -1,0 +1,547 @@
+//! The guide: an ensemble of residual perceptrons that estimates what is hidden from what is in sight.
+//! The diffusion model starts from its estimate and learns what is left: the shape of the residual.
+//!
+//! ```text
+//! values, flags, figures of the sample, metadata -> member k -> correction of mean + offset, presence
+//! estimate = mean over members
+//! ```
+//!
+//! Members are cross-fitted: each pair leaves out its own part of the groups, so that a training sample has
+//! an estimate from members that have not seen it. Half of the members add to the mean in `ln(percent)`,
+//! where a hidden taxon shifts all others of its sample alike; the other half in `ln(1 + percent)`.
+
+use super::batch::{Flag, Guess, tensor};
+use super::config::GuideConfig;
+use super::entries::{Conditions, Entries, Known, Standardisation};
+use crate::error::Result;
+use crate::nn::mlp::MlpShape;
+use crate::nn::norm::{Modulation, modulate};
+use crate::nn::{Linear, Mlp};
+use crate::parameters::{Absent, Builder, Parameters, values};
+use burn::tensor::activation::softplus;
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+use suffuse_data::transform::Scale;
+use suffuse_data::transform::percent::ln1p_percent;
+
+/// Inputs per taxon: the standardised value in sight, and the flags of absence, of an entry that is hidden,
+/// and of one that is hidden but known to be present.
+const N_CHANNELS: usize = 4;
+/// Figures of the sample: share of the total in sight, offset, numbers of taxa in sight and hidden.
+const N_FIGURES: usize = 6;
+/// Largest standardised value that a member sees.
+const MAX_STANDARDISED: f64 = 10.0;
+/// Shares of the offset's prior and of a taxon's own spread, in observations.
+const PRIOR_OBSERVATIONS: f64 = 3.0;
+const N_ALTERNATIONS: usize = 10;
+/// Smallest spread of a taxon in ln(percent).
+const MIN_SD: f64 = 0.1;
+
+/// Centre and scale of ln(percent) of each taxon where present, beside the offset of the sample, and how
+/// often it is present.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LogScale {
+    pub(super) mean: Vec<f64>,
+    pub(super) sd: Vec<f64>,
+    /// Log-odds of presence, shrunk to even odds by one observation.
+    pub(super) presence_logit: Vec<f64>,
+}
+
+/// ln(percent) and ln(1+percent) of the entries in sight of a row, and what follows from them.
+struct RowOffsets {
+    /// In ln(percent).
+    log: f64,
+    /// In ln(1+percent).
+    log1p: f64,
+}
+
+impl LogScale {
+    /// Fits the additive model `ln(percent) ~ mean[taxon] + offset[sample]` to what is observed.
+    ///
+    /// - `cohorts`: one or more, of the same taxa
+    pub(super) fn fit(cohorts: &[&Entries]) -> Self {
+        let n_taxa = cohorts.first().map_or(0, |entries| entries.n_taxa);
+        let of_cohort = |entries: &&Entries| -> Vec<Vec<(usize, f64)>> {
+            (0..entries.n_samples())
+                .map(|sample| log_percents(entries, sample, None))
+                .collect()
+        };
+        let rows: Vec<Vec<(usize, f64)>> = cohorts.iter().flat_map(of_cohort).collect();
+        let n_all = rows.iter().map(Vec::len).sum::<usize>() as f64;
+        let mut scale = LogScale {
+            mean: vec![0.0; n_taxa],
+            sd: vec![1.0; n_taxa],
+            presence_logit: presence_logits(cohorts, n_taxa),
+        };
+        let mut offsets = vec![0.0; rows.len()];
+        for _ in 0..N_ALTERNATIONS {
+            let mut sums = vec![(0.0, 0.0, 0.0); n_taxa];
+            for (row, offset) in rows.iter().zip(&offsets) {
+                for &(taxon, value) in row {
+                    let (n, sum, square) = &mut sums[taxon];
+                    *n += 1.0;
+                    *sum += value - offset;
+                    *square += (value - offset).powi(2);
+                }
+            }
+            let pooled_mean = sums.iter().map(|(_, sum, _)| sum).sum::<f64>() / n_all.max(1.0);
+            let within = |(n, sum, square): &(f64, f64, f64)| match *n > 0.0 {
+                true => square - sum * sum / n,
+                false => 0.0,
+            };
+            let pooled_variance = sums.iter().map(within).sum::<f64>() / n_all.max(1.0);
+            for (j, sums) in sums.iter().enumerate() {
+                scale.mean[j] = (sums.1 + pooled_mean) / (sums.0 + 1.0);
+                let variance = (within(sums) + PRIOR_OBSERVATIONS * pooled_variance)
+                    / (sums.0 + PRIOR_OBSERVATIONS);
+                scale.sd[j] = variance.sqrt().max(MIN_SD);
+            }
+            for (row, offset) in rows.iter().zip(&mut offsets) {
+                *offset = scale.offset(row);
+            }
+        }
+        scale
+    }
+
+    /// How far ln(percent) of a sample lie above the means of their taxa: a mean weighted by
+    /// `1 / sd^2`, shrunk to 0 as if one taxon of middling weight stood at its mean.
+    fn offset(&self, observed: &[(usize, f64)]) -> f64 {
+        let weight = |taxon: usize| self.sd[taxon].powi(-2);
+        let prior = (0..self.sd.len()).map(weight).sum::<f64>() / self.sd.len().max(1) as f64;
+        let (mut sum, mut weights) = (0.0, prior);
+        for &(taxon, value) in observed {
+            sum += weight(taxon) * (value - self.mean[taxon]);
+            weights += weight(taxon);
+        }
+        sum / weights
+    }
+}
+
+/// Taxon and ln(percent) of the observed non-zeros, less those marked in `hidden`.
+fn log_percents(entries: &Entries, sample: usize, hidden: Option<&[bool]>) -> Vec<(usize, f64)> {
+    let total = entries.total(sample, hidden);
+    let in_sight = entries
+        .abundance_row(sample)
+        .into_iter()
+        .enumerate()
+        .filter(|(taxon, x)| *x > 0.0 && hidden.is_none_or(|hidden| !hidden[*taxon]));
+    let log = |(taxon, x): (usize, f64)| (taxon, (100.0 * x / total).ln());
+    in_sight.map(log).collect()
+}
+
+fn presence_logits(cohorts: &[&Entries], n_taxa: usize) -> Vec<f64> {
+    let mut counts = vec![(0.5, 1.0); n_taxa];
+    let rows = cohorts.iter().flat_map(|entries| {
+        let samples = entries.informative_samples().into_iter();
+        samples.map(|sample| entries.known_row(sample))
+    });
+    for known in rows {
+        for (taxon, known) in known.into_iter().enumerate() {
+            let (n_present, n) = &mut counts[taxon];
+            *n += f64::from(u8::from(known != Known::Unknown));
+            *n_present += f64::from(u8::from(matches!(known, Known::Present | Known::Withheld)));
+        }
+    }
+    let logit = |(n_present, n): (f64, f64)| (n_present / (n - n_present)).ln();
+    counts.into_iter().map(logit).collect()
+}
+
+/// A sample and what is in sight of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seen<'a> {
+    pub(super) entries: &'a Entries<'a>,
+    pub(super) sample: usize,
+    pub(super) flags: &'a [Flag],
+    /// `None` is the null of missing metadata.
+    pub(super) metadata: Option<&'a [f32]>,
+}
+
+/// Rows as the members see them, and the truth of what is hidden of them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct GuideRows {
+    n_rows: usize,
+    n_taxa: usize,
+    /// `[n_rows, n_inputs]`
+    inputs: Vec<f32>,
+    /// Mean + offset in ln(percent) and in ln(1+percent), `[n_rows, n_taxa]` each.
+    base: [Vec<f32>; 2],
+    /// True ln(1+percent) where hidden and present, `[n_rows, n_taxa]`, and 1 where that is.
+    value: Vec<f32>,
+    has_value: Vec<f32>,
+    /// Whether present, and 1 where nothing but that is asked.
+    is_present: Vec<f32>,
+    has_presence: Vec<f32>,
+}
+
+impl GuideRows {
+    pub(super) fn new(n_taxa: usize) -> Self {
+        GuideRows {
+            n_taxa,
+            ..GuideRows::default()
+        }
+    }
+
+    /// Adds a sample.
+    pub(super) fn push(&mut self, shape: &Shape, seen: &Seen) {
+        let Seen {
+            entries,
+            sample,
+            flags,
+            metadata,
+        } = *seen;
+        let Shape {
+            scale,
+            standardisation,
+            ..
+        } = *shape;
+        let hidden: Vec<bool> = flags.iter().map(|flag| !flag.is_observed()).collect();
+        let logs = log_percents(entries, sample, Some(&hidden));
+        let total = Scale(entries.total(sample, Some(&hidden)));
+        let offsets = RowOffsets {
+            log: scale.offset(&logs),
+            log1p: standardisation.offset(logs.iter().map(|(j, log)| (*j, log.exp().ln_1p()))),
+        };
+        let known = entries.known_row(sample);
+        let abundance = entries.abundance_row(sample);
+        let first = self.inputs.len();
+        for (taxon, flag) in flags.iter().enumerate() {
+            let flag_of = |this: Flag| f32::from(u8::from(*flag == this));
+            self.inputs.extend([
+                0.0,
+                flag_of(Flag::Absent),
+                flag_of(Flag::Hidden),
+                flag_of(Flag::HiddenPresent),
+            ]);
+            self.base[0].push((scale.mean[taxon] + offsets.log) as f32);
+            self.base[1].push((standardisation.mean[taxon] + offsets.log1p) as f32);
+            let is_asked = !flag.is_observed() && total.0 > 0.0;
+            let is_present = known[taxon] == Known::Present;
+            let truth = ln1p_percent(abundance[taxon], total) as f32;
+            let has_value = is_asked && is_present;
+            self.value.push(if has_value { truth } else { 0.0 });
+            self.has_value.push(f32::from(u8::from(has_value)));
+            let has_presence =
+                is_asked && *flag == Flag::Hidden && (is_present || known[taxon] == Known::Absent);
+            self.is_present
+                .push(f32::from(u8::from(has_presence && is_present)));
+            self.has_presence.push(f32::from(u8::from(has_presence)));
+        }
+        let mut share = 0.0;
+        for (taxon, log) in &logs {
+            let u = (log - scale.mean[*taxon] - offsets.log) / scale.sd[*taxon];
+            let u = u.clamp(-MAX_STANDARDISED, MAX_STANDARDISED);
+            self.inputs[first + taxon * N_CHANNELS] = u as f32;
+            share += log.exp() / 100.0;
+        }
+        let count = |this: Flag| flags.iter().filter(|flag| **flag == this).count() as f64;
+        let (n_hidden, n_known) = (count(Flag::Hidden), count(Flag::HiddenPresent));
+        let n_seen = logs.len() as f64;
+        let figures = [
+            share,
+            offsets.log,
+            n_seen.ln_1p() - 2.0,
+            n_known.ln_1p() - 1.0,
+            (n_seen + n_known).ln_1p() - 2.0,
+            n_hidden.ln_1p() - 1.0,
+        ];
+        self.inputs.extend(figures.map(|figure| figure as f32));
+        if shape.d_metadata > 0 {
+            match metadata {
+                Some(values) => self.inputs.extend(values),
+                None => self.inputs.extend(vec![0.0; shape.d_metadata]),
+            }
+            self.inputs.push(f32::from(u8::from(metadata.is_none())));
+        }
+        self.n_rows += 1;
+    }
+
+    /// Position and residual, truth less estimate, of the hidden values.
+    pub(super) fn residuals(&self, estimate: &[f64]) -> impl Iterator<Item = (usize, f64)> {
+        let hidden = (0..self.value.len()).filter(|at| self.has_value[*at] > 0.0);
+        hidden.map(|at| (at, f64::from(self.value[at]) - estimate[at]))
+    }
+
+    fn matrix(&self, values: &[f32], device: &Device) -> Tensor<2> {
+        tensor(values.to_vec(), [self.n_rows, self.n_taxa], device)
+    }
+}
+
+/// Metadata of a sample, unless they are missing.
+pub(super) fn metadata_of(conditions: Option<&Conditions>, sample: usize) -> Option<&[f32]> {
+    let conditions = conditions?;
+    let range = sample * conditions.dim..(sample + 1) * conditions.dim;
+    (!conditions.missing[sample]).then(|| &conditions.values[range])
+}
+
+/// What a member says of every entry.
+pub(super) struct Said {
+    /// ln(1+percent) given presence, `[rows, n_taxa]`
+    pub(super) value: Tensor<2>,
+    /// Log-odds of presence, `[rows, n_taxa]`
+    pub(super) presence_logit: Tensor<2>,
+}
+
+/// One member.
+#[derive(Debug, Clone)]
+pub(super) struct Member {
+    space: usize,
+    n_taxa: usize,
+    first: Linear,
+    blocks: Vec<Mlp>,
+    last: Linear,
+    sd: Tensor<2>,
+    presence_logit: Tensor<2>,
+}
+
+/// Shape and constants of the members.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shape<'a> {
+    pub(super) config: &'a GuideConfig,
+    pub(super) scale: &'a LogScale,
+    pub(super) standardisation: &'a Standardisation,
+    pub(super) d_metadata: usize,
+}
+
+/// Width of the hidden layers: that of the configuration in tables of many taxa, less in small ones.
+fn width(config: &GuideConfig, n_taxa: usize) -> usize {
+    config
+        .width
+        .min(n_taxa.next_multiple_of(NARROW).max(NARROW))
+}
+
+/// Width in a small table; tables between have a multiple of it.
+const NARROW: usize = 64;
+
+/// Members that leave out the same fold: one adds in ln(percent), one in ln(1+percent).
+pub(super) const N_SPACES: usize = 2;
+
+/// Binds every member.
+pub(super) fn members(p: &mut Builder, shape: &Shape) -> Vec<Member> {
+    let n_taxa = shape.scale.mean.len();
+    let device = p.device().clone();
+    let row = |values: &[f64]| {
+        let values = values.iter().map(|value| *value as f32).collect();
+        tensor::<2>(values, [1, n_taxa], &device)
+    };
+    let width = width(shape.config, n_taxa);
+    let n_metadata = match shape.d_metadata {
+        0 => 0,
+        d => d + 1,
+    };
+    let n_inputs = N_CHANNELS * n_taxa + N_FIGURES + n_metadata;
+    let square = MlpShape {
+        n_inputs: width,
+        n_hidden: width,
+        n_outputs: width,
+    };
+    (0..shape.config.n_members)
+        .map(|k| {
+            let sd = match k % N_SPACES {
+                0 => row(&shape.scale.sd),
+                _ => row(&shape.standardisation.sd),
+            };
+            p.within(&format!("member{k}"), |p| Member {
+                space: k % N_SPACES,
+                n_taxa,
+                first: Linear::new(p, "first", n_inputs, width),
+                blocks: (0..shape.config.depth)
+                    .map(|i| Mlp::new(p, &format!("block{i}"), square))
+                    .collect(),
+                last: Linear::zero(p, "last", width, 2 * n_taxa),
+                sd,
+                presence_logit: row(&shape.scale.presence_logit),
+            })
+        })
+        .collect()
+}
+
+impl Member {
+    pub(super) fn forward(&self, rows: &GuideRows, device: &Device) -> Said {
+        let n_inputs = rows.inputs.len() / rows.n_rows;
+        let inputs = tensor::<2>(rows.inputs.clone(), [rows.n_rows, n_inputs], device);
+        let mut h = self.first.forward(inputs); // [rows, width]
+        for block in &self.blocks {
+            h = h.clone() + block.forward(normalised(h));
+        }
+        let both = self.last.forward(normalised(h)); // [rows, 2 n_taxa]
+        let part = |k: usize| {
+            let columns = k * self.n_taxa..(k + 1) * self.n_taxa;
+            both.clone().slice([0..rows.n_rows, columns])
+        };
+        let base = rows.matrix(&rows.base[self.space], device);
+        let value = base + part(0) * self.sd.clone();
+        Said {
+            // ln(1 + percent) of ln(percent) is the softplus.
+            value: match self.space {
+                0 => softplus(value, 1.0),
+                _ => value,
+            },
+            presence_logit: part(1) + self.presence_logit.clone(),
+        }
+    }
+
+    /// Mean squared error of hidden values, and cross-entropy of presence where that is hidden too.
+    pub(super) fn loss(&self, rows: &GuideRows, device: &Device) -> Tensor<1> {
+        let guess = self.forward(rows, device);
+        let mean = |x: Tensor<2>, weights: &[f32]| {
+            let n: f32 = weights.iter().sum();
+            (x * rows.matrix(weights, device)).sum() / f32::max(n, 1.0)
+        };
+        let error = guess.value - rows.matrix(&rows.value, device);
+        let logit = guess.presence_logit;
+        let is_present = rows.matrix(&rows.is_present, device);
+        let cross_entropy = softplus(logit.clone(), 1.0) - is_present * logit;
+        mean(error.clone() * error, &rows.has_value) + mean(cross_entropy, &rows.has_presence)
+    }
+}
+
+/// Layer norm without gain and bias.
+fn normalised(x: Tensor<2>) -> Tensor<2> {
+    let [rows, width] = x.dims();
+    let device = x.device();
+    let none = || Tensor::zeros([rows, 1, width], &device);
+    let modulation = Modulation {
+        shift: none(),
+        scale: none(),
+    };
+    modulate(x.reshape([rows, 1, width]), &modulation).reshape([rows, width])
+}
+
+/// A fitted guide.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Guide {
+    pub(super) weights: Parameters,
+    pub(super) scale: LogScale,
+    /// Spread of what the guide leaves over, in ln(1+percent), per taxon.
+    pub(super) sd: Vec<f64>,
+    /// Best validation loss.
+    pub(super) loss: f64,
+}
+
+/// What the guide says of the entries of some rows, `[rows, n_taxa]` in row-major order.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Estimates {
+    /// ln(1+percent) given presence.
+    pub(super) value: Vec<f64>,
+    /// Log-odds of presence.
+    pub(super) presence_logit: Vec<f64>,
+}
+
+/// A guide bound to a device.
+#[derive(Debug, Clone)]
+pub(super) struct BoundGuide<'a> {
+    pub(super) guide: &'a Guide,
+    pub(super) shape: Shape<'a>,
+    members: Vec<Member>,
+    device: Device,
+}
+
+impl Guide {
+    /// Binds the members.
+    ///
+    /// # Errors
+    /// Weights that do not fit the configuration.
+    pub(super) fn bind<'a>(
+        &'a self,
+        config: &'a GuideConfig,
+        standardisation: &'a Standardisation,
+        d_metadata: usize,
+        device: &Device,
+    ) -> Result<BoundGuide<'a>> {
+        let shape = Shape {
+            config,
+            scale: &self.scale,
+            standardisation,
+            d_metadata,
+        };
+        let mut builder = Builder::new(&self.weights, Absent::Refuse, device);
+        let members = members(&mut builder, &shape);
+        builder.finish()?;
+        Ok(BoundGuide {
+            guide: self,
+            shape,
+            members,
+            device: device.clone(),
+        })
+    }
+}
+
+impl BoundGuide<'_> {
+    /// What the guide says of these rows.
+    ///
+    /// - `folds`: per row, the fold whose members are asked, which have not seen it; `None` asks all
+    pub(super) fn estimates(&self, rows: &GuideRows, folds: &[Option<usize>]) -> Estimates {
+        let n = rows.n_rows * rows.n_taxa;
+        let mut all = Estimates {
+            value: vec![0.0; n],
+            presence_logit: vec![0.0; n],
+        };
+        if rows.n_rows == 0 {
+            return all;
+        }
+        let n_members = self.members.len();
+        for (k, member) in self.members.iter().enumerate() {
+            let n_of_fold = |fold: usize| N_SPACES.min(n_members - fold * N_SPACES) as f64;
+            let weight = |row: usize| match folds[row] {
+                None => 1.0 / n_members as f64,
+                Some(fold) if fold == k / N_SPACES => 1.0 / n_of_fold(fold),
+                Some(_) => 0.0,
+            };
+            if (0..rows.n_rows).all(|row| weight(row) == 0.0) {
+                continue;
+            }
+            let guess = member.forward(rows, &self.device);
+            let (value, logit) = (values(guess.value), values(guess.presence_logit));
+            for at in 0..n {
+                let weight = weight(at / rows.n_taxa);
+                all.value[at] += weight * f64::from(value[at]);
+                all.presence_logit[at] += weight * f64::from(logit[at]);
+            }
+        }
+        all
+    }
+}
+
+/// What a guide says of some rows, or nothing where there is no guide.
+pub(super) struct Guesses<'a> {
+    estimates: Option<(Estimates, &'a [f64])>,
+    n_taxa: usize,
+}
+
+impl<'a> Guesses<'a> {
+    /// Asks the guide, if there is one.
+    pub(super) fn of(
+        guide: Option<&'a BoundGuide<'a>>,
+        seen: &[Seen],
+        folds: &[Option<usize>],
+    ) -> Self {
+        let estimates = guide.map(|guide| {
+            let mut rows = GuideRows::new(guide.shape.scale.mean.len());
+            seen.iter().for_each(|seen| rows.push(&guide.shape, seen));
+            (guide.estimates(&rows, folds), &guide.guide.sd[..])
+        });
+        Guesses {
+            estimates,
+            n_taxa: guide.map_or(0, |guide| guide.shape.scale.mean.len()),
+        }
+    }
+
+    /// The guess of a row.
+    pub(super) fn row(&self, row: usize) -> Option<Guess<'_>> {
+        let (estimates, sd) = self.estimates.as_ref()?;
+        let range = row * self.n_taxa..(row + 1) * self.n_taxa;
+        Some(Guess {
+            value: &estimates.value[range.clone()],
+            presence_logit: &estimates.presence_logit[range],
+            sd,
+        })
+    }
+}
+
+impl GuideConfig {
+    /// Folds of the cross-fit.
+    pub(super) fn n_folds(&self) -> usize {
+        self.n_members.div_ceil(N_SPACES)
+    }
+}

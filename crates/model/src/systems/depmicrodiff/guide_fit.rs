@@ -1,0 +1,314 @@
+//! Training of the guide, member by member on its own folds.
+
+use super::batch::Flag;
+use super::config::Config;
+use super::entries::{Entries, Standardisation};
+use super::guide::{
+    Guide, GuideRows, LogScale, Member, N_SPACES, Seen, Shape, members, metadata_of,
+};
+use super::objective::{Source, hide};
+use crate::device::Device;
+use crate::error::Result;
+use crate::parameters::{Absent, Builder, Parameters};
+use crate::rng::{Stage, generator};
+use crate::train::fit::{Objective, Shard};
+use crate::train::{Stages, TrainConfig};
+use burn::tensor::Tensor;
+use rand::RngExt;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use std::collections::BTreeMap;
+
+/// Parts into which a step is cut for threads; part of the definition of the result.
+const N_SHARDS: usize = 4;
+/// Hidden copies of validation rows that a member has at least.
+const MIN_VALIDATION_ROWS: usize = 128;
+/// Validation samples of a member at most.
+const MAX_VALIDATION_SAMPLES: usize = 256;
+/// Hidden copies of the table from which the spread of the residuals is estimated.
+const N_COPIES: u64 = 2;
+/// Observations that the pooled variance of residuals counts for.
+const PRIOR_OBSERVATIONS: f64 = 3.0;
+/// Smallest spread of a taxon's residuals in ln(1+percent).
+const MIN_SD: f64 = 0.05;
+
+/// The fold of each sample of a cohort: whole groups, in seeded order, dealt in turn.
+pub(super) fn folds(
+    n_samples: usize,
+    groups: Option<&[usize]>,
+    n_folds: usize,
+    seed: u64,
+) -> Vec<usize> {
+    let group_of = |sample: usize| groups.map_or(sample, |groups| groups[sample]);
+    let mut members: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for sample in 0..n_samples {
+        members.entry(group_of(sample)).or_default().push(sample);
+    }
+    let mut order: Vec<Vec<usize>> = members.into_values().collect();
+    order.shuffle(&mut generator(seed, Stage::Validation, "guide folds", 0));
+    let mut fold_of = vec![0; n_samples];
+    for (position, samples) in order.iter().enumerate() {
+        for sample in samples {
+            fold_of[*sample] = position % n_folds.max(1);
+        }
+    }
+    fold_of
+}
+
+/// Where a guide is fitted.
+#[derive(Clone, Copy)]
+pub(super) struct GuideFit<'a> {
+    pub(super) config: &'a Config,
+    pub(super) standardisation: &'a Standardisation,
+    pub(super) scale: &'a LogScale,
+    pub(super) d_metadata: usize,
+    pub(super) seed: u64,
+}
+
+struct GuideObjective<'a> {
+    fit: &'a GuideFit<'a>,
+    cohorts: &'a [Source<'a>],
+    /// Per member: (cohort, sample).
+    train: Vec<Vec<(usize, usize)>>,
+    validation: Vec<Vec<(usize, usize)>>,
+}
+
+/// Factor of the learning rate after pre-training.
+const FINE_TUNING: f64 = 0.5;
+
+impl GuideFit<'_> {
+    /// Trains the members: on other cohorts first, if there are any, around the means of those.
+    ///
+    /// # Errors
+    /// As training.
+    pub(super) fn run(
+        &self,
+        stages: &mut Stages,
+        others: &[Source],
+        target: &[Source],
+    ) -> Result<Guide> {
+        let device = stages.device.clone();
+        let mut training = self.config.guide.training;
+        let mut weights = self.initial()?;
+        if !others.is_empty() {
+            let entries: Vec<&Entries> = others.iter().map(|source| &source.entries).collect();
+            let around = GuideFit {
+                standardisation: &Standardisation::fit(&entries),
+                scale: &LogScale::fit(&entries),
+                ..*self
+            };
+            let name = "guide-pretraining";
+            (weights, _) = around.train(stages, name, &training, others, weights)?;
+            training.learning_rate *= FINE_TUNING;
+        }
+        let (weights, loss) = self.train(stages, "guide", &training, target, weights)?;
+        self.finish(weights, loss, &target[0], &device)
+    }
+
+    fn train(
+        &self,
+        stages: &mut Stages,
+        name: &str,
+        training: &TrainConfig,
+        cohorts: &[Source],
+        initial: Parameters,
+    ) -> Result<(Parameters, f64)> {
+        let n_members = self.config.guide.n_members;
+        let (mut train, mut validation) =
+            (vec![Vec::new(); n_members], vec![Vec::new(); n_members]);
+        for (c, cohort) in cohorts.iter().enumerate() {
+            for &sample in &cohort.samples {
+                for k in 0..n_members {
+                    let part = match cohort.folds[sample] == k / N_SPACES {
+                        true => &mut validation[k],
+                        false => &mut train[k],
+                    };
+                    part.push((c, sample));
+                }
+            }
+        }
+        for (train, validation) in train.iter_mut().zip(&validation) {
+            if train.is_empty() {
+                train.clone_from(validation); // a single group: there is nothing else to learn from
+            }
+        }
+        let objective = GuideObjective {
+            fit: self,
+            cohorts,
+            train,
+            validation,
+        };
+        let trained = stages.run(name, training, initial, &objective)?;
+        Ok((trained.best, trained.best_loss))
+    }
+
+    fn initial(&self) -> Result<Parameters> {
+        let make = |p: &mut Builder| members(p, &self.shape());
+        Parameters::initial(&Parameters::default(), self.seed, make)
+    }
+
+    fn shape(&self) -> Shape<'_> {
+        Shape {
+            config: &self.config.guide,
+            scale: self.scale,
+            standardisation: self.standardisation,
+            d_metadata: self.d_metadata,
+        }
+    }
+
+    /// The fitted guide with the spread of what it leaves over on samples that a member has not seen.
+    fn finish(
+        &self,
+        weights: Parameters,
+        loss: f64,
+        source: &Source,
+        device: &Device,
+    ) -> Result<Guide> {
+        let n_taxa = self.standardisation.mean.len();
+        let mut guide = Guide {
+            weights,
+            scale: self.scale.clone(),
+            sd: vec![1.0; n_taxa],
+            loss,
+        };
+        let (mut n, mut square) = (vec![0.0; n_taxa], vec![0.0; n_taxa]);
+        let bound = guide.bind(
+            &self.config.guide,
+            self.standardisation,
+            self.d_metadata,
+            device,
+        )?;
+        for copy in 0..N_COPIES {
+            let mut rng = generator(self.seed, Stage::Validation, "guide residuals", copy);
+            for samples in source.samples.chunks(64) {
+                let mut rows = GuideRows::new(n_taxa);
+                let mut asked = Vec::new();
+                for &sample in samples {
+                    let flags = hide(self.config, &source.entries.known_row(sample), &mut rng);
+                    let seen = Seen {
+                        entries: &source.entries,
+                        sample,
+                        flags: &flags,
+                        metadata: metadata_of(source.conditions.as_ref(), sample),
+                    };
+                    rows.push(&bound.shape, &seen);
+                    asked.push(Some(source.folds[sample]));
+                }
+                let estimates = bound.estimates(&rows, &asked);
+                for (at, residual) in rows.residuals(&estimates.value) {
+                    n[at % n_taxa] += 1.0;
+                    square[at % n_taxa] += residual * residual;
+                }
+            }
+        }
+        let n_all: f64 = n.iter().sum();
+        let pooled = match n_all > 0.0 {
+            true => square.iter().sum::<f64>() / n_all,
+            false => 1.0,
+        };
+        guide.sd = n
+            .iter()
+            .zip(&square)
+            .map(|(n, square)| {
+                let variance = (square + PRIOR_OBSERVATIONS * pooled) / (n + PRIOR_OBSERVATIONS);
+                variance.sqrt().max(MIN_SD)
+            })
+            .collect();
+        Ok(guide)
+    }
+}
+
+impl GuideObjective<'_> {
+    fn rows(&self, chosen: &[(usize, usize)], rng: &mut ChaCha8Rng) -> GuideRows {
+        let mut rows = GuideRows::new(self.fit.standardisation.mean.len());
+        let shape = self.fit.shape();
+        for &(cohort, sample) in chosen {
+            let source = &self.cohorts[cohort];
+            let flags: Vec<Flag> = hide(self.fit.config, &source.entries.known_row(sample), rng);
+            let is_dropped = rng.random_bool(self.fit.config.dat.metadata_dropout);
+            let metadata = metadata_of(source.conditions.as_ref(), sample);
+            let seen = Seen {
+                entries: &source.entries,
+                sample,
+                flags: &flags,
+                metadata: metadata.filter(|_| !is_dropped),
+            };
+            rows.push(&shape, &seen);
+        }
+        rows
+    }
+
+    fn n_members(&self) -> usize {
+        self.train.len()
+    }
+
+    fn chosen(&self, member: usize, step: usize) -> Vec<(usize, usize)> {
+        let train = &self.train[member];
+        let name = format!("guide {member}");
+        let mut rng = generator(self.fit.seed, Stage::Batch, &name, step as u64);
+        let n = self.fit.config.guide.training.batch_size.min(train.len());
+        (0..n)
+            .map(|_| train[rng.random_range(0..train.len())])
+            .collect()
+    }
+}
+
+impl Objective for GuideObjective<'_> {
+    fn n_shards(&self) -> usize {
+        N_SHARDS.min(self.n_members())
+    }
+
+    fn loss(&self, builder: &mut Builder, step: usize, shard: usize) -> Shard {
+        let device = builder.device().clone();
+        let bound = members(builder, &self.fit.shape());
+        let own = (shard..self.n_members()).step_by(self.n_shards());
+        let n_own = own.len();
+        let mut sum = Tensor::<1>::zeros([1], &device);
+        for k in own {
+            let name = format!("guide {k}");
+            let mut rng = generator(self.fit.seed, Stage::TrainingStep, &name, step as u64);
+            let rows = self.rows(&self.chosen(k, step), &mut rng);
+            sum = sum + bound[k].loss(&rows, &device);
+        }
+        Shard {
+            loss: sum / n_own as f64,
+            share: n_own as f64 / self.n_members() as f64,
+        }
+    }
+
+    fn validate(&self, parameters: &Parameters, device: &Device) -> Result<Option<f64>> {
+        let mut builder = Builder::new(parameters, Absent::Refuse, device);
+        let bound = members(&mut builder, &self.fit.shape());
+        builder.finish()?;
+        let losses = crate::device::each(device, bound.len(), |k| {
+            Ok(self.validation_loss(k, &bound[k], device))
+        })?;
+        let losses: Vec<f64> = losses.into_iter().flatten().collect();
+        let n = losses.len() as f64;
+        Ok((!losses.is_empty()).then(|| losses.iter().sum::<f64>() / n))
+    }
+
+    fn samples(&self, step: usize) -> Vec<String> {
+        let chosen = (0..self.n_members()).flat_map(|k| self.chosen(k, step));
+        chosen
+            .map(|(cohort, sample)| self.cohorts[cohort].entries.sample_id(sample).to_string())
+            .collect()
+    }
+}
+
+impl GuideObjective<'_> {
+    /// `None` without validation samples.
+    fn validation_loss(&self, k: usize, member: &Member, device: &Device) -> Option<f64> {
+        let samples = &self.validation[k];
+        let samples = &samples[..samples.len().min(MAX_VALIDATION_SAMPLES)];
+        if samples.is_empty() {
+            return None;
+        }
+        let n_copies = MIN_VALIDATION_ROWS.div_ceil(samples.len());
+        let name = format!("guide {k}");
+        let mut rng = generator(self.fit.seed, Stage::Validation, &name, 0);
+        let rows = self.rows(&samples.repeat(n_copies), &mut rng);
+        let loss = member.loss(&rows, device);
+        Some(f64::from(loss.into_scalar::<f32>()))
+    }
+}

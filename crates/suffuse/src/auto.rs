@@ -1,0 +1,287 @@
+//! The default method: the diffusion model and a classical one, weighed by how they do on entries that
+//! were hidden from both, and calibrated there.
+//!
+//! ```text
+//! validation samples of the fit -> hidden copies -> the model fills them (members that saw them are not asked)
+//!                                               -> classical methods, fitted on the other samples, fill them
+//! least squares -> weight of the model, partner -> calibration of what they say together
+//! ```
+
+use crate::impute::ln1p_percent;
+use crate::{Error, Result};
+use ndarray::{Array2, s};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use suffuse_model::systems::depmicrodiff::held_out::HeldOutEntry;
+use suffuse_model::systems::depmicrodiff::{Cohort, Totals};
+use suffuse_stats::Incomplete;
+use suffuse_stats::calibration::{Calibration, CalibrationEntry};
+use suffuse_stats::impute::{Method as Baseline, impute};
+
+/// What was found out on the user's own table.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Choice {
+    /// Weight of the model, 0 to 1.
+    pub weight: f64,
+    /// The classical method that has the rest of the weight.
+    pub partner: Baseline,
+    /// How they stretch and where intervals end, together; `None` where too little was hidden.
+    pub calibration: Option<Calibration>,
+    /// Errors on the hidden entries; `None` where there were none.
+    pub errors: Option<Errors>,
+}
+
+/// Root mean squared errors in `ln(1 + percent)` on entries that no method had seen.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Errors {
+    /// The model alone.
+    pub model: f64,
+    /// Each classical method that was tried.
+    pub baselines: BTreeMap<String, f64>,
+    /// What is used.
+    pub chosen: f64,
+    /// Entries.
+    pub n: usize,
+}
+
+/// Classical methods that may have a share.
+const PARTNERS: [Baseline; 2] = [Baseline::ExtraTrees, Baseline::SoftImpute];
+/// The floor: what does not beat it is not used.
+const FLOOR: Baseline = Baseline::TaxonMean;
+
+/// The model's weight before anything is seen, and how many distinct entries that belief counts for.
+const PRIOR_WEIGHT: f64 = 0.75;
+const PRIOR_ENTRIES: f64 = 100.0;
+
+/// Entries of a table (samples x features) from which on classical methods see one hidden copy instead of
+/// several, and from which on they are left out, since they hold dense tables.
+const MANY_ENTRIES: usize = 100_000;
+const TOO_MANY_ENTRIES: usize = 10_000_000;
+/// Hidden copies of a small table.
+const N_COPIES: usize = 4;
+
+/// Says whether a table is too large for a classical partner.
+pub fn is_model_alone(n_samples: usize, n_features: usize) -> bool {
+    n_samples.saturating_mul(n_features) > TOO_MANY_ENTRIES
+}
+
+impl Choice {
+    /// The model alone, with its own calibration.
+    pub fn model_alone(calibration: Option<Calibration>) -> Choice {
+        Choice {
+            weight: 1.0,
+            partner: FLOOR,
+            calibration,
+            errors: None,
+        }
+    }
+
+    /// Weighs the methods on what the model says of held-out entries of the cohort it was fitted on.
+    ///
+    /// # Errors
+    /// None for a table that was read by this program.
+    pub fn of(cohort: &Cohort, held_out: &[HeldOutEntry], own: Option<Calibration>) -> Result<Choice> {
+        let n_entries = cohort.table.n_samples() * cohort.table.n_features();
+        if held_out.is_empty() || n_entries > TOO_MANY_ENTRIES {
+            return Ok(Choice::model_alone(own));
+        }
+        let n_copies = match n_entries > MANY_ENTRIES {
+            true => 1,
+            false => N_COPIES,
+        };
+        let judged: Vec<&HeldOutEntry> =
+            held_out.iter().filter(|entry| entry.copy < n_copies).collect();
+        let mut tables = Vec::new();
+        for copy in 0..n_copies {
+            let here: Vec<&HeldOutEntry> =
+                judged.iter().copied().filter(|entry| entry.copy == copy).collect();
+            tables.push(hidden_copy(cohort, &here)?);
+        }
+        let said_by = |baseline: Baseline| -> Vec<f64> {
+            let completed: Vec<Array2<f64>> =
+                tables.iter().map(|table| impute(baseline, table)).collect();
+            let value = |entry: &&HeldOutEntry| completed[entry.copy][[entry.sample, entry.taxon]];
+            judged.iter().map(value).collect()
+        };
+        let truth: Vec<f64> = judged.iter().map(|entry| entry.said.truth).collect();
+        let model: Vec<f64> = judged.iter().map(|entry| entry.said.value).collect();
+        let mut distinct: Vec<(usize, usize)> =
+            judged.iter().map(|entry| (entry.sample, entry.taxon)).collect();
+        distinct.sort_unstable();
+        distinct.dedup();
+        let mut best: Option<(f64, f64, Baseline, Vec<f64>)> = None;
+        let mut baselines = BTreeMap::new();
+        for partner in PARTNERS {
+            let other = said_by(partner);
+            baselines.insert(partner.to_string(), rmse(&truth, &other));
+            let weight = weight(&truth, &model, &other, distinct.len());
+            let together = blended(&model, &other, weight);
+            let error = rmse(&truth, &together);
+            if best.as_ref().is_none_or(|(least, ..)| error < *least) {
+                best = Some((error, weight, partner, together));
+            }
+        }
+        let Some((error, weight, partner, together)) = best else {
+            return Ok(Choice::model_alone(own));
+        };
+        let floor = said_by(FLOOR);
+        let floor_error = rmse(&truth, &floor);
+        baselines.insert(FLOOR.to_string(), floor_error);
+        let (error, weight, partner, together) = match error < floor_error {
+            true => (error, weight, partner, together),
+            false => (floor_error, 0.0, FLOOR, floor),
+        };
+        let said: Vec<CalibrationEntry> = judged
+            .iter()
+            .zip(&together)
+            .map(|(entry, value)| CalibrationEntry {
+                truth: entry.said.truth,
+                value: *value,
+                draws: moved(&entry.said.draws, entry.said.value, *value),
+            })
+            .collect();
+        Ok(Choice {
+            weight,
+            partner,
+            calibration: Calibration::fit(&said),
+            errors: Some(Errors {
+                model: rmse(&truth, &model),
+                baselines,
+                chosen: error,
+                n: judged.len(),
+            }),
+        })
+    }
+
+    /// Value, draws and central 50 % and 90 % intervals of an entry, in `ln(1 + percent)`, from what the
+    /// model and the partner say of it.
+    ///
+    /// - `draws`: of the model as they were before its own calibration
+    pub fn of_entry(&self, model: f64, partner: f64, draws: &[f64]) -> Said {
+        let value = self.weight * model + (1.0 - self.weight) * partner;
+        let draws = moved(draws, model, value);
+        match &self.calibration {
+            Some(calibration) => {
+                let draws = calibration.draws(&draws, value);
+                let intervals = calibration.intervals(&draws, value);
+                Said {
+                    value,
+                    draws,
+                    intervals,
+                }
+            }
+            None => Said {
+                value,
+                intervals: suffuse_stats::calibration::LEVELS
+                    .map(|level| suffuse_stats::scores::predictive_interval(&draws, level)),
+                draws,
+            },
+        }
+    }
+
+    /// What was chosen, in words.
+    pub fn in_words(&self) -> String {
+        let Some(errors) = &self.errors else {
+            return "the model alone: nothing was held out to weigh it on".to_string();
+        };
+        let (n, floor) = (errors.n, errors.baselines[FLOOR.name()]);
+        if self.partner == FLOOR {
+            return format!(
+                "nothing beats the mean of each taxon here (RMSE {floor:.3} on {n} hidden entries, the model {:.3}): filled with that",
+                errors.model
+            );
+        }
+        format!(
+            "{:.0} % depmicrodiff, {:.0} % {}: RMSE {:.3} on {n} hidden entries (depmicrodiff alone {:.3}, {} alone {:.3}, taxon mean {floor:.3})",
+            100.0 * self.weight,
+            100.0 * (1.0 - self.weight),
+            self.partner,
+            errors.chosen,
+            errors.model,
+            self.partner,
+            errors.baselines[self.partner.name()],
+        )
+    }
+}
+
+/// What the default method says of an entry, in `ln(1 + percent)`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Said {
+    /// Value.
+    pub value: f64,
+    /// Calibrated draws.
+    pub draws: Vec<f64>,
+    /// Central 50 % and 90 % intervals.
+    pub intervals: [(f64, f64); 2],
+}
+
+/// The weight of the model that leaves the least squares, shrunk to [`PRIOR_WEIGHT`]:
+/// `w = sum (m - p)(t - p) / sum (m - p)^2` with [`PRIOR_ENTRIES`] entries added at which the prior holds.
+///
+/// - `n_distinct`: entries without their copies, which say little new
+fn weight(truth: &[f64], model: &[f64], partner: &[f64], n_distinct: usize) -> f64 {
+    let (mut product, mut square) = (0.0, 0.0);
+    for ((t, m), p) in truth.iter().zip(model).zip(partner) {
+        product += (m - p) * (t - p);
+        square += (m - p) * (m - p);
+    }
+    if square == 0.0 {
+        return PRIOR_WEIGHT; // they say the same
+    }
+    let prior = square * PRIOR_ENTRIES / n_distinct as f64;
+    ((product + prior * PRIOR_WEIGHT) / (square + prior)).clamp(0.0, 1.0)
+}
+
+fn blended(model: &[f64], partner: &[f64], weight: f64) -> Vec<f64> {
+    let both = model.iter().zip(partner);
+    both.map(|(m, p)| weight * m + (1.0 - weight) * p).collect()
+}
+
+fn moved(draws: &[f64], from: f64, to: f64) -> Vec<f64> {
+    draws.iter().map(|draw| draw + to - from).collect()
+}
+
+fn rmse(truth: &[f64], value: &[f64]) -> f64 {
+    let square: f64 = truth.iter().zip(value).map(|(t, v)| (t - v).powi(2)).sum();
+    (square / truth.len() as f64).sqrt()
+}
+
+/// The cohort with the entries of one copy hidden, as classical methods see it.
+fn hidden_copy(cohort: &Cohort, entries: &[&HeldOutEntry]) -> Result<Incomplete> {
+    let mut hidden: Vec<(usize, usize)> =
+        entries.iter().map(|entry| (entry.sample, entry.taxon)).collect();
+    hidden.extend(
+        cohort
+            .hidden
+            .iter()
+            .map(|(sample, taxon)| (*sample as usize, *taxon as usize)),
+    );
+    let table = cohort.table;
+    let totals = match &cohort.totals {
+        Totals::Given(totals) => totals.clone(),
+        Totals::OfWhatIsLeft => {
+            let mut totals = table.totals();
+            for &(sample, taxon) in &hidden {
+                totals[sample] -= table.get(sample, taxon);
+            }
+            // What is left of a total may be rounding; sum again where entries are hidden.
+            let mut rows: Vec<usize> = hidden.iter().map(|(sample, _)| *sample).collect();
+            rows.sort_unstable();
+            rows.dedup();
+            let gone: std::collections::HashSet<(usize, usize)> = hidden.iter().copied().collect();
+            for sample in rows {
+                let (columns, values) = table.row(sample);
+                let left = columns.iter().zip(values).filter(|(column, value)| {
+                    !value.is_nan() && !gone.contains(&(sample, **column as usize))
+                });
+                totals[sample] = left.map(|(_, value)| value).sum();
+            }
+            totals
+        }
+    };
+    let mut logs = ln1p_percent(table, &totals);
+    for at in hidden {
+        logs[at] = f64::NAN;
+    }
+    Ok(Incomplete::from_values(logs)?)
+}
