@@ -16,15 +16,19 @@ mod local_least_squares;
 mod mean_offset;
 mod nmf;
 mod ridge;
+mod setting;
 mod soft_impute;
 mod svd;
 mod taxon_forests;
+mod tuned;
 
 pub use mean_offset::MeanOffset;
+pub use tuned::{Residual, Tuned, Validation, impute_tuned};
 
 use crate::{Error, Incomplete};
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
+use setting::Setting;
 use std::fmt;
 use std::str::FromStr;
 
@@ -123,56 +127,84 @@ impl FromStr for Method {
 /// # Ok::<(), suffuse_stats::Error>(())
 /// ```
 pub fn impute(method: Method, table: &Incomplete) -> Array2<f64> {
+    // The trees' features differ little between the two where nothing says which it is.
+    let totals = RowTotals::OfWhatIsLeft;
+    let setting = Setting::default_of(method);
+    complete(method, setting, table, totals, Effort::Full)
+}
+
+/// Fills the hidden entries with one setting of a method.
+fn complete(
+    method: Method,
+    setting: Setting,
+    table: &Incomplete,
+    totals: RowTotals,
+    effort: Effort,
+) -> Array2<f64> {
     // A table with nothing observed offers no presence to learn from: 0 is all that is known.
     let Some(smallest) = table.smallest_observed() else {
         return filled(table, |_, _| 0.0);
     };
     let base = MeanOffset::fit(table);
-    match method {
-        Method::Zero => filled(table, |_, _| 0.0),
-        Method::TaxonMean => filled(table, |_, taxon| base.taxon_mean(taxon)),
-        Method::TaxonMeanOffset => filled(table, |sample, taxon| {
-            base.predict(sample, taxon).max(smallest)
-        }),
-        Method::Knn => knn::impute(table, &base, smallest, 10),
-        Method::SoftImpute => {
-            let residual = soft_impute::residuals(table);
+    let with_low_rank = |residual: soft_impute::LowRank| {
+        filled(table, |sample, taxon| {
+            (base.predict(sample, taxon) + residual.at(sample, taxon)).max(smallest)
+        })
+    };
+    let mut completed = match (method, setting) {
+        (Method::Zero, _) => filled(table, |_, _| 0.0),
+        (Method::TaxonMean, _) => filled(table, |_, taxon| base.taxon_mean(taxon)),
+        (Method::TaxonMeanOffset, _) | (Method::SoftImpute, Setting::MeanAndOffset) => {
+            filled(table, |sample, taxon| {
+                base.predict(sample, taxon).max(smallest)
+            })
+        }
+        (Method::Knn, Setting::Neighbours(n)) => knn::impute(table, &base, smallest, n),
+        (Method::SoftImpute, Setting::Lambda(lambda)) => {
+            with_low_rank(soft_impute::residuals_at(table, lambda))
+        }
+        (Method::SoftImpute, _) => with_low_rank(soft_impute::residuals(table)),
+        (Method::Svd, Setting::Rank(rank)) => {
+            let residual = svd::residuals(table, &base, rank);
             filled(table, |sample, taxon| {
                 (base.predict(sample, taxon) + residual.at(sample, taxon)).max(smallest)
             })
         }
-        Method::Svd => {
-            let residual = svd::residuals(table, &base, 2);
-            filled(table, |sample, taxon| {
-                (base.predict(sample, taxon) + residual.at(sample, taxon)).max(smallest)
-            })
-        }
-        Method::Nmf => {
-            let nmf = nmf::Nmf::fit(table, &base, 2);
+        (Method::Nmf, Setting::Factors { rank, penalty }) => {
+            let nmf = nmf::Nmf::fit(table, &base, rank, penalty);
             filled(table, |sample, taxon| {
                 nmf.predict(sample, taxon).max(smallest)
             })
         }
-        Method::LocalLeastSquares => local_least_squares::impute(table, &base, smallest, 10),
-        Method::Ridge => {
+        (Method::LocalLeastSquares, Setting::Partners(n)) => {
+            local_least_squares::impute(table, &base, smallest, n)
+        }
+        (Method::Ridge, Setting::Penalty(penalty)) => {
             let mut completed = table.values.clone();
-            let residuals = ridge::residuals(table, &base, 30.0);
+            let residuals = ridge::residuals(table, &base, penalty);
             for (at, residual) in table.hidden().zip(residuals) {
                 completed[at] = (base.predict(at.0, at.1) + residual).max(smallest);
             }
             completed
         }
-        Method::ExtraTrees => taxon_forests::impute(
-            table,
-            &base,
-            smallest,
-            taxon_forests::Options {
-                min_leaf: 3,
-                tried: 0.33,
-                totals: RowTotals::OfWhatIsLeft,
-            },
-        ),
+        (Method::ExtraTrees, Setting::Trees { min_leaf, tried }) => {
+            let options = taxon_forests::Options {
+                min_leaf,
+                tried,
+                totals,
+                effort,
+            };
+            taxon_forests::impute(table, &base, smallest, options)
+        }
+        (method, setting) => unreachable!("{method} has no setting like {setting}"),
+    };
+    // Only values whose squares overflow come here.
+    for at in table.hidden() {
+        if !completed[at].is_finite() {
+            completed[at] = smallest;
+        }
     }
+    completed
 }
 
 /// Whose total 100 percent is.
@@ -182,6 +214,14 @@ pub enum RowTotals {
     OfWhatIsLeft,
     /// Hiding an entry leaves the percents of the others as they are.
     Fixed,
+}
+
+/// How much time a fit is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Effort {
+    /// One of several, to choose among them: forests of a large table are small.
+    Trial,
+    Full,
 }
 
 /// Copies a table and sets its hidden entries to `value(sample, taxon)`.
@@ -248,14 +288,28 @@ mod tests {
             array![[1.0], [nan]],
             array![[0.0, 0.0], [nan, nan]],
             array![[0.0, nan], [2.0, nan], [0.0, 0.0]],
+            array![
+                [1e300, nan, 1e300],
+                [1e308, 1e308, 1.0],
+                [1e-300, 1e200, nan]
+            ],
             Array2::zeros((0, 0)),
         ] {
             let table = Incomplete::from_values(values).unwrap();
             for method in Method::ALL {
-                assert!(
-                    impute(method, &table).iter().all(|v| v.is_finite()),
-                    "{method} {table:?}"
-                );
+                let validation = Validation {
+                    rows: (0..table.n_samples() + 1).collect(),
+                    fraction: 0.5,
+                    totals: RowTotals::OfWhatIsLeft,
+                    seed: 1,
+                };
+                let tuned = impute_tuned(method, &table, &validation).completed;
+                for completed in [impute(method, &table), tuned] {
+                    assert!(
+                        completed.iter().all(|v| v.is_finite()),
+                        "{method} {table:?}"
+                    );
+                }
             }
         }
     }
@@ -271,8 +325,17 @@ mod tests {
             let n_samples = cells.len() / n_taxa;
             let values = Array2::from_shape_vec((n_samples, n_taxa), cells[..n_samples * n_taxa].to_vec()).unwrap();
             let table = Incomplete::from_values(values).unwrap();
-            for method in Method::ALL {
-                let completed = impute(method, &table);
+            let validation = Validation {
+                rows: (0..n_samples).collect(),
+                fraction: 0.3,
+                totals: RowTotals::OfWhatIsLeft,
+                seed: 1,
+            };
+            let all = Method::ALL.into_iter();
+            let completed = all.flat_map(|method| {
+                [impute(method, &table), impute_tuned(method, &table, &validation).completed]
+            });
+            for completed in completed {
                 for (at, value) in completed.indexed_iter() {
                     prop_assert!(value.is_finite() && *value >= 0.0);
                     if !table.values[at].is_nan() {

@@ -1,8 +1,8 @@
 //! Non-negative matrix factorisation of the observed values, by multiplicative updates.
 //!
 //! ```text
-//! min over W, H >= 0 of 1/2 * sum over observed (y - W H')^2 + PENALTY / 2 * (|W|^2 + |H|^2)
-//!   W <- W * (M*Y) H / ((M * W H') H + PENALTY * W), and H alike
+//! min over W, H >= 0 of 1/2 * sum over observed (y - W H')^2 + penalty / 2 * (|W|^2 + |H|^2)
+//!   W <- W * (M*Y) H / ((M * W H') H + penalty * W), and H alike
 //! ```
 //!
 //! Lee and Seung (2001) with weights `M`, 1 where observed and 0 elsewhere (Blondel, Ho and Van
@@ -15,11 +15,8 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-/// Pull of the factors towards 0, in squared units of the table: as if each row had seen one more
-/// entry of that weight. Rows of a few entries would fit them exactly without.
-const PENALTY: f64 = 0.1;
 /// Updates of both factors.
-const N_UPDATES: usize = 200;
+const N_UPDATES: usize = 100;
 /// Keeps a denominator of 0 from giving NaN.
 const TINY: f64 = 1e-12;
 /// Key of the starting factors: part of the method's definition.
@@ -46,7 +43,8 @@ struct Entries {
 }
 
 impl<'a> Nmf<'a> {
-    pub(super) fn fit(table: &Incomplete, base: &'a MeanOffset, rank: usize) -> Self {
+    /// - `penalty`: in squared units of the table; a row of few entries would fit them exactly without
+    pub(super) fn fit(table: &Incomplete, base: &'a MeanOffset, rank: usize, penalty: f64) -> Self {
         let mut entries = Entries {
             by_sample: vec![Vec::new(); table.n_samples()],
             by_taxon: vec![Vec::new(); table.n_taxa()],
@@ -77,7 +75,7 @@ impl<'a> Nmf<'a> {
             w: start(table.n_samples()),
             h: start(table.n_taxa()),
         };
-        entries.update(&mut factors, N_UPDATES, PENALTY);
+        entries.update(&mut factors, N_UPDATES, penalty);
         Nmf {
             factors,
             entries,

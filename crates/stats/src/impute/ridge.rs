@@ -22,7 +22,7 @@ const N_SWEEPS: usize = 3;
 /// When conjugate gradients end: the residual of the equations, relative to their right side.
 const DEFAULT: Stop = Stop {
     max_steps: 200,
-    relative_residual: 1e-4,
+    relative_residual: 1e-3,
 };
 
 #[derive(Clone, Copy)]
