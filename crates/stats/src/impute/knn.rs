@@ -5,20 +5,22 @@ use crate::{EntryState, Incomplete};
 use ndarray::Array2;
 use rayon::prelude::*;
 
-/// Neighbours that are averaged.
-const N_NEIGHBOURS: usize = 10;
-
 /// Fills each hidden entry with the mean over its neighbours.
 ///
 /// The distance of two samples is the mean squared difference over the taxa that are hidden in
 /// neither, zeros included: shared absence is evidence of likeness too. Donors for an entry are
 /// the samples in which the taxon is observed and which share at least one known taxon with the
-/// sample; the 10 nearest are averaged, ties going to the earlier row (as in scikit-learn's
+/// sample; the `n_neighbours` nearest are averaged, ties going to the earlier row (as in scikit-learn's
 /// `KNNImputer`, except that zeros are no donors). With no donor, taxon mean plus offset is taken.
-/// Fewer than 10 donors are all used.
+/// Fewer donors are all used.
 ///
 /// Cost `O(n_samples^2 * n_taxa)`, one distance vector per thread in memory.
-pub(super) fn impute(table: &Incomplete, model: &MeanOffset, smallest: f64) -> Array2<f64> {
+pub(super) fn impute(
+    table: &Incomplete,
+    model: &MeanOffset,
+    smallest: f64,
+    n_neighbours: usize,
+) -> Array2<f64> {
     let (n_samples, n_taxa) = table.values.dim();
     let mut completed = table.values.clone();
     if n_taxa == 0 {
@@ -64,7 +66,7 @@ pub(super) fn impute(table: &Incomplete, model: &MeanOffset, smallest: f64) -> A
                     let donors: Vec<f64> = nearest
                         .iter()
                         .filter(|(_, other)| table.state()[[*other, taxon]] == EntryState::Observed)
-                        .take(N_NEIGHBOURS)
+                        .take(n_neighbours)
                         .map(|(_, other)| table.values[[*other, taxon]])
                         .collect();
                     if donors.is_empty() {
@@ -136,7 +138,7 @@ mod tests {
             _ => 2.0,
         });
         let table = Incomplete::from_values(values).unwrap();
-        let completed = impute(&table, &MeanOffset::fit(&table), 1.0);
+        let completed = impute(&table, &MeanOffset::fit(&table), 1.0, 10);
         assert_eq!(completed[[0, 1]], 2.0);
     }
 
@@ -154,7 +156,7 @@ mod tests {
                 .num_threads(n)
                 .build()
                 .unwrap();
-            pool.install(|| impute(&table, &model, 0.1))
+            pool.install(|| impute(&table, &model, 0.1, 10))
         };
         assert_eq!(with(1), with(2));
     }

@@ -9,15 +9,26 @@
 //! the table is raised to it. [`Method::Zero`] is the exception, being the floor of every score.
 //! Entries that are not hidden come out bit-identical. Nothing here returns `NaN`.
 
+mod deviations;
+mod extra_trees;
 mod knn;
+mod local_least_squares;
 mod mean_offset;
+mod nmf;
+mod ridge;
+mod setting;
 mod soft_impute;
+mod svd;
+mod taxon_forests;
+mod tuned;
 
 pub use mean_offset::MeanOffset;
+pub use tuned::{Residual, Tuned, Validation, impute_tuned};
 
 use crate::{Error, Incomplete};
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
+use setting::Setting;
 use std::fmt;
 use std::str::FromStr;
 
@@ -35,16 +46,31 @@ pub enum Method {
     Knn,
     /// Nuclear-norm completion of what the taxon mean and sample offset leave over.
     SoftImpute,
+    /// Truncated singular value decomposition of the same, iterated (hard-impute).
+    Svd,
+    /// Non-negative matrix factorisation of the observed values.
+    Nmf,
+    /// Per entry, a regression on the sample's taxa that correlate most with the hidden one.
+    LocalLeastSquares,
+    /// Per taxon, a ridge regression on the values and presence of all others, chained.
+    Ridge,
+    /// Per taxon, extremely randomised trees on the others, trained on hidden-like samples.
+    ExtraTrees,
 }
 
 impl Method {
     /// All methods, from the simplest on.
-    pub const ALL: [Method; 5] = [
+    pub const ALL: [Method; 10] = [
         Method::Zero,
         Method::TaxonMean,
         Method::TaxonMeanOffset,
         Method::Knn,
         Method::SoftImpute,
+        Method::Svd,
+        Method::Nmf,
+        Method::LocalLeastSquares,
+        Method::Ridge,
+        Method::ExtraTrees,
     ];
 
     /// Name on the command line and in files.
@@ -55,6 +81,11 @@ impl Method {
             Method::TaxonMeanOffset => "taxon-mean-offset",
             Method::Knn => "knn",
             Method::SoftImpute => "soft-impute",
+            Method::Svd => "svd",
+            Method::Nmf => "nmf",
+            Method::LocalLeastSquares => "local-least-squares",
+            Method::Ridge => "ridge",
+            Method::ExtraTrees => "extra-trees",
         }
     }
 }
@@ -75,7 +106,8 @@ impl FromStr for Method {
             .ok_or_else(|| Error::BadOption {
                 option: "imputation method",
                 value: format!("{name:?}"),
-                expected: "zero, taxon-mean, taxon-mean-offset, knn or soft-impute",
+                expected: "zero, taxon-mean, taxon-mean-offset, knn, soft-impute, svd, nmf, \
+                           local-least-squares, ridge or extra-trees",
             })
     }
 }
@@ -95,25 +127,101 @@ impl FromStr for Method {
 /// # Ok::<(), suffuse_stats::Error>(())
 /// ```
 pub fn impute(method: Method, table: &Incomplete) -> Array2<f64> {
+    // The trees' features differ little between the two where nothing says which it is.
+    let totals = RowTotals::OfWhatIsLeft;
+    let setting = Setting::default_of(method);
+    complete(method, setting, table, totals, Effort::Full)
+}
+
+/// Fills the hidden entries with one setting of a method.
+fn complete(
+    method: Method,
+    setting: Setting,
+    table: &Incomplete,
+    totals: RowTotals,
+    effort: Effort,
+) -> Array2<f64> {
     // A table with nothing observed offers no presence to learn from: 0 is all that is known.
     let Some(smallest) = table.smallest_observed() else {
         return filled(table, |_, _| 0.0);
     };
-    let model = MeanOffset::fit(table);
-    match method {
-        Method::Zero => filled(table, |_, _| 0.0),
-        Method::TaxonMean => filled(table, |_, taxon| model.taxon_mean(taxon)),
-        Method::TaxonMeanOffset => filled(table, |sample, taxon| {
-            model.predict(sample, taxon).max(smallest)
-        }),
-        Method::Knn => knn::impute(table, &model, smallest),
-        Method::SoftImpute => {
-            let residual = soft_impute::residuals(table);
+    let base = MeanOffset::fit(table);
+    let with_low_rank = |residual: soft_impute::LowRank| {
+        filled(table, |sample, taxon| {
+            (base.predict(sample, taxon) + residual.at(sample, taxon)).max(smallest)
+        })
+    };
+    let mut completed = match (method, setting) {
+        (Method::Zero, _) => filled(table, |_, _| 0.0),
+        (Method::TaxonMean, _) => filled(table, |_, taxon| base.taxon_mean(taxon)),
+        (Method::TaxonMeanOffset, _) | (Method::SoftImpute, Setting::MeanAndOffset) => {
             filled(table, |sample, taxon| {
-                (model.predict(sample, taxon) + residual.at(sample, taxon)).max(smallest)
+                base.predict(sample, taxon).max(smallest)
             })
         }
+        (Method::Knn, Setting::Neighbours(n)) => knn::impute(table, &base, smallest, n),
+        (Method::SoftImpute, Setting::Lambda(lambda)) => {
+            with_low_rank(soft_impute::residuals_at(table, lambda))
+        }
+        (Method::SoftImpute, _) => with_low_rank(soft_impute::residuals(table)),
+        (Method::Svd, Setting::Rank(rank)) => {
+            let residual = svd::residuals(table, &base, rank);
+            filled(table, |sample, taxon| {
+                (base.predict(sample, taxon) + residual.at(sample, taxon)).max(smallest)
+            })
+        }
+        (Method::Nmf, Setting::Factors { rank, penalty }) => {
+            let nmf = nmf::Nmf::fit(table, &base, rank, penalty);
+            filled(table, |sample, taxon| {
+                nmf.predict(sample, taxon).max(smallest)
+            })
+        }
+        (Method::LocalLeastSquares, Setting::Partners(n)) => {
+            local_least_squares::impute(table, &base, smallest, n)
+        }
+        (Method::Ridge, Setting::Penalty(penalty)) => {
+            let mut completed = table.values.clone();
+            let residuals = ridge::residuals(table, &base, penalty);
+            for (at, residual) in table.hidden().zip(residuals) {
+                completed[at] = (base.predict(at.0, at.1) + residual).max(smallest);
+            }
+            completed
+        }
+        (Method::ExtraTrees, Setting::Trees { min_leaf, tried }) => {
+            let options = taxon_forests::Options {
+                min_leaf,
+                tried,
+                totals,
+                effort,
+            };
+            taxon_forests::impute(table, &base, smallest, options)
+        }
+        (method, setting) => unreachable!("{method} has no setting like {setting}"),
+    };
+    // Only values whose squares overflow come here.
+    for at in table.hidden() {
+        if !completed[at].is_finite() {
+            completed[at] = smallest;
+        }
     }
+    completed
+}
+
+/// Whose total 100 percent is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowTotals {
+    /// The observed percents of a sample sum to the same, whatever is hidden.
+    OfWhatIsLeft,
+    /// Hiding an entry leaves the percents of the others as they are.
+    Fixed,
+}
+
+/// How much time a fit is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Effort {
+    /// One of several, to choose among them: forests of a large table are small.
+    Trial,
+    Full,
 }
 
 /// Copies a table and sets its hidden entries to `value(sample, taxon)`.
@@ -180,14 +288,28 @@ mod tests {
             array![[1.0], [nan]],
             array![[0.0, 0.0], [nan, nan]],
             array![[0.0, nan], [2.0, nan], [0.0, 0.0]],
+            array![
+                [1e300, nan, 1e300],
+                [1e308, 1e308, 1.0],
+                [1e-300, 1e200, nan]
+            ],
             Array2::zeros((0, 0)),
         ] {
             let table = Incomplete::from_values(values).unwrap();
             for method in Method::ALL {
-                assert!(
-                    impute(method, &table).iter().all(|v| v.is_finite()),
-                    "{method} {table:?}"
-                );
+                let validation = Validation {
+                    rows: (0..table.n_samples() + 1).collect(),
+                    fraction: 0.5,
+                    totals: RowTotals::OfWhatIsLeft,
+                    seed: 1,
+                };
+                let tuned = impute_tuned(method, &table, &validation).completed;
+                for completed in [impute(method, &table), tuned] {
+                    assert!(
+                        completed.iter().all(|v| v.is_finite()),
+                        "{method} {table:?}"
+                    );
+                }
             }
         }
     }
@@ -203,8 +325,17 @@ mod tests {
             let n_samples = cells.len() / n_taxa;
             let values = Array2::from_shape_vec((n_samples, n_taxa), cells[..n_samples * n_taxa].to_vec()).unwrap();
             let table = Incomplete::from_values(values).unwrap();
-            for method in Method::ALL {
-                let completed = impute(method, &table);
+            let validation = Validation {
+                rows: (0..n_samples).collect(),
+                fraction: 0.3,
+                totals: RowTotals::OfWhatIsLeft,
+                seed: 1,
+            };
+            let all = Method::ALL.into_iter();
+            let completed = all.flat_map(|method| {
+                [impute(method, &table), impute_tuned(method, &table, &validation).completed]
+            });
+            for completed in completed {
                 for (at, value) in completed.indexed_iter() {
                     prop_assert!(value.is_finite() && *value >= 0.0);
                     if !table.values[at].is_nan() {
@@ -212,6 +343,26 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn one_and_two_threads_give_the_same_bits_with_every_method() {
+        let values = Array2::from_shape_fn((40, 9), |(i, j)| match (i * 7 + j * 3) % 11 {
+            0 => f64::NAN,
+            1..=4 => 0.0,
+            k => k as f64 / 3.0 + i as f64 * 0.01,
+        });
+        let table = Incomplete::from_values(values).unwrap();
+        let with = |n: usize, method| {
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(n)
+                .build()
+                .unwrap();
+            pool.install(|| impute(method, &table))
+        };
+        for method in Method::ALL {
+            assert_eq!(with(1, method), with(2, method), "{method}");
         }
     }
 
@@ -231,27 +382,27 @@ mod tests {
         }))
     }
 
-    /// PCC, COS, RMSE and MAE of each of [`Method::ALL`] over 10 % of the non-zeros, mean of masks.
-    fn published_scores(truth: &Array2<f64>, n_masks: u64) -> Vec<[f64; 4]> {
+    /// PCC, COS, RMSE and MAE of each method over 10 % of the non-zeros, mean of masks.
+    fn published_scores(truth: &Array2<f64>, n_masks: u64, methods: &[Method]) -> Vec<[f64; 4]> {
         let present: Vec<_> = truth
             .indexed_iter()
             .filter(|(_, v)| **v > 0.0)
             .map(|(at, _)| at)
             .collect();
-        let mut means = vec![[0.0; 4]; Method::ALL.len()];
+        let mut means = vec![[0.0; 4]; methods.len()];
         for seed in 0..n_masks {
             let mut entries = present.clone();
             entries.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
             entries.truncate(present.len() / 10);
             let table = Incomplete::hide(truth, &entries).unwrap();
-            for (mean, method) in means.iter_mut().zip(Method::ALL) {
+            for (mean, method) in means.iter_mut().zip(methods) {
                 let Scores {
                     pcc,
                     cos,
                     rmse,
                     mae,
                     ..
-                } = score_entries(truth, &impute(method, &table), &entries)
+                } = score_entries(truth, &impute(*method, &table), &entries)
                     .unwrap()
                     .pooled;
                 for (sum, value) in mean.iter_mut().zip([pcc, cos, rmse, mae]) {
@@ -295,7 +446,7 @@ mod tests {
         ];
         for (cancer, reference) in references {
             let Some(truth) = tumours(cancer) else { return };
-            let found = published_scores(&truth, 5);
+            let found = published_scores(&truth, 5, &Method::ALL[..5]);
             for (method, expected) in reference.iter().enumerate() {
                 for (value, expected) in found[method].iter().zip(expected) {
                     let is_close = expected.is_nan() || (value - expected).abs() < 0.035;

@@ -18,6 +18,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
+use std::ops::ControlFlow;
 
 /// Width of the factors, the largest rank of a completion.
 const RANK: usize = 16;
@@ -107,38 +108,81 @@ pub(super) fn residuals(table: &Incomplete) -> LowRank {
         entries.iter().map(squared).sum()
     };
 
-    let problem = Problem::new(&seen, &base);
-    let mut lambda = problem.largest_singular_value(&mut rng);
-    let mut solution = nothing.clone();
     let mut best = (error(&nothing), None);
     let mut n_worse = 0;
-    // Residuals that are all 0 have lambda 0: nothing is left to explain.
-    for _ in 0..if lambda > 0.0 { PATH_LENGTH } else { 0 } {
-        lambda *= PATH_STEP;
-        // A component that a larger lambda switched off can only grow from a start other than 0.
-        let scale = RESTART * (lambda / table.n_taxa() as f64).sqrt();
-        for value in solution.b.iter_mut().flatten() {
-            let noise: f64 = StandardNormal.sample(&mut rng);
-            *value += scale * noise;
-        }
-        problem.solve(lambda, ON_PATH, &mut solution);
-        let found = error(&solution);
+    for_each_lambda(&seen, &base, &mut rng, |lambda, solution| {
+        let found = error(solution);
         if found < best.0 {
             best = (found, Some((lambda, solution.clone())));
             n_worse = 0;
         } else {
             n_worse += 1;
-            if n_worse == PATIENCE {
-                break;
-            }
         }
-    }
+        if n_worse == PATIENCE {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    });
     let Some((lambda, mut solution)) = best.1 else {
         return nothing;
     };
     // The chosen lambda on all observed entries, from the solution without the held-out ones.
     Problem::new(table, &MeanOffset::fit(table)).solve(lambda, FINAL, &mut solution);
     solution
+}
+
+/// Shows the solution for each lambda of the path, from the largest on.
+pub(super) fn walk(table: &Incomplete, mut show: impl FnMut(f64, &LowRank)) {
+    let mut rng = ChaCha8Rng::seed_from_u64(SEED);
+    let base = MeanOffset::fit(table);
+    for_each_lambda(table, &base, &mut rng, |lambda, solution| {
+        show(lambda, solution);
+        ControlFlow::Continue(())
+    });
+}
+
+/// Residuals of mean plus offset for one lambda, found along the path.
+pub(super) fn residuals_at(table: &Incomplete, target: f64) -> LowRank {
+    let mut rng = ChaCha8Rng::seed_from_u64(SEED);
+    let base = MeanOffset::fit(table);
+    let mut last = LowRank::zeros(table.n_samples(), table.n_taxa());
+    for_each_lambda(table, &base, &mut rng, |lambda, solution| {
+        last = solution.clone();
+        if lambda <= target {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    });
+    Problem::new(table, &base).solve(target, FINAL, &mut last);
+    last
+}
+
+/// Solves for one lambda after the other, each from the solution of the one before.
+fn for_each_lambda(
+    table: &Incomplete,
+    base: &MeanOffset,
+    rng: &mut ChaCha8Rng,
+    mut show: impl FnMut(f64, &LowRank) -> ControlFlow<()>,
+) {
+    let problem = Problem::new(table, base);
+    let mut lambda = problem.largest_singular_value(rng);
+    let mut solution = LowRank::zeros(table.n_samples(), table.n_taxa());
+    // Residuals that are all 0 have lambda 0: nothing is left to explain.
+    for _ in 0..if lambda > 0.0 { PATH_LENGTH } else { 0 } {
+        lambda *= PATH_STEP;
+        // A component that a larger lambda switched off can only grow from a start other than 0.
+        let scale = RESTART * (lambda / table.n_taxa() as f64).sqrt();
+        for value in solution.b.iter_mut().flatten() {
+            let noise: f64 = StandardNormal.sample(rng);
+            *value += scale * noise;
+        }
+        problem.solve(lambda, ON_PATH, &mut solution);
+        if show(lambda, &solution).is_break() {
+            break;
+        }
+    }
 }
 
 /// Observed residuals, listed both ways.

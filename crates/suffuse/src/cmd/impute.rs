@@ -66,7 +66,8 @@ pub(crate) struct ImputeArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Filling")]
 struct FillingArgs {
-    /// depmicrodiff, or a baseline: zero, taxon-mean, taxon-mean-offset, knn, soft-impute
+    /// depmicrodiff, or a baseline: zero, taxon-mean, taxon-mean-offset, knn, soft-impute, svd, nmf,
+    /// local-least-squares, ridge, extra-trees
     #[arg(long, value_name = "NAME", default_value = "depmicrodiff")]
     method: Method,
     /// What to fill [default: all; missing for a baseline, which knows no presence]
