@@ -150,6 +150,7 @@ pub fn run(
         presence_threshold: PRESENCE_THRESHOLD,
         structural_zeros: &[],
         n_draws: options.config.sampling.n_draws,
+        n_sets: 0,
         sampler: options.config.sampling.sampler,
         seed: options.seed,
         device: options.device.clone(),

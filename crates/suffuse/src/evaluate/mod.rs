@@ -247,6 +247,7 @@ pub fn fit_and_impute(
         presence_threshold: crate::PRESENCE_THRESHOLD,
         structural_zeros: &[],
         n_draws: setting.config.sampling.n_draws,
+        n_sets: 0,
         sampler: setting.config.sampling.sampler,
         seed,
         device: setting.device.clone(),
