@@ -5,6 +5,7 @@ pub mod box_plot;
 pub mod dependency_bars;
 pub mod dependency_network;
 pub mod heat_map;
+pub mod pool_table;
 pub mod scatter;
 pub mod score_table;
 
