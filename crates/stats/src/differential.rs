@@ -94,10 +94,22 @@ pub struct FalsePositives {
 ///
 /// # Errors
 /// Another number of groups than of samples, an infinite value.
+///
+/// # Example
+/// ```
+/// use ndarray::array;
+/// use suffuse_stats::differential::{Group::{First, Second}, Test, compare};
+/// let values = array![[1.0], [2.0], [4.0], [7.0]];
+/// let effects = compare(Test::Welch, &values, &[First, First, Second, Second])?;
+/// assert_eq!((effects[0].value, effects[0].variance), (4.0, 0.25 + 2.25));
+/// # Ok::<(), suffuse_stats::Error>(())
+/// ```
 pub fn compare(test: Test, values: &Array2<f64>, groups: &[Group]) -> Result<Vec<Estimate>> {
     check_length("groups of samples", groups.len(), values.nrows())?;
     let columns = columns(test, values)?;
-    Ok(columns.iter().map(|c| c.effect(test, groups)).collect())
+    let is_second = indicators(groups);
+    let effects = columns.iter().map(|c| c.effect(test, &is_second));
+    Ok(effects.collect())
 }
 
 /// Compares two groups in tables that come in one after the other, by the actual labels and by
@@ -106,8 +118,8 @@ pub fn compare(test: Test, values: &Array2<f64>, groups: &[Group]) -> Result<Vec
 pub struct Differential {
     test: Test,
     n_taxa: usize,
-    /// The actual labels, then the permuted ones.
-    labellings: Vec<Vec<Group>>,
+    /// The actual labels, then the permuted ones, as [`indicators`].
+    labellings: Vec<Vec<f64>>,
     /// `[labelling][taxon]`
     pooled: Vec<Vec<Pooling>>,
 }
@@ -146,6 +158,7 @@ impl Differential {
             }
         }
         let pooled = vec![vec![Pooling::default(); n_taxa]; labellings.len()];
+        let labellings = labellings.iter().map(|groups| indicators(groups)).collect();
         Ok(Differential {
             test,
             n_taxa,
@@ -166,9 +179,9 @@ impl Differential {
         self.labellings
             .par_iter()
             .zip(&mut self.pooled)
-            .for_each(|(labels, pooled)| {
+            .for_each(|(is_second, pooled)| {
                 for (column, pooling) in columns.iter().zip(pooled) {
-                    pooling.add(column.effect(test, labels));
+                    pooling.add(column.effect(test, is_second));
                 }
             });
         Ok(())
@@ -254,9 +267,19 @@ fn q_values(p: &[f64]) -> Result<Vec<f64>> {
         .collect())
 }
 
-/// A taxon's values as its test needs them: as they are, or their ranks, which no labelling changes.
+/// 1 for each sample of the second group, 0 for the others: sums over a group are then products,
+/// which no branch on random labels holds up.
+fn indicators(groups: &[Group]) -> Vec<f64> {
+    let indicator = |group: &Group| f64::from(u8::from(*group == Group::Second));
+    groups.iter().map(indicator).collect()
+}
+
+/// A taxon's measured values as its test needs them: as they are, or their ranks, which no labelling
+/// changes.
 struct Column {
     values: Vec<f64>,
+    /// Samples of the values; `None` for all.
+    samples: Option<Vec<usize>>,
     /// Sum of `t^3 - t` over groups of `t` equal values.
     ties: f64,
 }
@@ -281,33 +304,40 @@ fn columns(test: Test, values: &Array2<f64>) -> Result<Vec<Column>> {
 
 impl Column {
     fn new(test: Test, mut values: Vec<f64>) -> Result<Column> {
+        let mut samples = None;
+        if values.iter().any(|value| value.is_nan()) {
+            samples = Some((0..values.len()).filter(|i| !values[*i].is_nan()).collect());
+            values.retain(|value| !value.is_nan());
+        }
         let mut ties = 0.0;
         if test == Test::Wilcoxon {
-            let measured: Vec<f64> = values.iter().copied().filter(|v| !v.is_nan()).collect();
-            let mut sorted = measured.clone();
+            let mut sorted = values.clone();
             sorted.sort_by(f64::total_cmp);
             for equal in sorted.chunk_by(|a, b| a == b) {
                 let t = equal.len() as f64;
                 ties += t * t * t - t;
             }
-            let mut ranks = ranks(&measured)?.into_iter();
-            for value in values.iter_mut().filter(|value| !value.is_nan()) {
-                *value = ranks.next().expect("a rank for each measured value");
-            }
+            values = ranks(&values)?;
         }
-        Ok(Column { values, ties })
+        Ok(Column {
+            values,
+            samples,
+            ties,
+        })
     }
 
-    fn effect(&self, test: Test, groups: &[Group]) -> Estimate {
-        let (mut n, mut sum) = ([0.0; 2], [0.0; 2]);
-        let labelled = || {
-            let measured = self.values.iter().zip(groups);
-            measured.filter(|(value, _)| !value.is_nan())
+    /// `is_second` is that of all samples, see [`indicators`].
+    fn effect(&self, test: Test, is_second: &[f64]) -> Estimate {
+        let measured: Vec<f64>;
+        let is_second = match &self.samples {
+            None => is_second,
+            Some(samples) => {
+                measured = samples.iter().map(|sample| is_second[*sample]).collect();
+                &measured
+            }
         };
-        for (value, group) in labelled() {
-            n[*group as usize] += 1.0;
-            sum[*group as usize] += value;
-        }
+        let n_second: f64 = is_second.iter().sum();
+        let n = [self.values.len() as f64 - n_second, n_second];
         if n.iter().any(|n| *n < MIN_PER_GROUP as f64) {
             return Estimate {
                 value: f64::NAN,
@@ -315,13 +345,18 @@ impl Column {
                 df: f64::NAN,
             };
         }
+        let sum = self.sums(is_second, [0.0; 2], |value| value);
         if test == Test::Wilcoxon {
             return rank_sum(n, sum[1], self.ties);
         }
         let mean = [sum[0] / n[0], sum[1] / n[1]];
-        let mut squares = [0.0; 2];
-        for (value, group) in labelled() {
-            squares[*group as usize] += (value - mean[*group as usize]).powi(2);
+        let mut squares = self.sums(is_second, mean, |deviation| deviation * deviation);
+        for (g, squares) in squares.iter_mut().enumerate() {
+            // The mean of equal values is off by up to n roundings, and is not a spread.
+            let rounding = n[g] * f64::EPSILON * mean[g];
+            if *squares <= n[g] * rounding * rounding {
+                *squares = 0.0;
+            }
         }
         let part = [0, 1].map(|g| squares[g] / (n[g] - 1.0) / n[g]);
         let variance = part[0] + part[1];
@@ -337,7 +372,31 @@ impl Column {
             df,
         }
     }
+
+    /// `sum of term(value - centre)` over each group, in lanes of one fixed order.
+    fn sums(&self, is_second: &[f64], centre: [f64; 2], term: impl Fn(f64) -> f64) -> [f64; 2] {
+        let mut lanes = [[0.0; LANES]; 2];
+        let mut add = |lane: usize, value: f64, second: f64| {
+            lanes[0][lane] += (1.0 - second) * term(value - centre[0]);
+            lanes[1][lane] += second * term(value - centre[1]);
+        };
+        let values = self.values.chunks_exact(LANES);
+        let seconds = is_second.chunks_exact(LANES);
+        let rest = values.remainder().iter().zip(seconds.remainder());
+        for (values, seconds) in values.zip(seconds) {
+            for lane in 0..LANES {
+                add(lane, values[lane], seconds[lane]);
+            }
+        }
+        for (lane, (value, second)) in rest.enumerate() {
+            add(lane, *value, *second);
+        }
+        lanes.map(|lanes| lanes.iter().sum())
+    }
 }
+
+/// Partial sums of a sum, which the processor adds to at once.
+const LANES: usize = 8;
 
 /// `U / (n_1 n_2) - 1/2` of the second group, from its sum of ranks.
 fn rank_sum([n_first, n_second]: [f64; 2], ranks_of_second: f64, ties: f64) -> Estimate {
@@ -471,7 +530,8 @@ mod tests {
     fn taxa_without_variance_have_no_p_value_and_small_groups_are_refused() {
         use Group::{First, Second};
         let groups = [First, First, Second, Second, Second];
-        let columns = [[1.0; 5], [0.0, 1.0, 2.0, 5.0, 3.0]];
+        // 0.1 + 0.1 + 0.1 is not 3 * 0.1.
+        let columns = [[0.1; 5], [0.0, 1.0, 2.0, 5.0, 3.0]];
         let values = Array2::from_shape_fn((5, 2), |(i, j)| columns[j][i]);
         for (test, _) in TESTS {
             let none = Permutations { n: 0, seed: 0 };

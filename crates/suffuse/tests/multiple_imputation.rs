@@ -5,6 +5,8 @@ mod program;
 use program::{Workbench, count};
 use serde_json::Value;
 use std::collections::HashMap;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
 use suffuse_data::Table;
 use suffuse_data::format::{self, ReadOptions};
 use suffuse_data::metadata::{Column, ColumnValues};
@@ -197,12 +199,35 @@ fn a_table_that_exists_is_found_before_any_work_and_a_failure_leaves_nothing() {
         std::fs::read(bench.path("out-03.tsv")).expect("a file"),
         b"precious"
     );
-    // NaN that stays cannot be written as MatrixMarket: here in the table of the means alone.
+    // NaN that stays cannot be written as MatrixMarket.
     assert!(table.to_dense().iter().any(|x| x.is_nan()));
     let before = bench.content();
     let run = bench.run(&impute("-o kept.mtx --m 2 --draws 2 --fill zeros"));
     assert_eq!(run.code, 1, "{}", run.stderr);
     assert_eq!(bench.content(), before);
+}
+
+#[test]
+fn a_table_that_appears_meanwhile_stays_and_those_written_before_it_go() {
+    let (bench, _) = bench();
+    let mut child = bench
+        .command(&impute(
+            "-o out.tsv --m 3 --draws 400 --batch-size 1 --threads 1",
+        ))
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program was built");
+    let mut lines = BufReader::new(child.stderr.take().expect("stderr is piped")).lines();
+    let first = lines.find(|line| matches!(line, Ok(line) if line.contains("filling: step")));
+    assert!(first.is_some(), "no progress was shown");
+    bench.file("out-03.tsv", "precious");
+    let before = bench.content();
+    let rest: Vec<String> = lines.map(Result::unwrap_or_default).collect();
+    assert_eq!(child.wait().expect("a child ends").code(), Some(1));
+    assert!(rest.join("\n").contains("out-03.tsv"), "{rest:?}");
+    assert_eq!(bench.content(), before);
+    let kept = std::fs::read(bench.path("out-03.tsv")).expect("it was written above");
+    assert_eq!(kept, b"precious");
 }
 
 #[test]
