@@ -3,10 +3,12 @@
 use std::sync::atomic::AtomicBool;
 use suffuse_data::Table;
 use suffuse_data::simulate::{SimulateOptions, simulate};
+use suffuse_data::transform::Scale;
+use suffuse_data::transform::percent::ln1p_percent;
 use suffuse_model::Error;
 use suffuse_model::device::Device;
 use suffuse_model::systems::depmicrodiff::{
-    Cohort, Config, Fill, FitOptions, Imputation, ImputeOptions, Model, Totals, fit,
+    Action, Cohort, Config, Fill, FitOptions, Imputation, ImputeOptions, Model, Totals, fit,
 };
 use suffuse_model::train::Progress;
 
@@ -58,6 +60,7 @@ fn imputed(model: &Model, table: &Table, hidden: &[(u32, u32)], batch_size: usiz
         presence_threshold: 0.5,
         structural_zeros: &[],
         n_draws: 3,
+        n_sets: 0,
         sampler: "fractional:20".parse().expect("a sampler"),
         seed: 9,
         device: Device::flex(),
@@ -124,6 +127,71 @@ fn batch_size_and_sample_order_do_not_change_a_sample() {
         assert_eq!(other.lower.row(row), all.lower.row(sample));
         assert_eq!(other.presence.row(row), all.presence.row(sample));
     }
+}
+
+#[test]
+fn a_completed_table_holds_its_draw_of_each_entry_and_agrees_elsewhere() {
+    let table = table();
+    let model = fitted(&table, None, usize::MAX).expect("a fit");
+    let hidden = some_hidden(&table);
+    let impute = |n_sets, batch_size| {
+        let mut options = ImputeOptions {
+            fill: Fill::MissingAndZeros,
+            presence_threshold: 0.3,
+            structural_zeros: &[],
+            n_draws: 3,
+            n_sets,
+            sampler: "ddim:2".parse().expect("a sampler"),
+            seed: 9,
+            device: Device::flex(),
+            batch_size,
+            progress: &mut |_| (),
+            interrupted: &AtomicBool::new(false),
+        };
+        let mut blocks = Vec::new();
+        let result = model.impute_blocks(&cohort(&table, &hidden), &mut options, |block| {
+            blocks.push(block);
+            Ok::<(), Error>(())
+        });
+        result.map(|()| blocks)
+    };
+    let blocks = impute(3, 64).expect("its own table");
+    let [block] = &blocks[..] else {
+        panic!("one block");
+    };
+    // An entry that is known to be present is its draw in every table.
+    for ((sample, taxon), draws) in hidden.iter().zip(&block.filled.hidden_draws) {
+        let seen = table.row(*sample as usize).1.iter().sum::<f64>();
+        let total = Scale(seen - table.get(*sample as usize, *taxon as usize));
+        for (set, draw) in block.sets.iter().zip(draws) {
+            let y = ln1p_percent(set[[*sample as usize, *taxon as usize]], total);
+            assert!((y - draw).abs() < 1e-9, "{y} against {draw}");
+        }
+    }
+    for set in &block.sets {
+        for (at, value) in set.indexed_iter() {
+            let is_filled = block.filled.action[at] == Action::Filled;
+            assert!(is_filled || value.to_bits() == block.filled.value[at].to_bits());
+        }
+    }
+    let is_absent = |set: &ndarray::Array2<f64>| {
+        let entries = set.iter().zip(&block.filled.value);
+        entries
+            .filter(|(drawn, mean)| **drawn == 0.0 && **mean > 0.0)
+            .count()
+    };
+    assert!(block.sets.iter().all(|set| is_absent(set) > 0));
+    assert_ne!(block.sets[0], block.sets[1]);
+    // Neither blocks nor the number of tables change a table.
+    for small in impute(2, 7).expect("its own table") {
+        for (k, set) in small.sets.iter().enumerate() {
+            for (row, values) in set.rows().into_iter().enumerate() {
+                assert_eq!(values, block.sets[k].row(small.first_sample + row));
+            }
+        }
+    }
+    let problem = impute(4, 64).expect_err("more tables than draws");
+    assert!(problem.to_string().contains("raise sampling.n_draws to 4"));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Numbers on tables: scores of imputed entries, classical imputers (the baselines of every
-//! model), and statistics of dependency between taxa. No tensor library.
+//! model), statistics of dependency between taxa, comparisons of two groups, and Rubin's rules over
+//! completed tables. No tensor library.
 //!
 //! Matrices are dense `ndarray` arrays in f64 with samples in rows and taxa in columns. Every
 //! result is the same for any number of threads: sums run in a fixed order, and random numbers
@@ -7,10 +8,13 @@
 
 pub mod bootstrap;
 pub mod calibration;
+pub mod correlation_inflation;
 pub mod dependency;
+pub mod differential;
 pub mod error;
 pub mod impute;
 pub mod incomplete;
+pub mod pool;
 pub mod ranks;
 pub mod scores;
 pub mod tail;

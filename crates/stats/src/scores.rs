@@ -3,8 +3,8 @@
 
 mod draws;
 
-pub(crate) use draws::quantile;
-pub use draws::{DrawScores, fair_crps, predictive_interval, score_draws};
+
+pub use draws::{DrawScores, fair_crps, predictive_interval, quantile, score_draws};
 
 use crate::error::check_length;
 use crate::{Error, Result};

@@ -137,7 +137,11 @@ impl Choice {
             .map(|(entry, value)| CalibrationEntry {
                 truth: entry.said.truth,
                 value: *value,
-                draws: moved(&entry.said.draws, entry.said.value, *value),
+                draws: {
+                    let CalibrationEntry { draws, value: from, .. } = &entry.said;
+                    let draws = own.map_or(draws.clone(), |own| own.draws(draws, *from));
+                    moved(&draws, *from, *value)
+                },
             })
             .collect();
         Ok(Choice {
@@ -156,7 +160,7 @@ impl Choice {
     /// Value, draws and central 50 % and 90 % intervals of an entry, in `ln(1 + percent)`, from what the
     /// model and the partner say of it.
     ///
-    /// - `draws`: of the model as they were before its own calibration
+    /// - `draws`: of the model, as they come out of filling
     pub fn of_entry(&self, model: f64, partner: f64, draws: &[f64]) -> Said {
         let value = self.weight * model + (1.0 - self.weight) * partner;
         let draws = moved(draws, model, value);

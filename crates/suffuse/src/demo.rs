@@ -114,7 +114,7 @@ pub fn run(
     let mut best: Option<(f64, String, Answer)> = None;
     for baseline in Baseline::ALL {
         let start = Instant::now();
-        let answer = answer::of_baseline(baseline, &trial)?;
+        let answer = answer::of_baseline(baseline, &trial, HIDDEN_FRACTION, options.seed)?;
         let filling = start.elapsed().as_secs_f64();
         let seconds = Seconds {
             total: filling,
@@ -143,6 +143,7 @@ pub fn run(
         presence_threshold: PRESENCE_THRESHOLD,
         structural_zeros: &[],
         n_draws: options.config.sampling.n_draws,
+        n_sets: 0,
         sampler: options.config.sampling.sampler,
         seed: options.seed,
         device: options.device.clone(),

@@ -1,6 +1,8 @@
 //! Filling a table: by a fitted model or a baseline, with what was done to every entry.
 
 mod files;
+pub mod sets;
+pub mod zeros;
 
 pub use files::{Files, Filling};
 

@@ -5,9 +5,11 @@
 //! ```text
 //! input ─► conditions ─► model, block by block ─► impute::Filling ─┬► output + provenance
 //!    │                 └► baseline ─► impute::Completed ────────────┘
+//!    ├──► pool: completed tables ─► two groups compared, by Rubin's rules
 //!    └──► evaluate: hide ─► fill ─► score ─► one result file each ─► summary, report
 //! ```
 
+pub mod auto;
 pub mod conditions;
 pub mod demo;
 pub mod dependencies;
@@ -17,6 +19,7 @@ pub mod impute;
 pub mod input;
 pub mod method;
 pub mod output;
+pub mod pool;
 pub mod provenance;
 pub mod report;
 pub mod settings;

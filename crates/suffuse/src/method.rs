@@ -9,17 +9,20 @@ use suffuse_stats::impute::Method as Baseline;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum Method {
+    /// The diffusion model and a classical imputer, weighed on the table itself.
+    Auto,
     /// The diffusion model.
     DepMicroDiff,
     /// A classical imputer.
     Baseline(Baseline),
 }
 
+const AUTO_NAME: &str = "auto";
 const MODEL_NAME: &str = "depmicrodiff";
 
-/// All methods, the model first.
+/// All methods, the default first.
 pub fn all() -> Vec<Method> {
-    let mut methods = vec![Method::DepMicroDiff];
+    let mut methods = vec![Method::Auto, Method::DepMicroDiff];
     methods.extend(Baseline::ALL.map(Method::Baseline));
     methods
 }
@@ -27,6 +30,7 @@ pub fn all() -> Vec<Method> {
 impl fmt::Display for Method {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Method::Auto => f.write_str(AUTO_NAME),
             Method::DepMicroDiff => f.write_str(MODEL_NAME),
             Method::Baseline(baseline) => write!(f, "{baseline}"),
         }

@@ -59,9 +59,32 @@ pub fn beside(output: &Path, suffix: &str) -> PathBuf {
     output.with_file_name(name)
 }
 
+/// The name of an output without its ending, and the ending: `.tsv.gz` and `.biom.json` are one.
+pub fn stem_and_ending(output: &Path) -> (String, String) {
+    let name = output.file_name().unwrap_or_default().to_string_lossy();
+    let lower = name.to_ascii_lowercase();
+    let double = [".tsv.gz", ".csv.gz", ".txt.gz", ".biom.json"];
+    let length = match double.iter().find(|ending| lower.ends_with(**ending)) {
+        Some(ending) => ending.len(),
+        None => name.rfind('.').map_or(0, |dot| name.len() - dot),
+    };
+    let (stem, ending) = name.split_at(name.len() - length);
+    (stem.to_string(), ending.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_ending_of_two_parts_stays_whole() {
+        let parts = |name: &str| stem_and_ending(Path::new(name));
+        let of = |stem: &str, ending: &str| (stem.to_string(), ending.to_string());
+        assert_eq!(parts("x/a.b.TSV.gz"), of("a.b", ".TSV.gz"));
+        assert_eq!(parts("a.biom.json"), of("a", ".biom.json"));
+        assert_eq!(parts("a.b.json"), of("a.b", ".json"));
+        assert_eq!(parts("plain"), of("plain", ""));
+    }
 
     #[test]
     fn an_existing_file_and_an_absent_folder_are_found_before_the_work() {

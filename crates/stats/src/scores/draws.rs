@@ -129,7 +129,7 @@ pub fn predictive_interval(draws: &[f64], level: f64) -> (f64, f64) {
 }
 
 /// Quantile of sorted values by linear interpolation (R type 7).
-pub(crate) fn quantile(sorted: &[f64], level: f64) -> f64 {
+pub fn quantile(sorted: &[f64], level: f64) -> f64 {
     let position = level * (sorted.len() - 1) as f64;
     let below = position.floor() as usize;
     let above = (below + 1).min(sorted.len() - 1);

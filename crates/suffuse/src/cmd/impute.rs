@@ -9,6 +9,8 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use suffuse::conditions::{ConditionEncoder, encode_for_fit};
+use suffuse::impute::sets::MAX_SETS;
+use suffuse::impute::zeros::ZeroThresholds;
 use suffuse::impute::{Counts, Files, Filling, by_baseline};
 use suffuse::input::{self, Input};
 use suffuse::method::Method;
@@ -31,10 +33,15 @@ zeros whose probability of presence reaches the threshold. An .h5ad output holds
 `upper` (90 % interval), `presence` and `action`; beside any other output stand OUT.filled.tsv (the
 filled entries with their intervals) and OUT.suffuse.json (how it was made).
 
+With --m 20, twenty more tables stand beside OUT as OUT-01, OUT-02, ... (before the ending), in which
+each filled entry is one draw instead of the mean of all, and a filled zero stays zero with the
+probability that the taxon is absent. Compare groups over all of them with `suffuse pool`.
+
 Examples:
   suffuse impute table.h5ad -o completed.h5ad
   suffuse impute table.biom -o completed.biom -m metadata.tsv --metadata-columns age,body_site
   suffuse impute table.tsv -o completed.tsv --fill missing --method soft-impute
+  suffuse impute table.h5ad -o completed.h5ad --m 20 --zeros zeros.tsv
   suffuse impute new.h5ad -o completed.h5ad --model fitted/")]
 pub(crate) struct ImputeArgs {
     /// Table to fill
@@ -42,6 +49,23 @@ pub(crate) struct ImputeArgs {
     /// File to write; its ending names the format
     #[arg(short, long, value_name = "OUT", help_heading = "Output")]
     output: PathBuf,
+    /// Also write this many completed tables of one draw each (multiple imputation), 2 to 200; raises
+    /// the number of draws to at least this
+    #[arg(long = "m", value_name = "N", help_heading = "Output", value_parser = n_sets)]
+    sets: Option<usize>,
+    /// Also list each zero that was judged: sample, feature, presence, and false_zero or true_zero
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    zeros: Option<PathBuf>,
+    /// Call zeros with a presence in this range `undecided` in the list of --zeros; the range must hold the
+    /// presence threshold
+    #[arg(
+        long,
+        value_name = "LOW,HIGH",
+        help_heading = "Output",
+        requires = "zeros",
+        value_parser = range
+    )]
+    undecided: Option<[f64; 2]>,
     #[command(flatten)]
     overwrite: OverwriteArgs,
     /// Say what would be done, with time and memory, and write nothing
@@ -122,7 +146,7 @@ struct FolderArgs {
 pub(super) fn run(arguments: &ImputeArgs, context: &mut Context) -> Result<()> {
     check(arguments)?;
     let device = arguments.run.device.find()?;
-    let files = Files::of_table(&arguments.output, arguments.overwrite.overwrite())?;
+    let files = files_of(arguments)?;
     let mut input = read(arguments)?;
     context.notes(&input.notes);
     let fitted = match &arguments.folders.model {
@@ -254,7 +278,18 @@ impl Job<'_> {
                 None => return Ok(None),
             },
         };
-        let config = with_settings(*model.config(), &settings)?;
+        let mut config = with_settings(*model.config(), &settings)?;
+        let n_sets = self.files.sets.len();
+        if n_sets > config.sampling.n_draws {
+            context.talk.note(&format!(
+                "draws per entry raised from {} to {n_sets}: each of the {n_sets} completed tables takes one",
+                config.sampling.n_draws
+            ));
+            config.sampling.n_draws = n_sets;
+        }
+        if n_sets > 0 {
+            provenance.set("m", n_sets);
+        }
         provenance.set("config", config.to_toml());
         provenance.set(
             "conditions",
@@ -277,6 +312,7 @@ impl Job<'_> {
                 presence_threshold: arguments.filling.presence_threshold,
                 structural_zeros: self.zeros,
                 n_draws: config.sampling.n_draws,
+                n_sets,
                 sampler: config.sampling.sampler,
                 seed: arguments.run.seed,
                 device: self.device.clone(),
@@ -298,9 +334,49 @@ impl Job<'_> {
     }
 }
 
+/// The outputs, all of which can be written.
+fn files_of(arguments: &ImputeArgs) -> Result<Files> {
+    let mut files = Files::of_table(&arguments.output, arguments.overwrite.overwrite())?;
+    if let Some(n_sets) = arguments.sets {
+        files = files.with_sets(n_sets)?;
+    }
+    if let Some(path) = &arguments.zeros {
+        let threshold = arguments.filling.presence_threshold;
+        let thresholds = ZeroThresholds::new(threshold, arguments.undecided)?;
+        files = files.with_zeros(path, thresholds)?;
+    }
+    Ok(files)
+}
+
+fn n_sets(text: &str) -> std::result::Result<usize, String> {
+    match text.parse() {
+        Ok(n) if (2..=MAX_SETS).contains(&n) => Ok(n),
+        _ => Err(format!("expected a whole number from 2 to {MAX_SETS}")),
+    }
+}
+
+fn range(text: &str) -> std::result::Result<[f64; 2], String> {
+    let expected = || "expected two numbers from 0 to 1 with a comma between them".to_string();
+    let (low, high) = text.split_once(',').ok_or_else(expected)?;
+    match (share(low), share(high)) {
+        (Ok(low), Ok(high)) if low <= high => Ok([low, high]),
+        _ => Err(expected()),
+    }
+}
+
 /// Finds what cannot work before anything is read.
 fn check(arguments: &ImputeArgs) -> Result<()> {
     if let Method::Baseline(baseline) = arguments.filling.method {
+        if arguments.sets.is_some() {
+            return Err(Error::Usage(format!(
+                "--m: {baseline} gives one value per entry and no draws, so there is no set of tables to write; use --method depmicrodiff"
+            )));
+        }
+        if arguments.zeros.is_some() {
+            return Err(Error::Usage(format!(
+                "--zeros: {baseline} gives no probability of presence; use --method depmicrodiff"
+            )));
+        }
         if !matches!(arguments.filling.fill, None | Some(FillArg::Missing)) {
             return Err(Error::Usage(format!(
                 "--fill: {baseline} gives no probability of presence, so it cannot tell false zeros; use --fill missing"
@@ -319,6 +395,12 @@ fn check(arguments: &ImputeArgs) -> Result<()> {
                 "the options under Model, Metadata and Sampling do not go with --method {baseline}, which has no such settings"
             )));
         }
+    }
+    if arguments.zeros.is_some() && matches!(arguments.filling.fill, Some(FillArg::Missing)) {
+        return Err(Error::Usage(
+            "--zeros: with --fill missing no zero is judged; use --fill all or --fill zeros"
+                .to_string(),
+        ));
     }
     arguments.model.check(&arguments.sampling.settings())
 }
@@ -409,8 +491,11 @@ fn fit_model(
             "configuration      {}",
             arguments.model.config_name()
         )];
+        let mut planned = setting.config;
+        let n_draws = planned.sampling.n_draws.max(arguments.sets.unwrap_or(0));
+        planned.sampling.n_draws = n_draws;
         lines.extend(plan::measure(
-            &setting.config,
+            &planned,
             &cohort,
             arguments.run.seed,
             arguments.filling.fill(),
@@ -465,6 +550,11 @@ fn say_plan(
         format!("method             {}", arguments.filling.method),
     ];
     lines.extend(more);
+    if let Some(n_sets) = arguments.sets {
+        lines.push(format!(
+            "completed tables   {n_sets} of one draw each, beside that of the means"
+        ));
+    }
     lines.push(format!(
         "output             {} (not written: dry run)",
         arguments.output.display()
@@ -504,8 +594,21 @@ fn report(files: &Files, done: &Done, context: &mut Context) -> Result<()> {
         counts.kept_missing,
         rate(per_second)
     ));
-    for path in files.paths() {
+    for path in files.paths().filter(|path| !files.sets.contains(path)) {
         context.talk.note(&format!("wrote {}", path.display()));
+    }
+    if let (Some(first), Some(last)) = (files.sets.first(), files.sets.last()) {
+        let (first, last) = (first.display(), last.display());
+        context.talk.note(&format!(
+            "wrote {first} .. {last}, {} completed tables",
+            files.sets.len()
+        ));
+    }
+    if let Some(path) = files.left_over_set() {
+        context.talk.note(&format!(
+            "{} is there as well, from another run; do not pool it with these",
+            path.display()
+        ));
     }
     Ok(())
 }

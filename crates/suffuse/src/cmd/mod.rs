@@ -9,6 +9,7 @@ mod fit;
 mod impute;
 mod inspect;
 mod plan;
+mod pool;
 
 use crate::talk::Talk;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -74,6 +75,8 @@ pub(crate) enum Command {
     Fit(Box<fit::FitArgs>),
     /// Hide known entries, fill them with several methods, and score
     Evaluate(Box<evaluate::EvaluateArgs>),
+    /// Compare two groups of samples over completed tables (multiple imputation)
+    Pool(Box<pool::PoolArgs>),
     /// Find which taxa depend on which
     Dependencies(dependencies::DependenciesArgs),
     /// Say what is in a table or in the folder of a model
@@ -106,6 +109,7 @@ pub(crate) fn run(command: &Command, context: &mut Context) -> Result<()> {
         Command::Impute(arguments) => impute::run(arguments, context),
         Command::Fit(arguments) => fit::run(arguments, context),
         Command::Evaluate(arguments) => evaluate::run(arguments, context),
+        Command::Pool(arguments) => pool::run(arguments, context),
         Command::Dependencies(arguments) => dependencies::run(arguments, context),
         Command::Inspect(arguments) => inspect::run(arguments, context),
         Command::Convert(arguments) => convert::run(arguments, context),

@@ -121,6 +121,7 @@ fn measure_filling(
         presence_threshold: 0.0,
         structural_zeros: &[],
         n_draws: config.sampling.n_draws,
+        n_sets: 0,
         sampler: config.sampling.sampler,
         seed,
         device: device.clone(),

@@ -2,6 +2,7 @@
 
 use super::ModelSetting;
 use super::trial::Trial;
+use crate::auto::Choice;
 use crate::conditions::{ConditionEncoder, encode_for_fit};
 use crate::watch::Watch;
 use crate::{Error, PRESENCE_THRESHOLD, Result};
@@ -13,7 +14,9 @@ use suffuse_model::systems::depmicrodiff::{
     Action, Cohort, Conditions, Fill, FitOptions, Imputation, ImputeOptions, Model, SAVE_EVERY_S,
     Totals, fit,
 };
-use suffuse_stats::impute::{Method as Baseline, impute};
+use suffuse_stats::calibration::LEVELS;
+use suffuse_stats::impute::{Method as Baseline, RowTotals, Validation, impute, impute_tuned};
+use suffuse_stats::scores::quantile;
 
 /// What a method says of the entries of a trial that are scored.
 #[derive(Debug, Clone)]
@@ -28,18 +31,74 @@ pub struct Answer {
     pub presence: Option<Vec<f64>>,
 }
 
-/// What a baseline says of the withheld entries.
+/// Share of the entries of inner validation rows that tune a baseline where no other is at stake.
+const INNER_FRACTION: f64 = 0.3;
+/// Quantiles of a baseline's errors that stand for its predictive distribution.
+const N_QUANTILES: usize = 99;
+
+/// What a baseline says of the withheld entries, tuned on entries hidden from the samples to learn from;
+/// its errors there are its predictive distribution.
 ///
 /// # Errors
 /// None for a table that was read by this program.
-pub fn of_baseline(baseline: Baseline, trial: &Trial) -> Result<Answer> {
-    let completed = impute(baseline, &trial.incomplete()?);
+pub fn of_baseline(
+    baseline: Baseline,
+    trial: &Trial,
+    fraction: f64,
+    seed: u64,
+) -> Result<Answer> {
+    let incomplete = trial.incomplete()?;
+    let validation = Validation {
+        rows: match trial.n_learn() {
+            0 => (0..incomplete.n_samples()).collect(),
+            n => (0..n).collect(),
+        },
+        fraction: if fraction < 1.0 { fraction } else { INNER_FRACTION },
+        totals: match trial.totals {
+            Totals::Given(_) => RowTotals::Fixed,
+            Totals::OfWhatIsLeft => RowTotals::OfWhatIsLeft,
+        },
+        seed,
+    };
+    let tuned = impute_tuned(baseline, &incomplete, &validation);
+    let value = tuned.completed.slice(s![trial.n_learn().., ..]).to_owned();
+    let mut errors: Vec<f64> = tuned.residuals.iter().map(|r| r.truth - r.predicted).collect();
+    errors.sort_by(f64::total_cmp);
+    if errors.len() < 2 {
+        return Ok(Answer::of_values(value));
+    }
+    let at = |level: f64| quantile(&errors, level);
+    let quantiles: Vec<f64> = (1..=N_QUANTILES)
+        .map(|k| at(k as f64 / (N_QUANTILES + 1) as f64))
+        .collect();
+    let ends = LEVELS.map(|level| (at((1.0 - level) / 2.0), at((1.0 + level) / 2.0)));
+    let of_scored = |(k, q): (usize, usize)| value[trial.scored[k]] + quantiles[q];
     Ok(Answer {
-        value: completed.slice(s![trial.n_learn().., ..]).to_owned(),
-        draws: None,
-        intervals: None,
+        draws: Some(Array2::from_shape_fn(
+            (trial.scored.len(), N_QUANTILES),
+            of_scored,
+        )),
+        intervals: Some(
+            trial
+                .scored
+                .iter()
+                .map(|at| ends.map(|(low, high)| (value[*at] + low, value[*at] + high)))
+                .collect(),
+        ),
+        value,
         presence: None,
     })
+}
+
+impl Answer {
+    fn of_values(value: Array2<f64>) -> Answer {
+        Answer {
+            value,
+            draws: None,
+            intervals: None,
+            presence: None,
+        }
+    }
 }
 
 /// A model and how it encodes metadata.
@@ -47,6 +106,7 @@ pub struct FittedModel {
     /// The model.
     pub model: Model,
     encoder: Option<ConditionEncoder>,
+    conditions: Option<Conditions>,
 }
 
 impl FittedModel {
@@ -62,22 +122,7 @@ impl FittedModel {
         watch: &mut Watch,
     ) -> Result<FittedModel> {
         let encoded = encode_for_fit(trial.metadata_to_learn(), &setting.conditions, seed)?;
-        let cohort = match &trial.learn {
-            Some(learn) => Cohort {
-                table: &learn.table,
-                hidden: &[],
-                totals: Totals::OfWhatIsLeft,
-                conditions: encoded.conditions,
-                groups: learn.groups.clone(),
-            },
-            None => Cohort {
-                table: &trial.fill,
-                hidden: &trial.withheld,
-                totals: trial.totals.clone(),
-                conditions: encoded.conditions,
-                groups: trial.groups.clone(),
-            },
-        };
+        let cohort = trial.cohort_to_learn(encoded.conditions.clone());
         let mut options = FitOptions {
             seed,
             pretrain: setting.pretrain,
@@ -90,7 +135,24 @@ impl FittedModel {
         Ok(FittedModel {
             model: fit(&setting.config, &cohort, &mut options)?,
             encoder: encoded.encoder,
+            conditions: encoded.conditions,
         })
+    }
+
+    /// Weighs the model against classical methods on what it was fitted on.
+    ///
+    /// # Errors
+    /// An interruption.
+    pub fn choose(
+        &self,
+        trial: &Trial,
+        setting: &ModelSetting,
+        watch: &mut Watch,
+    ) -> Result<Choice> {
+        let cohort = trial.cohort_to_learn(self.conditions.clone());
+        let (model, device) = (&self.model, &setting.device);
+        let held_out = model.held_out_entries(&cohort, device, watch.interrupted)?;
+        Choice::of(&cohort, &held_out, model.calibration().copied())
     }
 
     /// Metadata of the samples to fill, as the model knows them.
@@ -130,6 +192,7 @@ impl FittedModel {
             presence_threshold: PRESENCE_THRESHOLD,
             structural_zeros: &[],
             n_draws: setting.config.sampling.n_draws,
+            n_sets: 0,
             sampler: setting.config.sampling.sampler,
             seed,
             device: setting.device.clone(),
@@ -182,6 +245,37 @@ pub fn of_model(trial: &Trial, model: &Model, imputation: &Imputation) -> Result
         intervals: None,
         presence: Some(judged.map(|at| imputation.presence[*at]).collect()),
     })
+}
+
+/// What the model and its partner say together.
+///
+/// # Errors
+/// As [`of_model`].
+pub fn of_choice(choice: &Choice, trial: &Trial, model: Answer) -> Result<Answer> {
+    let partner = match choice.weight < 1.0 {
+        true => {
+            let completed = impute(choice.partner, &trial.incomplete()?);
+            completed.slice(s![trial.n_learn().., ..]).to_owned()
+        }
+        false => model.value.clone(),
+    };
+    let Some(draws) = &model.draws else {
+        return Ok(model);
+    };
+    let mut answer = Answer::of_values(model.value.clone());
+    let (mut flat, mut intervals) = (Vec::new(), Vec::new());
+    for (k, at) in trial.scored.iter().enumerate() {
+        let own: Vec<f64> = draws.row(k).to_vec();
+        let said = choice.of_entry(model.value[*at], partner[*at], &own);
+        answer.value[*at] = said.value;
+        intervals.push(said.intervals);
+        flat.extend(said.draws);
+    }
+    let draws = Array2::from_shape_vec(draws.dim(), flat)
+        .map_err(|error| Error::Table(format!("draws of the hidden entries: {error}")))?;
+    answer.draws = Some(draws);
+    answer.intervals = Some(intervals);
+    Ok(answer)
 }
 
 /// `ln(1 + percent)` of filled abundances, against the totals of what was there before filling.

@@ -9,6 +9,7 @@ pub mod score;
 pub mod summary;
 pub mod trial;
 
+use crate::auto::Choice;
 use crate::conditions::ConditionOptions;
 use crate::method::Method;
 use crate::watch::Watch;
@@ -113,8 +114,8 @@ pub fn evaluate(
     let mut all = Vec::new();
     for &seed in &options.seeds {
         let mut trials: Vec<Option<Trial>> = vec![None; options.fractions.len()];
+        let mut fitted = None;
         for &method in &options.methods {
-            let mut fitted = None;
             for (&fraction, trial) in options.fractions.iter().zip(&mut trials) {
                 if watch.is_interrupted() {
                     return Err(Error::Interrupted {
@@ -132,7 +133,7 @@ pub fn evaluate(
                                 trial.insert(options.trial(subject.table, fold, fraction, seed)?)
                             }
                         };
-                        if !options.protocol.is_held_out() {
+                        if !options.protocol.is_held_out() && options.fractions.len() > 1 {
                             fitted = None; // it is fitted around what is hidden
                         }
                         let outcome = run(key, trial, options, method, &mut fitted, folder, watch)?;
@@ -182,6 +183,8 @@ const FOLD_SEED: u64 = 0;
 struct Ready {
     fitted: FittedModel,
     seconds: f64,
+    /// What the default method chose, and how long that took.
+    choice: Option<(Choice, f64)>,
 }
 
 fn run(
@@ -196,21 +199,35 @@ fn run(
     let start = Instant::now();
     let (answer, seconds) = match method {
         Method::Baseline(baseline) => {
-            let answer = answer::of_baseline(baseline, trial)?;
+            let answer = answer::of_baseline(baseline, trial, key.fraction, key.seed)?;
             let filling = start.elapsed().as_secs_f64();
             let total = filling;
             (answer, Seconds { total, filling })
         }
-        Method::DepMicroDiff => {
-            let model = match ready {
-                Some(model) => model,
+        Method::DepMicroDiff | Method::Auto => {
+            let ready = match ready {
+                Some(ready) => ready,
                 None => ready.insert(prepare(&key, trial, options, folder, watch)?),
             };
+            let setting = &options.model;
             let start = Instant::now();
-            let imputation = model.fitted.fill(trial, &options.model, key.seed, watch)?;
+            let imputation = ready.fitted.fill(trial, setting, key.seed, watch)?;
+            let mut answer = answer::of_model(trial, &ready.fitted.model, &imputation)?;
+            let mut total = ready.seconds;
+            if method == Method::Auto {
+                let (choice, seconds) = match &ready.choice {
+                    Some(choice) => choice,
+                    None => {
+                        let start = Instant::now();
+                        let choice = ready.fitted.choose(trial, setting, watch)?;
+                        ready.choice.insert((choice, start.elapsed().as_secs_f64()))
+                    }
+                };
+                total += seconds;
+                answer = answer::of_choice(choice, trial, answer)?;
+            }
             let filling = start.elapsed().as_secs_f64();
-            let total = model.seconds + filling;
-            let answer = answer::of_model(trial, &model.fitted.model, &imputation)?;
+            total += filling;
             (answer, Seconds { total, filling })
         }
     };
@@ -241,7 +258,11 @@ fn prepare(
         // Fails while another evaluation is under way beside this one, as it should.
         let _ = std::fs::remove_dir(folder.join(UNDER_WAY));
     }
-    Ok(Ready { fitted, seconds })
+    Ok(Ready {
+        fitted,
+        seconds,
+        choice: None,
+    })
 }
 
 /// Raised with every change that moves results, so that old files are not taken for finished ones.
@@ -269,11 +290,12 @@ fn key(
     if let Some(column) = model
         .group_column
         .as_ref()
-        .filter(|_| options.protocol.is_held_out() || method == Method::DepMicroDiff)
+        .filter(|_| options.protocol.is_held_out() || !matches!(method, Method::Baseline(_)))
     {
         setting.insert("groups".to_string(), column.clone());
     }
-    if method == Method::DepMicroDiff {
+    let is_model = !matches!(method, Method::Baseline(_));
+    if is_model {
         setting.insert("config".to_string(), model.config.to_toml());
         setting.insert("metadata".to_string(), model.conditions.to_string());
         if let Some(sha256) = &model.encoder_sha256 {
@@ -302,6 +324,7 @@ fn key(
 /// but for the settings of sampling.
 fn fit_name(key: &Key, options: &EvaluateOptions) -> String {
     let mut key = key.clone();
+    key.method = Method::DepMicroDiff.to_string();
     if options.protocol.is_held_out() {
         // Fitted on complete samples: nothing of how the others are hidden goes into it.
         key.fraction = 0.0;

@@ -8,7 +8,7 @@ use suffuse_data::hide::{Entry, HiddenAs, hide_nonzero, zeros_to_score};
 use suffuse_data::select::take_samples;
 use suffuse_data::split::Fold;
 use suffuse_data::{Metadata, Table};
-use suffuse_model::systems::depmicrodiff::Totals;
+use suffuse_model::systems::depmicrodiff::{Cohort, Conditions, Totals};
 use suffuse_stats::Incomplete;
 
 /// Samples to learn from, complete.
@@ -26,8 +26,6 @@ pub struct Trial {
     /// Samples to learn from; `None`: there are no others, a method learns from what it fills.
     pub learn: Option<Learn>,
     /// Samples to fill. Values at [`Trial::withheld`] are for [`Cohort`] alone, which hides them.
-    ///
-    /// [`Cohort`]: suffuse_model::systems::depmicrodiff::Cohort
     pub fill: Table,
     /// Group of each sample to fill; in a cross-validation always, numbered alike in all folds.
     pub groups: Option<Vec<usize>>,
@@ -119,6 +117,26 @@ impl Trial {
         match &self.learn {
             Some(learn) => &learn.table.sample_metadata,
             None => &self.fill.sample_metadata,
+        }
+    }
+
+    /// What a model is fitted on: the samples to learn from, or what is not withheld of those to fill.
+    pub fn cohort_to_learn(&self, conditions: Option<Conditions>) -> Cohort<'_> {
+        match &self.learn {
+            Some(learn) => Cohort {
+                table: &learn.table,
+                hidden: &[],
+                totals: Totals::OfWhatIsLeft,
+                conditions,
+                groups: learn.groups.clone(),
+            },
+            None => Cohort {
+                table: &self.fill,
+                hidden: &self.withheld,
+                totals: self.totals.clone(),
+                conditions,
+                groups: self.groups.clone(),
+            },
         }
     }
 

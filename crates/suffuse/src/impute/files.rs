@@ -1,5 +1,7 @@
 //! A completed table on its way to its files, sample by sample: it never stands in memory densely.
 
+use super::sets::{self, Set, push_row};
+use super::zeros::{self, ZeroThresholds};
 use super::{Completed, CompletedSample, Counts, FILLED_HEADER, LAYERS, MEANINGS, complete};
 use crate::output::{beside, require_writable, write_text};
 use crate::provenance::Provenance;
@@ -19,6 +21,10 @@ pub struct Files {
     pub table: PathBuf,
     /// Record and list of filled entries; an h5ad holds both itself.
     pub beside: Option<(PathBuf, PathBuf)>,
+    /// Completed tables of one draw each.
+    pub sets: Vec<PathBuf>,
+    /// List of the zeros that were judged, and how they are classed.
+    pub zeros: Option<(PathBuf, ZeroThresholds)>,
     /// What happens to files that are there already.
     pub overwrite: Overwrite,
 }
@@ -36,6 +42,8 @@ impl Files {
         let files = Files {
             table: table.to_path_buf(),
             beside,
+            sets: Vec::new(),
+            zeros: None,
             overwrite,
         };
         for path in files.paths() {
@@ -44,13 +52,51 @@ impl Files {
         Ok(files)
     }
 
+    /// With `n_sets` completed tables of one draw each.
+    ///
+    /// # Errors
+    /// A file that exists and may not be replaced, or cannot be written.
+    pub fn with_sets(mut self, n_sets: usize) -> Result<Files> {
+        self.sets = sets::paths(&self.table, n_sets);
+        for path in &self.sets {
+            require_writable(path, self.overwrite)?;
+        }
+        Ok(self)
+    }
+
+    /// With a list of the zeros.
+    ///
+    /// # Errors
+    /// As [`Files::with_sets`], and the name of another output.
+    pub fn with_zeros(mut self, path: &Path, thresholds: ZeroThresholds) -> Result<Files> {
+        if self.paths().any(|other| other == path) {
+            return Err(Error::Usage(format!(
+                "--zeros {}: this is the name of another output; choose a different one",
+                path.display()
+            )));
+        }
+        require_writable(path, self.overwrite)?;
+        self.zeros = Some((path.to_path_buf(), thresholds));
+        Ok(self)
+    }
+
+    /// A completed table that is there already and is not one of this run: the one after its last.
+    pub fn left_over_set(&self) -> Option<PathBuf> {
+        let n_sets = self.sets.len();
+        let next = sets::path(&self.table, n_sets + 1, n_sets.max(1));
+        (n_sets > 0 && next.exists()).then_some(next)
+    }
+
     /// The table first.
     pub fn paths(&self) -> impl Iterator<Item = &PathBuf> {
         let beside = self
             .beside
             .iter()
             .flat_map(|(record, filled)| [record, filled]);
-        std::iter::once(&self.table).chain(beside)
+        std::iter::once(&self.table)
+            .chain(beside)
+            .chain(&self.sets)
+            .chain(self.zeros.iter().map(|(path, _)| path))
     }
 
     /// Writes a table that stands in memory.
@@ -92,6 +138,9 @@ pub struct Filling<'a> {
     positions: Option<Vec<usize>>,
     counts: Counts,
     taken: Taken,
+    sets: Vec<Set>,
+    /// On disk.
+    zeros: Option<BufWriter<File>>,
 }
 
 /// The samples so far.
@@ -124,24 +173,23 @@ impl<'a> Filling<'a> {
                 Taken::Spooled(Box::new(SpooledTable::new(&files.table, shape, layers)?))
             }
             Some((_, filled)) => {
-                let folder = match filled.parent() {
-                    Some(folder) if folder != Path::new("") => folder,
-                    _ => Path::new("."),
-                };
-                let file = tempfile::tempfile_in(folder)
-                    .map_err(|error| Error::io(filled, "write", error))?;
                 let csr = Csr {
                     indptr: vec![0],
                     ..Csr::default()
                 };
-                Taken::Sparse(csr, BufWriter::new(file))
+                Taken::Sparse(csr, unnamed_beside(filled)?)
             }
         };
+        let shape = [table.n_samples(), table.n_features()];
+        let sets = files.sets.iter().map(|path| Set::new(path, shape));
+        let zeros = files.zeros.iter().map(|(path, _)| unnamed_beside(path));
         Ok(Filling {
             files,
             positions,
             counts: Counts::default(),
             taken,
+            sets: sets.collect::<Result<_>>()?,
+            zeros: zeros.collect::<Result<Vec<_>>>()?.pop(),
         })
     }
 
@@ -155,7 +203,16 @@ impl<'a> Filling<'a> {
             positions,
             counts,
             taken,
+            sets,
+            zeros,
         } = self;
+        if block.sets.len() != sets.len() {
+            return Err(Error::Table(format!(
+                "the model returned {} completed tables, expected {}; please report this",
+                block.sets.len(),
+                sets.len()
+            )));
+        }
         complete(table, block.first_sample, &block.filled, counts, |sample| {
             let arranged = positions
                 .as_ref()
@@ -165,9 +222,33 @@ impl<'a> Filling<'a> {
                 let feature = positions.as_ref().map_or(feature, |p| p[feature]);
                 &table.feature_ids()[feature]
             };
+            let sample_id = &table.sample_ids()[sample.sample];
             taken
-                .push(sample, &table.sample_ids()[sample.sample], feature_id)
-                .map_err(|error| Error::io(&files.table, "write", error))
+                .push(sample, sample_id, feature_id)
+                .map_err(|error| Error::io(&files.table, "write", error))?;
+            let place = |feature: usize| positions.as_ref().map_or(feature, |p| p[feature]);
+            for ((set, path), drawn) in sets.iter_mut().zip(&files.sets).zip(&block.sets) {
+                let drawn = drawn.row(sample.sample - block.first_sample);
+                let mut row = sample.value.clone();
+                for entry in sample.filled() {
+                    row[entry.feature] = drawn[place(entry.feature)];
+                }
+                set.push(&row)
+                    .map_err(|error| Error::io(path, "write", error))?;
+            }
+            if let (Some(list), Some((path, thresholds))) = (zeros.as_mut(), &files.zeros) {
+                let before = table.dense_row(sample.sample);
+                for (feature, presence) in sample.presence.iter().enumerate() {
+                    if before[place(feature)] != 0.0 || presence.is_nan() {
+                        continue;
+                    }
+                    let class = thresholds.class(*presence);
+                    let line = zeros::line(sample_id, feature_id(feature), *presence, class);
+                    list.write_all(line.as_bytes())
+                        .map_err(|error| Error::io(path, "write", error))?;
+                }
+            }
+            Ok(())
         })
     }
 
@@ -176,40 +257,96 @@ impl<'a> Filling<'a> {
         self.counts
     }
 
-    /// Writes the files: of `table`, which the model was given, all but the entries.
+    /// Writes the files: of `table`, which the model was given, all but the entries. The completed tables
+    /// of one draw come first: if one cannot be written, none of the files is there.
     ///
     /// # Errors
-    /// A file that cannot be written; it is then not there.
-    pub fn write(self, mut table: Table, provenance: &Provenance) -> Result<()> {
+    /// A file that cannot be written; what was written before it is removed.
+    pub fn write(self, table: Table, provenance: &Provenance) -> Result<()> {
+        let mut written = Vec::new();
+        let result = self.write_in_order(table, provenance, &mut written);
+        if result.is_err() {
+            for path in written {
+                // What stopped the writing is the error to tell; this can but be tried.
+                let _ = match path.is_dir() {
+                    true => std::fs::remove_dir_all(&path),
+                    false => std::fs::remove_file(&path),
+                };
+            }
+        }
+        result
+    }
+
+    fn write_in_order(
+        self,
+        mut table: Table,
+        provenance: &Provenance,
+        written: &mut Vec<PathBuf>,
+    ) -> Result<()> {
         let files = self.files;
         if let Some(positions) = &self.positions {
             table = select::take_features(&table, positions)?;
         }
+        let n_sets = self.sets.len();
+        for (number, (set, path)) in (1..).zip(self.sets.into_iter().zip(&files.sets)) {
+            let mut record = provenance.clone();
+            record.set("set", format!("{number} of {n_sets}"));
+            table.uns.insert("suffuse".to_string(), record.to_json());
+            set.write(&table, path, files.overwrite)?;
+            written.push(path.clone());
+        }
         table
             .uns
             .insert("suffuse".to_string(), provenance.to_json());
-        // The table first: what describes it must not stand there without it.
+        // The table before what describes it, which must not stand there without it.
         match self.taken {
-            Taken::Spooled(spooled) => Ok(spooled.write(&table, &files.table, files.overwrite)?),
+            Taken::Spooled(spooled) => {
+                spooled.write(&table, &files.table, files.overwrite)?;
+                written.push(files.table.clone());
+            }
             Taken::Sparse(csr, filled) => {
                 files.write_table(&table.with_entries(csr)?)?;
-                let Some((record, path)) = &files.beside else {
-                    return Ok(());
-                };
-                files.write_record(record, provenance)?;
-                let io = |error| Error::io(path, "write", error);
-                let mut filled = filled
-                    .into_inner()
-                    .map_err(|error| io(error.into_error()))?;
-                filled.rewind().map_err(io)?;
-                write_atomically(path, files.overwrite, |sink| {
-                    sink.write_all(FILLED_HEADER.as_bytes())?;
-                    std::io::copy(&mut filled, sink).map(drop)
-                })?;
-                Ok(())
+                written.push(files.table.clone());
+                if let Some((record, path)) = &files.beside {
+                    files.write_record(record, provenance)?;
+                    written.push(record.clone());
+                    write_list(path, files.overwrite, FILLED_HEADER, filled)?;
+                    written.push(path.clone());
+                }
             }
         }
+        if let (Some(list), Some((path, _))) = (self.zeros, &files.zeros) {
+            write_list(path, files.overwrite, zeros::HEADER, list)?;
+        }
+        Ok(())
     }
+}
+
+/// A file without a name in the folder of `path`.
+fn unnamed_beside(path: &Path) -> Result<BufWriter<File>> {
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    let file = tempfile::tempfile_in(folder).map_err(|error| Error::io(path, "write", error))?;
+    Ok(BufWriter::new(file))
+}
+
+/// Writes the lines that were put aside in `lines` under `header`.
+fn write_list(
+    path: &Path,
+    overwrite: Overwrite,
+    header: &str,
+    lines: BufWriter<File>,
+) -> Result<()> {
+    let io = |error| Error::io(path, "write", error);
+    let mut lines = lines.into_inner().map_err(|error| io(error.into_error()))?;
+    lines.rewind().map_err(io)?;
+    write_atomically(path, overwrite, |sink| {
+        sink.write_all(header.as_bytes())?;
+        std::io::copy(&mut lines, sink).map(drop)
+    })?;
+    Ok(())
 }
 
 impl Taken {
@@ -230,13 +367,7 @@ impl Taken {
                 ],
             ),
             Taken::Sparse(csr, filled) => {
-                for (column, value) in (0u32..).zip(&sample.value) {
-                    if *value != 0.0 {
-                        csr.indices.push(column);
-                        csr.values.push(*value);
-                    }
-                }
-                csr.indptr.push(csr.indices.len());
+                push_row(csr, &sample.value);
                 for entry in sample.filled() {
                     let line = entry.line(sample_id, feature_id(entry.feature));
                     filled.write_all(line.as_bytes())?;

@@ -6,6 +6,7 @@ pub mod comparison_table;
 pub mod dependency_bars;
 pub mod dependency_network;
 pub mod heat_map;
+pub mod pool_table;
 pub mod scatter;
 pub mod score_table;
 

@@ -54,6 +54,8 @@ pub struct ImputeOptions<'a> {
     pub structural_zeros: &'a [(u32, u32)],
     /// Draws per sample.
     pub n_draws: usize,
+    /// Completed tables of one draw each beside that of the means; at most `n_draws`.
+    pub n_sets: usize,
     /// The reverse process.
     pub sampler: Sampler,
     /// Seed of the noise.
@@ -91,6 +93,8 @@ pub struct Imputation {
 const N_FOLDS: usize = 5;
 /// Separates the noise of the presence pass from that of the value pass.
 const PRESENCE_DRAWS: u64 = 1 << 32;
+/// Separates the draws of presence in the completed tables from both.
+const SET_PRESENCE: u64 = 1 << 33;
 
 /// What one round of the presence pass hides of a sample, and whose presence it judges.
 struct Fold {
@@ -156,6 +160,9 @@ pub struct Block {
     pub first_sample: usize,
     /// What became of them; `hidden_draws` are those of these samples.
     pub filled: Imputation,
+    /// Per completed table of one draw, `[n_samples, n_taxa]`: as `filled.value`, but each filled
+    /// entry is a draw of its presence, and given that a draw of its abundance.
+    pub sets: Vec<Array2<f64>>,
 }
 
 /// What is known of a block's entries and what was found out, in row-major order.
@@ -226,7 +233,7 @@ impl Model {
     /// in the order of the table: memory does not grow with the number of samples.
     ///
     /// # Errors
-    /// As [`Model::impute`], and what `each` reports.
+    /// As [`Model::impute`], more sets than draws, and what `each` reports.
     pub fn impute_blocks<E: From<Error>>(
         &self,
         cohort: &Cohort,
@@ -234,6 +241,13 @@ impl Model {
         mut each: impl FnMut(Block) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
         self.check_features(cohort)?;
+        if options.n_sets > options.n_draws {
+            let (n_sets, n_draws) = (options.n_sets, options.n_draws);
+            return Err(Error::Table(format!(
+                "{n_sets} completed tables of one draw each were asked for, but only {n_draws} draws; raise sampling.n_draws to {n_sets}"
+            ))
+            .into());
+        }
         let entries = Entries::new(cohort)?;
         let structural: HashSet<(u32, u32)> = options.structural_zeros.iter().copied().collect();
         let n_samples = entries.n_samples();
@@ -260,11 +274,7 @@ impl Model {
         };
         for first_sample in (0..n_samples).step_by(size) {
             let samples = first_sample..(first_sample + size).min(n_samples);
-            let filled = self.fill_block(&passes, options, &structural, samples.clone())?;
-            each(Block {
-                first_sample,
-                filled,
-            })?;
+            each(self.fill_block(&passes, options, &structural, samples.clone())?)?;
             (options.progress)(&Progress {
                 stage: "filling".to_string(),
                 step: samples.end,
@@ -283,7 +293,7 @@ impl Model {
         options: &ImputeOptions,
         structural: &HashSet<(u32, u32)>,
         samples: Range<usize>,
-    ) -> Result<Imputation> {
+    ) -> Result<Block> {
         let entries = passes.values.entries;
         let mut work = self.begin(entries, options, structural, samples);
         self.judge_presence(passes, options.n_draws.div_ceil(2), &mut work)?;
@@ -294,7 +304,22 @@ impl Model {
             })
             .collect();
         let draws = self.draw_values(passes, options.n_draws, &work, &is_positive)?;
-        Ok(self.finish(entries, work, draws))
+        let first_sample = work.samples.start;
+        let drawn = drawn_sets(entries, options, &work, &draws);
+        let filled = self.finish(entries, work, draws);
+        let complete = |drawn: Vec<(usize, f64)>| {
+            let mut set = filled.value.clone();
+            for (at, value) in drawn {
+                set[[at / entries.n_taxa, at % entries.n_taxa]] = value;
+            }
+            set
+        };
+        let sets = drawn.into_iter().map(complete).collect();
+        Ok(Block {
+            first_sample,
+            filled,
+            sets,
+        })
     }
 
     /// What is known before anything is drawn.
@@ -536,6 +561,41 @@ impl Model {
         }
         Ok(())
     }
+}
+
+/// Per completed table: the entries of a block that are drawn, and their values in the unit of the
+/// table. Draw `k` of the abundances belongs to table `k`; an entry is absent there with probability
+/// `1 - presence`. One number per taxon of a sample is drawn, filled or not, so that the presence of an
+/// entry depends on the seed, its sample, its place among the taxa and `k` alone.
+fn drawn_sets(
+    entries: &Entries,
+    options: &ImputeOptions,
+    work: &Work,
+    draws: &[Vec<f64>],
+) -> Vec<Vec<(usize, f64)>> {
+    let one_set = |k: usize| {
+        let mut drawn = Vec::new();
+        for sample in work.fillable() {
+            let total = Scale(entries.total(sample, None));
+            let number = SET_PRESENCE + k as u64;
+            let id = entries.sample_id(sample);
+            let mut rng = generator(options.seed, Stage::Sampling, id, number);
+            for at in work.range(sample) {
+                let u: f64 = rng.random();
+                if let Some(y) = draws[at].get(k) {
+                    let is_present = u < work.presence[at];
+                    let value = if is_present {
+                        from_ln1p_percent(*y, total)
+                    } else {
+                        0.0
+                    };
+                    drawn.push((at, value));
+                }
+            }
+        }
+        drawn
+    };
+    (0..options.n_sets).map(one_set).collect()
 }
 
 fn append<T: Copy>(all: &mut Array2<T>, rows: &Array2<T>) {
