@@ -7,6 +7,7 @@ pub mod format;
 pub mod hide;
 pub mod metadata;
 pub mod metadata_tsv;
+pub mod nested;
 pub mod seeded;
 pub mod select;
 pub mod simulate;

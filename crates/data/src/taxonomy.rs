@@ -78,6 +78,22 @@ impl Taxonomy {
         Ok(Taxonomy { ranks, lineages })
     }
 
+    /// Lineages from feature ids that are lineages themselves, as in MetaPhlAn's tables.
+    ///
+    /// Each id must begin with a rank prefix (`k__A|p__B`) or say that it is unknown, and one at
+    /// least must name two ranks; `None` otherwise.
+    pub fn from_ids(feature_ids: &[String]) -> Option<Taxonomy> {
+        let is_lineage = |id: &String| {
+            let first = id.split(['|', ';']).next().unwrap_or(id).trim();
+            UNKNOWN.contains(&id.trim().to_lowercase().as_str()) || split_prefix(first).is_some()
+        };
+        let is_deep = |id: &String| id.contains(['|', ';']);
+        if !feature_ids.iter().all(is_lineage) || !feature_ids.iter().any(is_deep) {
+            return None;
+        }
+        Taxonomy::parse(feature_ids).ok()
+    }
+
     /// Lineages from a data frame of features, for `feature_ids` in their order.
     ///
     /// Takes a column `Taxon`, `taxonomy`, `lineage` or `Consensus Lineage` (as in QIIME 2), or
@@ -161,50 +177,6 @@ impl Taxonomy {
         let lineage = &self.lineages[feature];
         let rank = lineage.iter().rposition(|name| !name.is_empty())?;
         Some((&self.ranks[rank], &lineage[rank]))
-    }
-
-    /// Says per feature whether it is a leaf: its name stands in no other feature's lineage.
-    ///
-    /// `names` are the features' own names, as [`own_names`] finds them. A table whose features
-    /// are leaves without exception is not nested.
-    ///
-    /// # Errors
-    /// Another number of names than of lineages.
-    pub fn leaves(&self, names: &[String]) -> Result<Vec<bool>> {
-        if names.len() != self.lineages.len() {
-            return Err(Error::Shape {
-                what: "names of features beside their lineages".to_string(),
-                found: names.len(),
-                expected: self.lineages.len(),
-            });
-        }
-        // Features per name; a feature counts once even if two of its ranks share a name.
-        let mut n_with: HashMap<&str, usize> = HashMap::new();
-        for lineage in &self.lineages {
-            let mut seen: Vec<&str> = Vec::with_capacity(lineage.len());
-            for name in lineage.iter().filter(|name| !name.is_empty()) {
-                if !seen.contains(&name.as_str()) {
-                    seen.push(name);
-                    *n_with.entry(name).or_default() += 1;
-                }
-            }
-        }
-        Ok(names
-            .iter()
-            .zip(&self.lineages)
-            .map(|(name, lineage)| {
-                let in_own = usize::from(lineage.contains(name));
-                n_with.get(name.as_str()).copied().unwrap_or(0) <= in_own
-            })
-            .collect())
-    }
-
-    /// Says whether some feature is an ancestor of another, so that reads are counted twice.
-    ///
-    /// # Errors
-    /// As [`Taxonomy::leaves`].
-    pub fn is_nested(&self, names: &[String]) -> Result<bool> {
-        Ok(self.leaves(names)?.contains(&false))
     }
 
     /// Lineages in a new order; `None` makes an unknown lineage.
@@ -378,21 +350,6 @@ mod tests {
             .collect();
         assert_eq!(back, texts);
         assert_eq!(Taxonomy::parse(&back).unwrap(), taxonomy);
-    }
-
-    #[test]
-    fn a_name_in_another_lineage_is_no_leaf() {
-        let taxonomy = Taxonomy::parse(&["k__A", "k__A; g__G", "k__A; g__H", "k__A; g__G; s__G x"]);
-        let taxonomy = taxonomy.unwrap();
-        let names: Vec<String> = ["A", "G", "H", "G x"].map(String::from).to_vec();
-        assert_eq!(taxonomy.leaves(&names).unwrap(), [false, false, true, true]);
-        assert!(taxonomy.is_nested(&names).unwrap());
-        let sequences: Vec<String> = ["ASV1", "ASV2", "ASV3", "ASV4"].map(String::from).to_vec();
-        assert!(
-            !taxonomy.is_nested(&sequences).unwrap(),
-            "sequences of one genus are not nested"
-        );
-        assert!(taxonomy.leaves(&names[..2]).is_err());
     }
 
     #[test]

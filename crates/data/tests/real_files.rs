@@ -10,6 +10,8 @@
 use std::path::PathBuf;
 use std::time::Instant;
 use suffuse_data::format::{self, Format, ReadOptions, WriteOptions};
+use suffuse_data::nested;
+use suffuse_data::taxonomy::own_names;
 use suffuse_data::{ColumnValues, Table};
 
 fn shared_data() -> Option<PathBuf> {
@@ -57,6 +59,25 @@ fn a_cancer_table_has_the_published_shape_zeros_and_lineages() {
         matches!(&gender.values, ColumnValues::Categorical { levels, .. } if levels.len() == 3)
     );
     assert!(table.uns["units"].is_string());
+}
+
+#[test]
+fn ranks_are_nested_in_a_cancer_table_and_sequences_are_not() {
+    let Some(data) = shared_data() else { return };
+    let table = read(data.join("tcga/tcga_coad_solid.h5ad"));
+    assert_eq!(nested::leaves(&table).len(), 49);
+    let names = own_names(&table);
+    let children = nested::children(&table);
+    let n_children = |name: &str| {
+        let at = names.iter().position(|other| other == name).unwrap();
+        children[at].len()
+    };
+    // Counted with pandas: species whose column `genus` is this genus.
+    assert_eq!(n_children("Fusobacterium"), 12);
+    assert_eq!(n_children("Prevotella"), 7);
+    assert_eq!(n_children("Campylobacter"), 2);
+    let gut = read(data.join("microbiome/AG_gut_top500.h5ad"));
+    assert_eq!(nested::leaves(&gut).len(), 500);
 }
 
 #[test]
