@@ -16,6 +16,7 @@ use suffuse::provenance::{Provenance, digest};
 use suffuse::settings::Setting;
 use suffuse::{Error, PRESENCE_THRESHOLD, Result, structural_zeros};
 use suffuse_data::Table;
+use suffuse_data::nested::{self, Sum};
 use suffuse_data::select;
 use suffuse_model::device::Device;
 use suffuse_model::systems::depmicrodiff::{
@@ -78,6 +79,10 @@ struct FillingArgs {
     /// File of zeros that must stay: `sample<TAB>feature` or `feature` on each line
     #[arg(long, value_name = "FILE")]
     structural_zeros: Option<PathBuf>,
+    /// Where ranks are nested and a parent is the sum of its children wherever it was measured, set
+    /// filled parents to that sum
+    #[arg(long)]
+    reconcile: bool,
 }
 
 impl FillingArgs {
@@ -141,6 +146,10 @@ pub(super) fn run(arguments: &ImputeArgs, context: &mut Context) -> Result<()> {
         }
         None => Vec::new(),
     };
+    let sums = match arguments.filling.reconcile {
+        true => sums(&input.table, context),
+        false => Vec::new(),
+    };
     let mut provenance = Provenance {
         command: context.command.clone(),
         ..Provenance::default()
@@ -155,11 +164,15 @@ pub(super) fn run(arguments: &ImputeArgs, context: &mut Context) -> Result<()> {
     }
     provenance.set("method", arguments.filling.method.to_string());
     provenance.set("seed", arguments.run.seed);
+    if arguments.filling.reconcile {
+        provenance.set("reconciled_parents", sums.len());
+    }
     let job = Job {
         arguments,
         files: &files,
         own_order: &own_order,
         zeros: &zeros,
+        sums: &sums,
         device: &device,
     };
     let done = match arguments.filling.method {
@@ -190,6 +203,8 @@ struct Job<'a> {
     /// Features of the output.
     own_order: &'a [String],
     zeros: &'a [(u32, u32)],
+    /// Parents to reconcile with their children.
+    sums: &'a [Sum],
     device: &'a Device,
 }
 
@@ -209,7 +224,7 @@ impl Job<'_> {
         context: &mut Context,
     ) -> Result<Done> {
         let start = Instant::now();
-        let mut completed = by_baseline(table, baseline)?;
+        let mut completed = by_baseline(table, baseline, self.sums)?;
         let done = Done {
             counts: completed.counts,
             n_samples: table.n_samples(),
@@ -268,7 +283,7 @@ impl Job<'_> {
             conditions,
             groups: None,
         };
-        let mut filling = Filling::new(self.files, &table, self.own_order)?;
+        let mut filling = Filling::new(self.files, &table, self.own_order)?.reconciling(self.sums);
         let start = Instant::now();
         context.watched(|watch| {
             let mut options = ImputeOptions {
@@ -295,6 +310,19 @@ impl Job<'_> {
         context.watched(|_| filling.write(table, &provenance))?;
         Ok(Some(done))
     }
+}
+
+/// The parents to reconcile, and a word on how many they are.
+fn sums(table: &Table, context: &mut Context) -> Vec<Sum> {
+    let sums = nested::sums(table);
+    let leaves = nested::leaves(table);
+    context.talk.note(&match (sums.len(), table.n_features() - leaves.len()) {
+        (_, 0) => "--reconcile: no feature is an ancestor of another by lineage; nothing to do".to_string(),
+        (n, n_parents) => format!(
+            "--reconcile: {n} of {n_parents} parents are the sum of their children wherever they were measured; the others are filled as they are"
+        ),
+    });
+    sums
 }
 
 /// Finds what cannot work before anything is read.

@@ -9,6 +9,7 @@ use std::io::{BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
 use suffuse_data::format::h5ad::{LayerKind, LayerRow, SpooledTable};
 use suffuse_data::format::{self, Format, Overwrite, WriteOptions, write_atomically};
+use suffuse_data::nested::Sum;
 use suffuse_data::{Csr, Table, select};
 use suffuse_model::systems::depmicrodiff::Block;
 
@@ -90,6 +91,8 @@ pub struct Filling<'a> {
     files: &'a Files,
     /// Where each feature of the output stands in the model's table, if they differ.
     positions: Option<Vec<usize>>,
+    /// Parents that are set to the sum of their children, in the model's table.
+    sums: &'a [Sum],
     counts: Counts,
     taken: Taken,
 }
@@ -140,9 +143,15 @@ impl<'a> Filling<'a> {
         Ok(Filling {
             files,
             positions,
+            sums: &[],
             counts: Counts::default(),
             taken,
         })
+    }
+
+    /// Sets filled parents to the sum of their children; positions are those of the model's table.
+    pub fn reconciling(self, sums: &'a [Sum]) -> Filling<'a> {
+        Filling { sums, ..self }
     }
 
     /// Takes in a block of samples of `table`.
@@ -153,22 +162,30 @@ impl<'a> Filling<'a> {
         let Filling {
             files,
             positions,
+            sums,
             counts,
             taken,
         } = self;
-        complete(table, block.first_sample, &block.filled, counts, |sample| {
-            let arranged = positions
-                .as_ref()
-                .map(|positions| arranged(sample, positions));
-            let sample = arranged.as_ref().unwrap_or(sample);
-            let feature_id = |feature: usize| {
-                let feature = positions.as_ref().map_or(feature, |p| p[feature]);
-                &table.feature_ids()[feature]
-            };
-            taken
-                .push(sample, &table.sample_ids()[sample.sample], feature_id)
-                .map_err(|error| Error::io(&files.table, "write", error))
-        })
+        complete(
+            table,
+            block.first_sample,
+            &block.filled,
+            sums,
+            counts,
+            |sample| {
+                let arranged = positions
+                    .as_ref()
+                    .map(|positions| arranged(sample, positions));
+                let sample = arranged.as_ref().unwrap_or(sample);
+                let feature_id = |feature: usize| {
+                    let feature = positions.as_ref().map_or(feature, |p| p[feature]);
+                    &table.feature_ids()[feature]
+                };
+                taken
+                    .push(sample, &table.sample_ids()[sample.sample], feature_id)
+                    .map_err(|error| Error::io(&files.table, "write", error))
+            },
+        )
     }
 
     /// Fates of the entries so far.
