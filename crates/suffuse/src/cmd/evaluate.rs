@@ -110,6 +110,7 @@ pub(super) fn run(arguments: &EvaluateArgs, context: &mut Context) -> Result<()>
             .map(|source| source.sha256.clone())
             .collect(),
         orientation: arguments.input.options().orientation,
+        collapse: arguments.input.options().collapse,
     };
     let options = EvaluateOptions {
         fraction: arguments.protocol.fraction,

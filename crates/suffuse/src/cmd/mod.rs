@@ -1,5 +1,6 @@
 //! The commands of the program, one file each, and the arguments that several of them share.
 
+mod audit;
 mod completions;
 mod convert;
 mod demo;
@@ -15,7 +16,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use suffuse::conditions::{ConditionOptions, Encoding};
-use suffuse::input::{Input, InputOptions};
+use suffuse::input::{Collapse, Input, InputOptions};
 use suffuse::provenance::{Provenance, digest, digest_text};
 use suffuse::settings::{self, Setting};
 use suffuse::{Result, Watch};
@@ -76,6 +77,8 @@ pub(crate) enum Command {
     Evaluate(Box<evaluate::EvaluateArgs>),
     /// Find which taxa depend on which
     Dependencies(dependencies::DependenciesArgs),
+    /// Find leaks and traps in a table, and say what to do about them
+    Audit(audit::AuditArgs),
     /// Say what is in a table or in the folder of a model
     Inspect(inspect::InspectArgs),
     /// Read a table in one format and write it in another
@@ -107,6 +110,7 @@ pub(crate) fn run(command: &Command, context: &mut Context) -> Result<()> {
         Command::Fit(arguments) => fit::run(arguments, context),
         Command::Evaluate(arguments) => evaluate::run(arguments, context),
         Command::Dependencies(arguments) => dependencies::run(arguments, context),
+        Command::Audit(arguments) => audit::run(arguments, context),
         Command::Inspect(arguments) => inspect::run(arguments, context),
         Command::Convert(arguments) => convert::run(arguments, context),
         Command::Demo(arguments) => demo::run(arguments, context),
@@ -146,6 +150,15 @@ pub(crate) struct InputArgs {
     /// Which way round a text table lies
     #[arg(long, value_name = "HOW", default_value = "auto")]
     orientation: OrientationArg,
+    /// Features to leave out where ranks are nested (a genus beside its species)
+    #[arg(long, value_name = "HOW")]
+    collapse: Option<CollapseArg>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum CollapseArg {
+    /// Keep the features without a descendant in the table, by lineage
+    Leaves,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -168,6 +181,7 @@ impl InputArgs {
         InputOptions {
             metadata: self.metadata.clone(),
             orientation,
+            collapse: self.collapse.map(|CollapseArg::Leaves| Collapse::Leaves),
         }
     }
 }

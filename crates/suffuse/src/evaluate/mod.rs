@@ -6,6 +6,7 @@ pub mod protocol;
 pub mod summary;
 
 use crate::conditions::{ConditionOptions, encode_for_fit};
+use crate::input::Collapse;
 use crate::method::Method;
 use crate::watch::Watch;
 use crate::{Error, Result};
@@ -36,6 +37,8 @@ pub struct Subject<'a> {
     pub inputs_sha256: Vec<String>,
     /// Which way round a text table was read; the same file gives another table the other way.
     pub orientation: Orientation,
+    /// Which features of nested ranks were left out; the same file gives another table with it.
+    pub collapse: Option<Collapse>,
 }
 
 /// How the model is fitted and sampled in an evaluation.
@@ -309,6 +312,9 @@ fn key(subject: &Subject, options: &EvaluateOptions, method: Method, seed: u64) 
             "orientation".to_string(),
             format!("{:?}", subject.orientation),
         );
+    }
+    if let Some(Collapse::Leaves) = subject.collapse {
+        setting.insert("collapse".to_string(), "leaves".to_string());
     }
     if method == Method::DepMicroDiff {
         let model = &options.model;
