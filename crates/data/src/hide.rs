@@ -1,25 +1,27 @@
 //! Hiding entries whose value is known, to score what a method puts in their place.
 //!
-//! A [`Mask`] says what is hidden, in one word of text: `nonzero:0.1` is a tenth of the non-zero
-//! entries, uniformly. Applied to a table and a seed it gives a [`Hidden`] list of entries.
+//! A [`Mask`] says what is hidden, in a line of text: `nonzero:0.1` is a tenth of the non-zero
+//! entries, `taxon:5+nonzero:0.1` five whole taxa and then a tenth of the non-zero entries that are
+//! left. Applied to a table it gives a [`Masked`]: what a method may see, and what is withheld.
+
+#[cfg(test)]
+mod example;
+mod grammar;
+mod occasions;
+mod parts;
+mod thin;
+mod zeros;
+
+pub use grammar::{HowMany, Mask, Part, Which};
+pub use occasions::Occasions;
+pub use zeros::zeros_to_score;
 
 use crate::seeded::seeded;
 use crate::{Csr, Error, Result, Table};
+use parts::Progress;
 use rand::RngExt;
+use rand_chacha::ChaCha12Rng;
 use serde::{Deserialize, Serialize};
-use std::fmt;
-use std::str::FromStr;
-
-/// What is hidden. Parsed from and shown as text: `nonzero:0.1`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub enum Mask {
-    /// Non-zero measured entries, uniformly over the whole table: `nonzero:FRACTION`.
-    Nonzero {
-        /// Fraction of the entries, above 0 and at most 1.
-        fraction: f64,
-    },
-}
 
 /// The place of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -56,16 +58,68 @@ pub enum HiddenAs {
     Zero,
 }
 
+/// How a mask is applied.
+#[derive(Debug, Clone, Copy)]
+pub struct MaskOptions<'a> {
+    /// Seed of all draws.
+    pub seed: u64,
+    /// Samples in which something may be hidden; `None` is all.
+    pub among: Option<&'a [usize]>,
+    /// What stands where an entry was hidden.
+    pub hidden_as: HiddenAs,
+    /// Subject and time of each sample, which `time:` needs.
+    pub occasions: Option<&'a Occasions>,
+}
+
+/// A table under a mask: what a method may see of it, and what is withheld.
+///
+/// The truth of an entry is its value in the table that the mask was applied to: see
+/// [`true_values`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Masked {
+    /// What was asked for.
+    pub mask: Mask,
+    /// Seed of the draws.
+    pub seed: u64,
+    /// What a method may see. Layers and `obsm` are left behind, since they may tell.
+    pub table: Table,
+    /// Entries whose value is withheld, rising by sample, then feature; none occurs twice.
+    ///
+    /// Of whole taxa, samples and time points these are all measured entries, zeros included.
+    /// Counts that were thinned down to nothing stand here as well: they are zeros in the table
+    /// however entries are hidden, as they would be in a real one.
+    pub hidden: Vec<Entry>,
+    /// Entries that are seen with a smaller count than the true one, rising; none of them hidden.
+    pub thinned: Vec<Entry>,
+}
+
 impl Mask {
-    /// Draws the entries; `among` limits them to these samples.
+    /// Hides part by part, from left to right; an entry that is hidden is left to no later part.
     ///
     /// # Errors
-    /// As [`hide_nonzero`].
-    pub fn hide(&self, table: &Table, seed: u64, among: Option<&[usize]>) -> Result<Hidden> {
-        match self {
-            Mask::Nonzero { fraction } => hide_nonzero(table, *fraction, seed, among),
+    /// A part that finds nothing to hide or too few things to draw from, a name that the table
+    /// lacks, a sample out of range, `thin:` on values that are not counts, `time:` without
+    /// [`Occasions`].
+    pub fn apply(&self, table: &Table, options: &MaskOptions) -> Result<Masked> {
+        let mut progress = Progress::new(table, options)?;
+        for (position, part) in self.parts().iter().enumerate() {
+            let is_same =
+                |other: &&Part| std::mem::discriminant(*other) == std::mem::discriminant(part);
+            let n_before = self.parts()[..position].iter().filter(is_same).count();
+            progress.hide(part, n_before).map_err(|error| match error {
+                Error::Invalid(problem) => Error::Invalid(format!("mask {part}: {problem}")),
+                other => other,
+            })?;
         }
+        progress.finish(self)
     }
+}
+
+/// The values of these entries in their order: zero where nothing is stored, `NaN` where nothing
+/// was measured.
+pub fn true_values(table: &Table, entries: &[Entry]) -> Vec<f64> {
+    let value = |entry: &Entry| table.get(entry.sample as usize, entry.feature as usize);
+    entries.iter().map(value).collect()
 }
 
 /// Draws `round(fraction * n)` of the `n` non-zero measured entries, uniformly and without
@@ -81,17 +135,7 @@ pub fn hide_nonzero(
     seed: u64,
     among: Option<&[usize]>,
 ) -> Result<Hidden> {
-    check_fraction(fraction).map_err(Error::Invalid)?;
-    let mut is_among = vec![among.is_none(); table.n_samples()];
-    for sample in among.unwrap_or_default() {
-        let n = table.n_samples();
-        let slot = is_among.get_mut(*sample).ok_or_else(|| {
-            Error::Invalid(format!(
-                "cannot hide in sample {sample} of a table of {n} samples"
-            ))
-        })?;
-        *slot = true;
-    }
+    let is_among = samples_among(table, among)?;
     let mut candidates = Vec::new();
     for sample in (0..table.n_samples()).filter(|sample| is_among[*sample]) {
         let (columns, values) = table.row(sample);
@@ -104,22 +148,16 @@ pub fn hide_nonzero(
             feature: *feature,
         }));
     }
+    let mask = Mask::new(vec![Part::Nonzero { fraction }])?;
     if candidates.is_empty() {
         return Err(Error::Invalid(
             "nothing to hide: no entry above zero among the chosen samples".to_string(),
         ));
     }
     let n_hidden = (fraction * candidates.len() as f64).round() as usize;
-    let mut generator = seeded(seed, "hide/nonzero");
-    // The first n_hidden steps of a Fisher-Yates shuffle are a uniform draw.
-    for position in 0..n_hidden {
-        let other = generator.random_range(position..candidates.len());
-        candidates.swap(position, other);
-    }
-    candidates.truncate(n_hidden);
-    candidates.sort_unstable();
+    draw(&mut candidates, n_hidden, seeded(seed, "hide/nonzero"));
     Ok(Hidden {
-        mask: Mask::Nonzero { fraction },
+        mask,
         seed,
         n_samples: table.n_samples(),
         n_features: table.n_features(),
@@ -127,41 +165,30 @@ pub fn hide_nonzero(
     })
 }
 
-/// As many measured zeros as hidden entries, from the samples of those entries as far as they have
-/// zeros: what a hidden entry must be told from when both look alike.
-///
-/// - `hidden`: entries of the table, rising
-/// - returns rising entries
-///
-/// # Errors
-/// A hidden entry out of range.
-pub fn zeros_to_score(table: &Table, hidden: &[Entry], seed: u64) -> Result<Vec<Entry>> {
-    let mut generator = seeded(seed, "hide/zeros");
-    let mut chosen = Vec::new();
-    for here in hidden.chunk_by(|a, b| a.sample == b.sample) {
-        let sample = here[0].sample;
-        if sample as usize >= table.n_samples() {
-            let n = table.n_samples();
-            return Err(Error::Invalid(format!(
-                "cannot find zeros in sample {sample} of a table of {n} samples"
-            )));
-        }
-        let dense = table.dense_row(sample as usize);
-        let is_zero = |feature: &u32| dense[*feature as usize] == 0.0;
-        let mut zeros: Vec<u32> = (0..table.n_features() as u32).filter(is_zero).collect();
-        let n_wanted = here.len().min(zeros.len());
-        for position in 0..n_wanted {
-            let other = generator.random_range(position..zeros.len());
-            zeros.swap(position, other);
-        }
-        let entries = zeros[..n_wanted].iter();
-        chosen.extend(entries.map(|feature| Entry {
-            sample,
-            feature: *feature,
-        }));
+/// Keeps `n` of the candidates, drawn uniformly and without replacement, in rising order.
+fn draw<T: Ord>(candidates: &mut Vec<T>, n: usize, mut generator: ChaCha12Rng) {
+    // The first n steps of a Fisher-Yates shuffle are a uniform draw.
+    for position in 0..n.min(candidates.len()) {
+        let other = generator.random_range(position..candidates.len());
+        candidates.swap(position, other);
     }
-    chosen.sort_unstable();
-    Ok(chosen)
+    candidates.truncate(n);
+    candidates.sort_unstable();
+}
+
+/// Says of each sample whether something may be hidden in it.
+fn samples_among(table: &Table, among: Option<&[usize]>) -> Result<Vec<bool>> {
+    let n_samples = table.n_samples();
+    let mut is_among = vec![among.is_none(); n_samples];
+    for sample in among.unwrap_or_default() {
+        let slot = is_among.get_mut(*sample).ok_or_else(|| {
+            Error::Invalid(format!(
+                "cannot hide in sample {sample} of a table of {n_samples} samples"
+            ))
+        })?;
+        *slot = true;
+    }
+    Ok(is_among)
 }
 
 impl Hidden {
@@ -171,8 +198,7 @@ impl Hidden {
     /// A table of another shape than the one that the entries were drawn from.
     pub fn truth(&self, table: &Table) -> Result<Vec<f64>> {
         self.check(table)?;
-        let value = |entry: &Entry| table.get(entry.sample as usize, entry.feature as usize);
-        Ok(self.entries.iter().map(value).collect())
+        Ok(true_values(table, &self.entries))
     }
 
     /// The table without the hidden values. Layers and `obsm` are left behind, since they may tell.
@@ -227,61 +253,6 @@ impl Hidden {
             ));
         }
         Ok(())
-    }
-}
-
-fn check_fraction(fraction: f64) -> std::result::Result<(), String> {
-    if fraction > 0.0 && fraction <= 1.0 {
-        return Ok(());
-    }
-    Err(format!(
-        "fraction {fraction} to hide: must be above 0 and at most 1"
-    ))
-}
-
-impl fmt::Display for Mask {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Mask::Nonzero { fraction } => write!(f, "nonzero:{fraction}"),
-        }
-    }
-}
-
-impl FromStr for Mask {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Mask> {
-        let (word, argument) = text.split_once(':').unwrap_or((text, ""));
-        match word.trim() {
-            "nonzero" => {
-                let fraction = argument.trim().parse::<f64>().map_err(|_| {
-                    Error::Invalid(format!(
-                        "mask {text:?}: found {argument:?} where a fraction should stand, as in \
-                         nonzero:0.1"
-                    ))
-                })?;
-                check_fraction(fraction)
-                    .map_err(|message| Error::Invalid(format!("mask {text:?}: {message}")))?;
-                Ok(Mask::Nonzero { fraction })
-            }
-            other => Err(Error::Invalid(format!(
-                "mask {text:?}: unknown word {other:?}, expected nonzero, as in nonzero:0.1"
-            ))),
-        }
-    }
-}
-
-impl TryFrom<String> for Mask {
-    type Error = Error;
-
-    fn try_from(text: String) -> Result<Mask> {
-        text.parse()
-    }
-}
-
-impl From<Mask> for String {
-    fn from(mask: Mask) -> String {
-        mask.to_string()
     }
 }
 
@@ -370,25 +341,34 @@ mod tests {
         assert_eq!(n_times.iter().filter(|n| **n > 0).count(), 132);
     }
 
+    // Printed by the version of this function that the first results were made with.
     #[test]
-    fn masks_are_one_word_of_text() {
-        let mask: Mask = "nonzero:0.1".parse().unwrap();
-        assert_eq!(mask, Mask::Nonzero { fraction: 0.1 });
-        assert_eq!(mask.to_string(), "nonzero:0.1");
-        for text in [
-            "nonzero",
-            "nonzero:",
-            "nonzero:0",
-            "nonzero:1.1",
-            "nonzero:nan",
-            "rows:0.1",
-            "",
-        ] {
-            assert!(
-                text.parse::<Mask>().unwrap_err().to_string().contains("0"),
-                "{text:?}"
-            );
-        }
+    fn the_draws_of_a_seed_never_change() {
+        let places = |hidden: Hidden| -> Vec<(u32, u32)> {
+            hidden.entries.into_iter().map(Into::into).collect()
+        };
+        assert_eq!(
+            places(hide_nonzero(&example(), 0.1, 7, None).unwrap()),
+            [
+                (3, 4),
+                (4, 7),
+                (7, 1),
+                (8, 6),
+                (8, 9),
+                (12, 4),
+                (12, 7),
+                (14, 6),
+                (15, 5),
+                (15, 8),
+                (16, 4),
+                (17, 5),
+                (19, 6)
+            ]
+        );
+        assert_eq!(
+            places(hide_nonzero(&example(), 0.5, 3, Some(&[2, 4])).unwrap()),
+            [(2, 3), (2, 5), (2, 6), (2, 9), (4, 3), (4, 7), (4, 9)]
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Biological tables in and out: sparse tables with ids, metadata and taxonomy; readers and
-//! writers; transforms; hiding of entries; grouped splits; a simulator. No tensor library.
+//! writers; transforms; hiding of entries; an audit; grouped splits; a simulator. No tensor library.
 
+pub mod audit;
 mod delimited;
 pub mod error;
 pub mod format;

@@ -36,6 +36,90 @@ pub fn children(table: &Table) -> Vec<Vec<usize>> {
     children
 }
 
+/// Relative difference up to which a feature counts as the sum of others.
+pub const SUM_TOLERANCE: f64 = 1e-6;
+
+/// Fewest samples with the parent above zero from which a sum is believed.
+const MIN_SAMPLES: usize = 3;
+
+/// A parent that is the sum of its children.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sum {
+    /// Position of the parent.
+    pub parent: usize,
+    /// Positions of its closest descendants, rising.
+    pub children: Vec<usize>,
+}
+
+/// The parents that equal the sum of their [`children`] in every sample in which all of them were
+/// measured, within [`SUM_TOLERANCE`], and that are above zero in three such samples at least.
+///
+/// The deepest come first: a parent that is a child itself stands before its own parent. Nothing is
+/// claimed of a parent whose reads were in part given to no child.
+pub fn sums(table: &Table) -> Vec<Sum> {
+    let children = children(table);
+    let parents: Vec<usize> = (0..children.len())
+        .filter(|feature| !children[*feature].is_empty())
+        .collect();
+    let mut n_agreeing = vec![0usize; parents.len()];
+    let mut is_sum = vec![true; parents.len()];
+    for sample in 0..table.n_samples() {
+        let row = table.dense_row(sample);
+        for (at, parent) in parents.iter().enumerate() {
+            let sum: f64 = children[*parent].iter().map(|child| row[*child]).sum();
+            if sum.is_nan() || row[*parent].is_nan() {
+                continue;
+            }
+            let agrees = (sum - row[*parent]).abs() <= SUM_TOLERANCE * row[*parent].max(sum);
+            is_sum[at] &= agrees;
+            n_agreeing[at] += usize::from(agrees && row[*parent] > 0.0);
+        }
+    }
+    let mut sums: Vec<Sum> = parents
+        .iter()
+        .enumerate()
+        .filter(|(at, _)| is_sum[*at] && n_agreeing[*at] >= MIN_SAMPLES)
+        .map(|(_, parent)| Sum {
+            parent: *parent,
+            children: children[*parent].clone(),
+        })
+        .collect();
+    // A parent lies above all that its children lie above.
+    let mut height = vec![0usize; children.len()];
+    let mut is_growing = true;
+    while is_growing {
+        is_growing = false;
+        for (parent, below) in children.iter().enumerate() {
+            let least = below.iter().map(|child| height[*child] + 1).max();
+            if least.is_some_and(|least| least > height[parent]) {
+                height[parent] = least.unwrap_or(0);
+                is_growing = true;
+            }
+        }
+    }
+    sums.sort_by_key(|sum| (height[sum.parent], sum.parent));
+    sums
+}
+
+/// Sets each parent that was filled to the sum of its children; returns the parents changed.
+///
+/// `row` is a completed sample, an element per feature. Observed entries are never touched, nor are
+/// features without descendants; where a child is not measured still, its parent stays as it was
+/// filled. A filled parent of a filled parent sums what the lower one became.
+pub fn reconcile(row: &mut [f64], sums: &[Sum], is_filled: impl Fn(usize) -> bool) -> Vec<usize> {
+    let mut changed = Vec::new();
+    for sum in sums.iter().filter(|sum| is_filled(sum.parent)) {
+        let total: f64 = sum.children.iter().map(|child| row[*child]).sum();
+        // The sum of nothing is -0.
+        let total = total + 0.0;
+        if !total.is_nan() && total.to_bits() != row[sum.parent].to_bits() {
+            row[sum.parent] = total;
+            changed.push(sum.parent);
+        }
+    }
+    changed
+}
+
 /// Ancestors of each feature in the table, rising.
 fn ancestors(table: &Table) -> Vec<Vec<usize>> {
     let n_features = table.n_features();
@@ -203,5 +287,62 @@ mod tests {
         assert_eq!(leaves(&metaphlan), [0, 2, 4]);
         assert_eq!(leaves(&with_ids(&["a", "b", "a|b"])), [0, 1, 2]);
         assert_eq!(leaves(&with_ids(&["g__A", "g__B"])), [0, 1]);
+    }
+
+    /// A (0) over G (1) and H (2), G over x (3) and y (4).
+    fn summing(rows: &[[f64; 5]]) -> Table {
+        let table = table(&[
+            ("A", "k__A"),
+            ("G", "k__A; g__G"),
+            ("H", "k__A; g__H"),
+            ("x", "k__A; g__G; s__x"),
+            ("y", "k__A; g__G; s__y"),
+        ]);
+        let ids = (0..rows.len()).map(|i| format!("s{i}")).collect();
+        let dense: Vec<f64> = rows.concat();
+        let features = table.feature_ids().to_vec();
+        let mut filled = Table::from_dense(ids, features, &dense).unwrap();
+        filled.feature_metadata = table.feature_metadata;
+        filled.taxonomy = table.taxonomy;
+        filled
+    }
+
+    const NAN: f64 = f64::NAN;
+
+    #[test]
+    fn parents_that_sum_their_children_where_all_are_measured_are_listed_deepest_first() {
+        let mut rows = [
+            [6.0, 3.0, 3.0, 1.0, 2.0],
+            [9.5, 4.5, 5.0, 4.5, 0.0],
+            [NAN, 3.0, 3.0, 1.0, 2.0],
+            [7.0, 7.0, 0.0, NAN, 2.0],
+            [4.0, 3.0, 1.0, 3.0, 0.0],
+        ];
+        let both = sums(&summing(&rows));
+        let parents: Vec<usize> = both.iter().map(|sum| sum.parent).collect();
+        assert_eq!(parents, [1, 0]);
+        assert_eq!(both[0].children, [3, 4]);
+        rows[4][0] = 5.0; // a read of A that is neither G nor H
+        let parents: Vec<usize> = sums(&summing(&rows)).iter().map(|sum| sum.parent).collect();
+        assert_eq!(parents, [1]);
+        assert_eq!(sums(&summing(&rows[..2])), [], "too few samples to tell");
+    }
+
+    #[test]
+    fn filled_parents_become_sums_and_nothing_else_moves() {
+        let rows = [[6.0, 3.0, 3.0, 1.0, 2.0]; 3];
+        let sums = sums(&summing(&rows));
+        let mut row = [50.0, 40.0, 3.0, 1.5, 2.0];
+        let changed = reconcile(&mut row, &sums, |feature| [0, 1, 3].contains(&feature));
+        assert_eq!((changed, row), (vec![1, 0], [6.5, 3.5, 3.0, 1.5, 2.0]));
+        let mut observed = [50.0, 40.0, 3.0, 1.5, 2.0];
+        assert_eq!(
+            reconcile(&mut observed, &sums, |feature| feature == 3),
+            Vec::<usize>::new()
+        );
+        assert_eq!(observed, [50.0, 40.0, 3.0, 1.5, 2.0]);
+        let mut unknown = [50.0, 40.0, 3.0, NAN, 2.0];
+        assert_eq!(reconcile(&mut unknown, &sums, |feature| feature < 2), [0]);
+        assert_eq!((unknown[0], unknown[1]), (43.0, 40.0));
     }
 }

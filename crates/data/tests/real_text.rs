@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use suffuse_data::format::{self, ReadOptions, WriteOptions};
-use suffuse_data::hide::{HiddenAs, Mask};
+use suffuse_data::hide::{HiddenAs, Mask, MaskOptions};
 use suffuse_data::transform::Transform;
 use suffuse_data::{
     ColumnValues, Table, Taxonomy, metadata_tsv, nested, select, split, tree::Tree,
@@ -217,21 +217,24 @@ fn a_tenth_of_a_real_table_is_hidden_and_the_rest_is_bit_identical() {
     let Some(data) = shared_data() else { return };
     let table = read(&data.join("microbiome/plaque_473.h5ad"));
     let mask: Mask = "nonzero:0.1".parse().unwrap();
-    let hidden = mask.hide(&table, 0, None).unwrap();
+    let options = MaskOptions {
+        seed: 0,
+        among: None,
+        hidden_as: HiddenAs::NotMeasured,
+        occasions: None,
+    };
+    let masked = mask.apply(&table, &options).unwrap();
     assert_eq!(
-        hidden.entries.len(),
+        masked.hidden.len(),
         (table.n_stored() as f64 * 0.1).round() as usize
     );
-    let seen = hidden
-        .apply(&table, HiddenAs::NotMeasured)
-        .unwrap()
-        .to_dense();
+    let seen = masked.table.to_dense();
     let n_changed = seen
         .iter()
         .zip(table.to_dense())
         .filter(|(a, b)| a.to_bits() != b.to_bits())
         .count();
-    assert_eq!(n_changed, hidden.entries.len());
+    assert_eq!(n_changed, masked.hidden.len());
     let transformed = Transform::Ln1pPercent.forward_table(&table).unwrap();
     let back = Transform::Ln1pPercent.inverse_table(&transformed).unwrap();
     for (x, back) in table.to_dense().iter().zip(back) {

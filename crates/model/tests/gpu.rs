@@ -240,6 +240,7 @@ fn a_fit_and_its_draws_are_those_of_the_cpu() {
             structural_zeros: &[],
             n_draws: 2,
             n_sets: 0,
+            partner: None,
             sampler: "ddim:5".parse().unwrap(),
             seed: 9,
             device: device.clone(),

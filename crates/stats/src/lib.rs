@@ -6,6 +6,7 @@
 //! result is the same for any number of threads: sums run in a fixed order, and random numbers
 //! come from generators keyed by seed and task.
 
+pub mod blend;
 pub mod bootstrap;
 pub mod calibration;
 pub mod correlation_inflation;

@@ -3,7 +3,6 @@
 
 mod draws;
 
-
 pub use draws::{DrawScores, fair_crps, predictive_interval, quantile, score_draws};
 
 use crate::error::check_length;

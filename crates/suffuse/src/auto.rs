@@ -7,26 +7,26 @@
 //! least squares -> weight of the model, partner -> calibration of what they say together
 //! ```
 
+use crate::Result;
 use crate::impute::ln1p_percent;
-use crate::{Error, Result};
-use ndarray::{Array2, s};
+use ndarray::Array2;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use suffuse_data::Table;
 use suffuse_model::systems::depmicrodiff::held_out::HeldOutEntry;
 use suffuse_model::systems::depmicrodiff::{Cohort, Totals};
 use suffuse_stats::Incomplete;
+use suffuse_stats::blend::Blend;
 use suffuse_stats::calibration::{Calibration, CalibrationEntry};
 use suffuse_stats::impute::{Method as Baseline, impute};
 
 /// What was found out on the user's own table.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Choice {
-    /// Weight of the model, 0 to 1.
-    pub weight: f64,
+    /// Weight of the model, and calibration of both together.
+    pub blend: Blend,
     /// The classical method that has the rest of the weight.
     pub partner: Baseline,
-    /// How they stretch and where intervals end, together; `None` where too little was hidden.
-    pub calibration: Option<Calibration>,
     /// Errors on the hidden entries; `None` where there were none.
     pub errors: Option<Errors>,
 }
@@ -49,10 +49,6 @@ const PARTNERS: [Baseline; 2] = [Baseline::ExtraTrees, Baseline::SoftImpute];
 /// The floor: what does not beat it is not used.
 const FLOOR: Baseline = Baseline::TaxonMean;
 
-/// The model's weight before anything is seen, and how many distinct entries that belief counts for.
-const PRIOR_WEIGHT: f64 = 0.75;
-const PRIOR_ENTRIES: f64 = 100.0;
-
 /// Entries of a table (samples x features) from which on classical methods see one hidden copy instead of
 /// several, and from which on they are left out, since they hold dense tables.
 const MANY_ENTRIES: usize = 100_000;
@@ -66,12 +62,14 @@ pub fn is_model_alone(n_samples: usize, n_features: usize) -> bool {
 }
 
 impl Choice {
-    /// The model alone, with its own calibration.
-    pub fn model_alone(calibration: Option<Calibration>) -> Choice {
+    /// The model alone, which is calibrated already.
+    pub fn model_alone() -> Choice {
         Choice {
-            weight: 1.0,
+            blend: Blend {
+                weight: 1.0,
+                calibration: None,
+            },
             partner: FLOOR,
-            calibration,
             errors: None,
         }
     }
@@ -80,21 +78,30 @@ impl Choice {
     ///
     /// # Errors
     /// None for a table that was read by this program.
-    pub fn of(cohort: &Cohort, held_out: &[HeldOutEntry], own: Option<Calibration>) -> Result<Choice> {
+    pub fn of(
+        cohort: &Cohort,
+        held_out: &[HeldOutEntry],
+        own: Option<Calibration>,
+    ) -> Result<Choice> {
         let n_entries = cohort.table.n_samples() * cohort.table.n_features();
         if held_out.is_empty() || n_entries > TOO_MANY_ENTRIES {
-            return Ok(Choice::model_alone(own));
+            return Ok(Choice::model_alone());
         }
         let n_copies = match n_entries > MANY_ENTRIES {
             true => 1,
             false => N_COPIES,
         };
-        let judged: Vec<&HeldOutEntry> =
-            held_out.iter().filter(|entry| entry.copy < n_copies).collect();
+        let judged: Vec<&HeldOutEntry> = held_out
+            .iter()
+            .filter(|entry| entry.copy < n_copies)
+            .collect();
         let mut tables = Vec::new();
         for copy in 0..n_copies {
-            let here: Vec<&HeldOutEntry> =
-                judged.iter().copied().filter(|entry| entry.copy == copy).collect();
+            let here: Vec<&HeldOutEntry> = judged
+                .iter()
+                .copied()
+                .filter(|entry| entry.copy == copy)
+                .collect();
             tables.push(hidden_copy(cohort, &here)?);
         }
         let said_by = |baseline: Baseline| -> Vec<f64> {
@@ -105,8 +112,10 @@ impl Choice {
         };
         let truth: Vec<f64> = judged.iter().map(|entry| entry.said.truth).collect();
         let model: Vec<f64> = judged.iter().map(|entry| entry.said.value).collect();
-        let mut distinct: Vec<(usize, usize)> =
-            judged.iter().map(|entry| (entry.sample, entry.taxon)).collect();
+        let mut distinct: Vec<(usize, usize)> = judged
+            .iter()
+            .map(|entry| (entry.sample, entry.taxon))
+            .collect();
         distinct.sort_unstable();
         distinct.dedup();
         let mut best: Option<(f64, f64, Baseline, Vec<f64>)> = None;
@@ -114,7 +123,7 @@ impl Choice {
         for partner in PARTNERS {
             let other = said_by(partner);
             baselines.insert(partner.to_string(), rmse(&truth, &other));
-            let weight = weight(&truth, &model, &other, distinct.len());
+            let weight = Blend::least_squares(&truth, &model, &other, distinct.len());
             let together = blended(&model, &other, weight);
             let error = rmse(&truth, &together);
             if best.as_ref().is_none_or(|(least, ..)| error < *least) {
@@ -122,7 +131,7 @@ impl Choice {
             }
         }
         let Some((error, weight, partner, together)) = best else {
-            return Ok(Choice::model_alone(own));
+            return Ok(Choice::model_alone());
         };
         let floor = said_by(FLOOR);
         let floor_error = rmse(&truth, &floor);
@@ -138,16 +147,20 @@ impl Choice {
                 truth: entry.said.truth,
                 value: *value,
                 draws: {
-                    let CalibrationEntry { draws, value: from, .. } = &entry.said;
+                    let CalibrationEntry {
+                        draws, value: from, ..
+                    } = &entry.said;
                     let draws = own.map_or(draws.clone(), |own| own.draws(draws, *from));
                     moved(&draws, *from, *value)
                 },
             })
             .collect();
         Ok(Choice {
-            weight,
+            blend: Blend {
+                weight,
+                calibration: Calibration::fit(&said),
+            },
             partner,
-            calibration: Calibration::fit(&said),
             errors: Some(Errors {
                 model: rmse(&truth, &model),
                 baselines,
@@ -157,30 +170,9 @@ impl Choice {
         })
     }
 
-    /// Value, draws and central 50 % and 90 % intervals of an entry, in `ln(1 + percent)`, from what the
-    /// model and the partner say of it.
-    ///
-    /// - `draws`: of the model, as they come out of filling
-    pub fn of_entry(&self, model: f64, partner: f64, draws: &[f64]) -> Said {
-        let value = self.weight * model + (1.0 - self.weight) * partner;
-        let draws = moved(draws, model, value);
-        match &self.calibration {
-            Some(calibration) => {
-                let draws = calibration.draws(&draws, value);
-                let intervals = calibration.intervals(&draws, value);
-                Said {
-                    value,
-                    draws,
-                    intervals,
-                }
-            }
-            None => Said {
-                value,
-                intervals: suffuse_stats::calibration::LEVELS
-                    .map(|level| suffuse_stats::scores::predictive_interval(&draws, level)),
-                draws,
-            },
-        }
+    /// Says whether a classical method has a say: weight, or calibration together with the model.
+    pub fn has_partner(&self) -> bool {
+        self.errors.is_some()
     }
 
     /// What was chosen, in words.
@@ -197,8 +189,8 @@ impl Choice {
         }
         format!(
             "{:.0} % depmicrodiff, {:.0} % {}: RMSE {:.3} on {n} hidden entries (depmicrodiff alone {:.3}, {} alone {:.3}, taxon mean {floor:.3})",
-            100.0 * self.weight,
-            100.0 * (1.0 - self.weight),
+            100.0 * self.blend.weight,
+            100.0 * (1.0 - self.blend.weight),
             self.partner,
             errors.chosen,
             errors.model,
@@ -208,32 +200,19 @@ impl Choice {
     }
 }
 
-/// What the default method says of an entry, in `ln(1 + percent)`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Said {
-    /// Value.
-    pub value: f64,
-    /// Calibrated draws.
-    pub draws: Vec<f64>,
-    /// Central 50 % and 90 % intervals.
-    pub intervals: [(f64, f64); 2],
-}
-
-/// The weight of the model that leaves the least squares, shrunk to [`PRIOR_WEIGHT`]:
-/// `w = sum (m - p)(t - p) / sum (m - p)^2` with [`PRIOR_ENTRIES`] entries added at which the prior holds.
-///
-/// - `n_distinct`: entries without their copies, which say little new
-fn weight(truth: &[f64], model: &[f64], partner: &[f64], n_distinct: usize) -> f64 {
-    let (mut product, mut square) = (0.0, 0.0);
-    for ((t, m), p) in truth.iter().zip(model).zip(partner) {
-        product += (m - p) * (t - p);
-        square += (m - p) * (m - p);
+/// `ln(1 + percent)` given presence of these entries (sample, feature) by a classical method, to which they
+/// and all that is not measured are hidden.
+pub fn predict(method: Baseline, table: &Table, entries: &[(u32, u32)]) -> Vec<f64> {
+    let places = entries
+        .iter()
+        .map(|(sample, feature)| (*sample as usize, *feature as usize));
+    let mut logs = ln1p_percent(table, &table.totals());
+    for at in places.clone() {
+        logs[at] = f64::NAN;
     }
-    if square == 0.0 {
-        return PRIOR_WEIGHT; // they say the same
-    }
-    let prior = square * PRIOR_ENTRIES / n_distinct as f64;
-    ((product + prior * PRIOR_WEIGHT) / (square + prior)).clamp(0.0, 1.0)
+    let incomplete = Incomplete::from_values(logs).expect("abundances are not negative");
+    let completed = impute(method, &incomplete);
+    places.map(|at| completed[at]).collect()
 }
 
 fn blended(model: &[f64], partner: &[f64], weight: f64) -> Vec<f64> {
@@ -252,8 +231,10 @@ fn rmse(truth: &[f64], value: &[f64]) -> f64 {
 
 /// The cohort with the entries of one copy hidden, as classical methods see it.
 fn hidden_copy(cohort: &Cohort, entries: &[&HeldOutEntry]) -> Result<Incomplete> {
-    let mut hidden: Vec<(usize, usize)> =
-        entries.iter().map(|entry| (entry.sample, entry.taxon)).collect();
+    let mut hidden: Vec<(usize, usize)> = entries
+        .iter()
+        .map(|entry| (entry.sample, entry.taxon))
+        .collect();
     hidden.extend(
         cohort
             .hidden

@@ -144,6 +144,7 @@ pub fn run(
         structural_zeros: &[],
         n_draws: options.config.sampling.n_draws,
         n_sets: 0,
+        partner: None,
         sampler: options.config.sampling.sampler,
         seed: options.seed,
         device: options.device.clone(),

@@ -10,6 +10,7 @@ use crate::provenance::Provenance;
 use crate::{Error, Result};
 use ndarray::Array2;
 use serde::Serialize;
+use suffuse_data::nested::{self, Sum};
 use suffuse_data::transform::{Scale, percent};
 use suffuse_data::{Dense, Layer, Table};
 use suffuse_model::systems::depmicrodiff::{Action, Imputation};
@@ -89,7 +90,7 @@ impl Completed {
         let mut codes = Vec::new();
         let mut matrices = [const { Vec::new() }; 3];
         let mut filled = Vec::new();
-        complete(table, 0, imputation, &mut counts, |sample| {
+        complete(table, 0, imputation, &[], &mut counts, |sample| {
             value.extend(&sample.value);
             codes.extend(&sample.done);
             let rows = [&sample.lower, &sample.upper, &sample.presence];
@@ -192,10 +193,28 @@ impl CompletedSample {
                 presence: self.presence[feature],
             })
     }
+
+    /// Sets filled parents to the sums of their children. Intervals are widened to hold them, and a
+    /// zero that the sum leaves zero is one that was kept.
+    fn reconcile(&mut self, sums: &[Sum], before: &[f64]) {
+        let CompletedSample { value, done, .. } = self;
+        let is_filled = |feature: usize| done[feature] == Done::Filled as u8;
+        for parent in nested::reconcile(value, sums, is_filled) {
+            let total = self.value[parent];
+            self.lower[parent] = self.lower[parent].min(total);
+            self.upper[parent] = self.upper[parent].max(total);
+            if total == 0.0 && before[parent] == 0.0 {
+                self.done[parent] = Done::KeptZero as u8;
+            }
+        }
+    }
 }
 
 /// Joins what a model returned for the samples from `first_sample` on to the table that it was given,
 /// and hands on each sample.
+///
+/// Parents in `sums` that were filled are set to the sum of their children, see
+/// [`nested::reconcile`].
 ///
 /// # Errors
 /// A matrix that does not fit into the table; an observed entry that is not bit-identical, or a
@@ -205,6 +224,7 @@ pub fn complete(
     table: &Table,
     first_sample: usize,
     imputation: &Imputation,
+    sums: &[Sum],
     counts: &mut Counts,
     mut each: impl FnMut(&CompletedSample) -> Result<()>,
 ) -> Result<()> {
@@ -233,9 +253,7 @@ pub fn complete(
             if is_filled {
                 completed.value[feature] = value;
             }
-            let done = fate(*before, is_filled);
-            completed.done.push(done as u8);
-            counts.add(done, *before);
+            completed.done.push(fate(*before, is_filled) as u8);
             let is_changed = *before > 0.0 && value.to_bits() != before.to_bits();
             if is_changed || completed.value[feature] < 0.0 || value.is_infinite() {
                 return Err(Error::Table(format!(
@@ -244,6 +262,10 @@ pub fn complete(
                     table.feature_ids()[feature]
                 )));
             }
+        }
+        completed.reconcile(sums, &before);
+        for (done, before) in completed.done.iter().zip(&before) {
+            counts.add(*done, *before);
         }
         let is_measured = |value: &&f64| !value.is_nan();
         if before.iter().filter(is_measured).all(|value| *value == 0.0) {
@@ -257,11 +279,12 @@ pub fn complete(
 /// Fills the entries that are not measured by a baseline, which takes them to be present.
 ///
 /// The baseline sees `ln(1 + percent)` of the measured total of each sample. An entry of a sample
-/// without a total stays missing: there is nothing to take a share of.
+/// without a total stays missing: there is nothing to take a share of. Parents in `sums` that were
+/// filled are set to the sum of their children.
 ///
 /// # Errors
 /// None for a table that was read by this crate.
-pub fn by_baseline(table: &Table, baseline: Baseline) -> Result<Completed> {
+pub fn by_baseline(table: &Table, baseline: Baseline, sums: &[Sum]) -> Result<Completed> {
     let totals = table.totals();
     let logs = ln1p_percent(table, &totals);
     let completed = suffuse_stats::impute::impute(baseline, &Incomplete::from_values(logs)?);
@@ -270,24 +293,31 @@ pub fn by_baseline(table: &Table, baseline: Baseline) -> Result<Completed> {
     let mut filled = Vec::new();
     let mut codes = Vec::with_capacity(before.len());
     let mut counts = Counts::default();
-    for ((sample, feature), log) in completed.indexed_iter() {
-        let at = sample * table.n_features() + feature;
-        let is_filled = before[at].is_nan() && totals[sample] > 0.0;
-        if is_filled {
-            value[at] = percent::from_ln1p_percent(*log, Scale(totals[sample]));
-            let (lower, upper, presence) = (f64::NAN, f64::NAN, f64::NAN);
-            filled.push(FilledEntry {
-                sample,
-                feature,
-                value: value[at],
-                lower,
-                upper,
-                presence,
-            });
+    let n_features = table.n_features();
+    for (sample, total) in totals.iter().enumerate() {
+        let range = sample * n_features..(sample + 1) * n_features;
+        let (before, row) = (&before[range.clone()], &mut value[range]);
+        let is_filled = |feature: usize| before[feature].is_nan() && *total > 0.0;
+        for feature in (0..n_features).filter(|feature| is_filled(*feature)) {
+            row[feature] = percent::from_ln1p_percent(completed[[sample, feature]], Scale(*total));
         }
-        let done = fate(before[at], is_filled);
-        codes.push(done as u8);
-        counts.add(done, before[at]);
+        nested::reconcile(row, sums, is_filled);
+        for (feature, before) in before.iter().enumerate() {
+            if is_filled(feature) {
+                let (lower, upper, presence) = (f64::NAN, f64::NAN, f64::NAN);
+                filled.push(FilledEntry {
+                    sample,
+                    feature,
+                    value: row[feature],
+                    lower,
+                    upper,
+                    presence,
+                });
+            }
+            let done = fate(*before, is_filled(feature)) as u8;
+            codes.push(done);
+            counts.add(done, *before);
+        }
     }
     counts.empty_samples = totals.iter().filter(|total| **total == 0.0).count();
     Ok(Completed {
@@ -320,13 +350,17 @@ fn fate(before: f64, is_filled: bool) -> Done {
 }
 
 impl Counts {
-    fn add(&mut self, done: Done, before: f64) {
+    /// Adds an entry of this code of [`Done`].
+    fn add(&mut self, done: u8, before: f64) {
+        const OBSERVED: u8 = Done::Observed as u8;
+        const FILLED: u8 = Done::Filled as u8;
+        const KEPT_ZERO: u8 = Done::KeptZero as u8;
         match done {
-            Done::Observed => self.observed += 1,
-            Done::Filled if before.is_nan() => self.filled_missing += 1,
-            Done::Filled => self.filled_zeros += 1,
-            Done::KeptZero => self.kept_zeros += 1,
-            Done::KeptMissing => self.kept_missing += 1,
+            OBSERVED => self.observed += 1,
+            FILLED if before.is_nan() => self.filled_missing += 1,
+            FILLED => self.filled_zeros += 1,
+            KEPT_ZERO => self.kept_zeros += 1,
+            _ => self.kept_missing += 1,
         }
     }
 }
@@ -359,7 +393,7 @@ mod tests {
 
     #[test]
     fn the_taxon_mean_fills_in_the_unit_of_the_table() {
-        let completed = by_baseline(&table(), Baseline::TaxonMean).unwrap();
+        let completed = by_baseline(&table(), Baseline::TaxonMean, &[]).unwrap();
         // Taxon 2 is seen once, at 90 % of a total of 100; sample 0 has a total of 100 as well.
         assert!((completed.table.get(0, 2) - 90.0).abs() < 1e-9);
         let expected = Counts {
@@ -398,5 +432,44 @@ mod tests {
         );
         imputation.value[[0, 0]] = 61.0;
         assert!(Completed::from_model(&table, &imputation).is_err());
+    }
+
+    #[test]
+    fn filled_parents_become_the_sum_of_their_children_with_intervals_that_hold_it() {
+        let table = table();
+        let shape = (3, 3);
+        let value = Array2::from_shape_vec(shape, table.to_dense()).unwrap();
+        let mut imputation = Imputation {
+            lower: value.clone(),
+            upper: value.clone(),
+            presence: Array2::zeros(shape),
+            action: Array2::from_elem(shape, Action::KeptZero),
+            value,
+            hidden_draws: Vec::new(),
+        };
+        for (at, value) in [([0, 2], 90.0), ([1, 1], 5.0), ([2, 0], 4.0)] {
+            imputation.value[at] = value;
+            imputation.action[at] = Action::Filled;
+        }
+        let sum = |parent, children: &[usize]| Sum {
+            parent,
+            children: children.to_vec(),
+        };
+        let sums = [sum(2, &[0, 1]), sum(0, &[2])];
+        let mut counts = Counts::default();
+        let mut samples = Vec::new();
+        let each = |sample: &CompletedSample| {
+            samples.push(sample.clone());
+            Ok(())
+        };
+        complete(&table, 0, &imputation, &sums, &mut counts, each).unwrap();
+        assert_eq!(samples[0].value, [60.0, 40.0, 100.0]);
+        assert!(samples[0].upper[2] >= 100.0 && samples[0].lower[2] <= 100.0);
+        // Observed parents stay, whatever their children became.
+        assert_eq!(samples[1].value, [10.0, 5.0, 90.0]);
+        // The child is zero, so the parent is as well, and was kept.
+        assert_eq!(samples[2].value[0], 0.0);
+        assert_eq!(samples[2].done[0], Done::KeptZero as u8);
+        assert_eq!((counts.filled_missing, counts.filled_zeros), (1, 1));
     }
 }

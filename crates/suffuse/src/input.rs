@@ -5,9 +5,7 @@ use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 use suffuse_data::format::mtx;
 use suffuse_data::format::tsv::{Orientation, TsvOptions};
-use suffuse_data::nested::leaves;
-use suffuse_data::select::{drop_empty_samples, take_features};
-use suffuse_data::{Table, format, metadata_tsv};
+use suffuse_data::{Table, format, metadata_tsv, nested, select};
 
 /// Where a table comes from.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,6 +14,15 @@ pub struct InputOptions {
     pub metadata: Option<PathBuf>,
     /// Which way round a text table lies.
     pub orientation: Orientation,
+    /// Features to leave out where ranks are nested; `None` keeps all.
+    pub collapse: Option<Collapse>,
+}
+
+/// Which of the features of nested ranks are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Collapse {
+    /// Those without a descendant in the table, by lineage.
+    Leaves,
 }
 
 impl Default for InputOptions {
@@ -23,6 +30,7 @@ impl Default for InputOptions {
         InputOptions {
             metadata: None,
             orientation: Orientation::Auto,
+            collapse: None,
         }
     }
 }
@@ -74,12 +82,31 @@ pub fn read(path: &Path, options: &InputOptions) -> Result<Input> {
             ));
         }
     }
+    if let Some(Collapse::Leaves) = options.collapse {
+        let (leaves, note) = leaves(&table)?;
+        table = leaves;
+        notes.push(note);
+    }
     notes.extend(remarks(&table));
     Ok(Input {
         table,
         sources,
         notes,
     })
+}
+
+/// The table without the features that are ancestors of others, and how many those were.
+fn leaves(table: &Table) -> Result<(Table, String)> {
+    let leaves = nested::leaves(table);
+    let n_parents = table.n_features() - leaves.len();
+    let note = match n_parents {
+        0 => "--collapse leaves: no feature is an ancestor of another; all are kept".to_string(),
+        _ => format!(
+            "--collapse leaves: {n_parents} of {} features are ancestors of others and were left out",
+            table.n_features()
+        ),
+    };
+    Ok((select::take_features(table, &leaves)?, note))
 }
 
 /// The files that a table is read from: one, but for a matrix with its ids beside it.
@@ -101,15 +128,15 @@ impl Input {
     /// A table of which nothing to learn from is left.
     pub fn keep_what_counts(&mut self) -> Result<Vec<String>> {
         let mut notes = Vec::new();
-        let leaves = leaves(&self.table);
+        let leaves = nested::leaves(&self.table);
         let n_nested = self.table.n_features() - leaves.len();
         if n_nested > 0 {
-            self.table = take_features(&self.table, &leaves)?;
+            self.table = select::take_features(&self.table, &leaves)?;
             notes.push(format!(
                 "left out {n_nested} features with a descendant in the table: they follow from it"
             ));
         }
-        let (table, dropped) = drop_empty_samples(&self.table)?;
+        let (table, dropped) = select::drop_empty_samples(&self.table)?;
         if !dropped.is_empty() {
             self.table = table;
             notes.push(format!(
@@ -192,6 +219,19 @@ mod tests {
         assert!(message(&table(1, 5, 1.0)).contains("found 1 samples"));
         assert!(message(&table(5, 1, 1.0)).contains("found 1 feature"));
         assert!(require_learnable(&table(3, 2, 1.0)).is_ok());
+    }
+
+    #[test]
+    fn ancestors_are_left_out_and_counted() {
+        let ids = ["k__A", "k__A|p__B", "k__A|p__C"].map(String::from);
+        let table = Table::from_dense(vec!["s".to_string()], ids.to_vec(), &[3.0, 1.0, 2.0]);
+        let table = table.unwrap();
+        let (kept, note) = leaves(&table).unwrap();
+        assert_eq!(kept.feature_ids(), &ids[1..]);
+        assert!(note.contains("1 of 3 features"), "{note}");
+        let (again, note) = leaves(&kept).unwrap();
+        assert_eq!(again, kept);
+        assert!(note.contains("no feature"), "{note}");
     }
 
     #[test]

@@ -106,6 +106,7 @@ fn the_size_of_a_block_changes_no_bit_of_the_files_nor_does_filling_at_once() {
         structural_zeros: &[],
         n_draws: DRAWS,
         n_sets: 0,
+        partner: None,
         sampler: "ddim:2".parse().expect("a sampler"),
         seed: 0,
         device: Device::flex(),

@@ -142,6 +142,7 @@ pub(super) fn run(arguments: &EvaluateArgs, context: &mut Context) -> Result<()>
             .map(|source| source.sha256.clone())
             .collect(),
         orientation: arguments.input.options().orientation,
+        collapse: arguments.input.options().collapse,
     };
     let options = EvaluateOptions {
         protocol,

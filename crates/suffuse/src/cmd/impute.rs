@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
+use suffuse::auto::{self, Choice};
 use suffuse::conditions::{ConditionEncoder, encode_for_fit};
 use suffuse::impute::sets::MAX_SETS;
 use suffuse::impute::zeros::ZeroThresholds;
@@ -18,10 +19,12 @@ use suffuse::provenance::{Provenance, digest};
 use suffuse::settings::Setting;
 use suffuse::{Error, PRESENCE_THRESHOLD, Result, structural_zeros};
 use suffuse_data::Table;
+use suffuse_data::nested::{self, Sum};
 use suffuse_data::select;
 use suffuse_model::device::Device;
 use suffuse_model::systems::depmicrodiff::{
-    Cohort, Conditions, Config, Fill, FitOptions, ImputeOptions, Model, SAVE_EVERY_S, Totals, fit,
+    Cohort, Conditions, Config, Fill, FitOptions, ImputeOptions, Model, Partner, SAVE_EVERY_S,
+    Totals, fit,
 };
 use suffuse_stats::impute::Method as Baseline;
 
@@ -90,9 +93,10 @@ pub(crate) struct ImputeArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Filling")]
 struct FillingArgs {
-    /// depmicrodiff, or a baseline: zero, taxon-mean, taxon-mean-offset, knn, soft-impute, svd, nmf,
-    /// local-least-squares, ridge, extra-trees
-    #[arg(long, value_name = "NAME", default_value = "depmicrodiff")]
+    /// auto (depmicrodiff and a classical method, weighed on entries hidden from both), depmicrodiff, or a
+    /// baseline: zero, taxon-mean, taxon-mean-offset, knn, soft-impute, svd, nmf, local-least-squares,
+    /// ridge, extra-trees
+    #[arg(long, value_name = "NAME", default_value = "auto")]
     method: Method,
     /// What to fill [default: all; missing for a baseline, which knows no presence]
     #[arg(long, value_name = "WHAT")]
@@ -103,6 +107,10 @@ struct FillingArgs {
     /// File of zeros that must stay: `sample<TAB>feature` or `feature` on each line
     #[arg(long, value_name = "FILE")]
     structural_zeros: Option<PathBuf>,
+    /// Where ranks are nested and a parent is the sum of its children wherever it was measured, set
+    /// filled parents to that sum
+    #[arg(long)]
+    reconcile: bool,
 }
 
 impl FillingArgs {
@@ -166,6 +174,10 @@ pub(super) fn run(arguments: &ImputeArgs, context: &mut Context) -> Result<()> {
         }
         None => Vec::new(),
     };
+    let sums = match arguments.filling.reconcile {
+        true => sums(&input.table, context),
+        false => Vec::new(),
+    };
     let mut provenance = Provenance {
         command: context.command.clone(),
         ..Provenance::default()
@@ -180,11 +192,15 @@ pub(super) fn run(arguments: &ImputeArgs, context: &mut Context) -> Result<()> {
     }
     provenance.set("method", arguments.filling.method.to_string());
     provenance.set("seed", arguments.run.seed);
+    if arguments.filling.reconcile {
+        provenance.set("reconciled_parents", sums.len());
+    }
     let job = Job {
         arguments,
         files: &files,
         own_order: &own_order,
         zeros: &zeros,
+        sums: &sums,
         device: &device,
     };
     let done = match arguments.filling.method {
@@ -194,11 +210,13 @@ pub(super) fn run(arguments: &ImputeArgs, context: &mut Context) -> Result<()> {
         Method::Baseline(baseline) => {
             job.fill_by_baseline(baseline, &input.table, provenance, context)
         }
-        Method::DepMicroDiff => match job.fill_by_model(fitted, input.table, provenance, context) {
-            Ok(Some(done)) => Ok(done),
-            Ok(None) => return Ok(()),
-            Err(error) => Err(error),
-        },
+        Method::Auto | Method::DepMicroDiff => {
+            match job.fill_by_model(fitted, input.table, provenance, context) {
+                Ok(Some(done)) => Ok(done),
+                Ok(None) => return Ok(()),
+                Err(error) => Err(error),
+            }
+        }
     };
     let done = done.map_err(|error| {
         error
@@ -215,7 +233,16 @@ struct Job<'a> {
     /// Features of the output.
     own_order: &'a [String],
     zeros: &'a [(u32, u32)],
+    /// Parents to reconcile with their children.
+    sums: &'a [Sum],
     device: &'a Device,
+}
+
+/// A model that can fill, and what fills beside it.
+struct Ready {
+    model: Model,
+    conditions: Option<Conditions>,
+    choice: Choice,
 }
 
 /// What was done, and how long it took.
@@ -234,7 +261,7 @@ impl Job<'_> {
         context: &mut Context,
     ) -> Result<Done> {
         let start = Instant::now();
-        let mut completed = by_baseline(table, baseline)?;
+        let mut completed = by_baseline(table, baseline, self.sums)?;
         let done = Done {
             counts: completed.counts,
             n_samples: table.n_samples(),
@@ -256,7 +283,7 @@ impl Job<'_> {
         let arguments = self.arguments;
         context.say_device(self.device, &mut provenance);
         let settings = arguments.sampling.settings();
-        let (model, conditions) = match (fitted, &arguments.folders.model) {
+        let ready = match (fitted, &arguments.folders.model) {
             (Some(model), Some(folder)) => {
                 let conditions = conditions_of(folder, &table, context)?;
                 if arguments.dry_run {
@@ -264,7 +291,11 @@ impl Job<'_> {
                     say_plan(arguments, &table, vec![line], context)?;
                     return Ok(None);
                 }
-                (model, conditions)
+                Ready {
+                    model,
+                    conditions,
+                    choice: Choice::model_alone(),
+                }
             }
             _ => match fit_model(
                 arguments,
@@ -278,7 +309,23 @@ impl Job<'_> {
                 None => return Ok(None),
             },
         };
+        let Ready {
+            mut model,
+            conditions,
+            choice,
+        } = ready;
+        if arguments.filling.method == Method::Auto {
+            let words = match arguments.folders.model {
+                Some(_) => "the fitted model alone".to_string(),
+                None => choice.in_words(),
+            };
+            context.talk.note(&format!("auto: {words}"));
+            provenance.set("auto", serde_json::json!(choice));
+        }
         let mut config = with_settings(*model.config(), &settings)?;
+        if config.calibration.n_copies == 0 {
+            model.forget_calibration();
+        }
         let n_sets = self.files.sets.len();
         if n_sets > config.sampling.n_draws {
             context.talk.note(&format!(
@@ -304,8 +351,9 @@ impl Job<'_> {
             conditions,
             groups: None,
         };
-        let mut filling = Filling::new(self.files, &table, self.own_order)?;
+        let mut filling = Filling::new(self.files, &table, self.own_order)?.reconciling(self.sums);
         let start = Instant::now();
+        let predict = |entries: &[(u32, u32)]| auto::predict(choice.partner, &table, entries);
         context.watched(|watch| {
             let mut options = ImputeOptions {
                 fill: arguments.filling.fill(),
@@ -313,6 +361,10 @@ impl Job<'_> {
                 structural_zeros: self.zeros,
                 n_draws: config.sampling.n_draws,
                 n_sets,
+                partner: choice.has_partner().then_some(Partner {
+                    blend: choice.blend,
+                    predict: &predict,
+                }),
                 sampler: config.sampling.sampler,
                 seed: arguments.run.seed,
                 device: self.device.clone(),
@@ -364,17 +416,30 @@ fn range(text: &str) -> std::result::Result<[f64; 2], String> {
     }
 }
 
+/// The parents to reconcile, and a word on how many they are.
+fn sums(table: &Table, context: &mut Context) -> Vec<Sum> {
+    let sums = nested::sums(table);
+    let leaves = nested::leaves(table);
+    context.talk.note(&match (sums.len(), table.n_features() - leaves.len()) {
+        (_, 0) => "--reconcile: no feature is an ancestor of another by lineage; nothing to do".to_string(),
+        (n, n_parents) => format!(
+            "--reconcile: {n} of {n_parents} parents are the sum of their children wherever they were measured; the others are filled as they are"
+        ),
+    });
+    sums
+}
+
 /// Finds what cannot work before anything is read.
 fn check(arguments: &ImputeArgs) -> Result<()> {
     if let Method::Baseline(baseline) = arguments.filling.method {
         if arguments.sets.is_some() {
             return Err(Error::Usage(format!(
-                "--m: {baseline} gives one value per entry and no draws, so there is no set of tables to write; use --method depmicrodiff"
+                "--m: {baseline} gives one value per entry and no draws, so there is no set of tables to write; use --method auto"
             )));
         }
         if arguments.zeros.is_some() {
             return Err(Error::Usage(format!(
-                "--zeros: {baseline} gives no probability of presence; use --method depmicrodiff"
+                "--zeros: {baseline} gives no probability of presence; use --method auto"
             )));
         }
         if !matches!(arguments.filling.fill, None | Some(FillArg::Missing)) {
@@ -467,7 +532,7 @@ fn fit_model(
     device: &Device,
     provenance: &mut Provenance,
     context: &mut Context,
-) -> Result<Option<(Model, Option<Conditions>)>> {
+) -> Result<Option<Ready>> {
     let setting = arguments.model.resolve(table, settings, context)?;
     provenance.set("pretrain_sha256", setting.pretrain_sha256);
     provenance.set("encoder_sha256", arguments.metadata.encoder_sha256()?);
@@ -528,7 +593,18 @@ fn fit_model(
             encoder.save(folder)?;
         }
     }
-    Ok(Some((model, cohort.conditions)))
+    let choice = match arguments.filling.method {
+        Method::Auto => context.watched(|watch| {
+            let held_out = model.held_out_entries(&cohort, device, watch.interrupted)?;
+            Choice::of(&cohort, &held_out, model.calibration().copied())
+        })?,
+        Method::DepMicroDiff | Method::Baseline(_) => Choice::model_alone(),
+    };
+    Ok(Some(Ready {
+        model,
+        conditions: cohort.conditions,
+        choice,
+    }))
 }
 
 fn say_plan(

@@ -1,5 +1,6 @@
 //! The commands of the program, one file each, and the arguments that several of them share.
 
+mod audit;
 mod completions;
 mod convert;
 mod demo;
@@ -16,7 +17,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use suffuse::conditions::{ConditionOptions, Encoding};
-use suffuse::input::{Input, InputOptions};
+use suffuse::input::{Collapse, Input, InputOptions};
 use suffuse::provenance::{Provenance, digest, digest_text};
 use suffuse::settings::{self, Setting};
 use suffuse::{Result, Watch};
@@ -79,6 +80,8 @@ pub(crate) enum Command {
     Pool(Box<pool::PoolArgs>),
     /// Find which taxa depend on which
     Dependencies(dependencies::DependenciesArgs),
+    /// Find leaks and traps in a table, and say what to do about them
+    Audit(audit::AuditArgs),
     /// Say what is in a table or in the folder of a model
     Inspect(inspect::InspectArgs),
     /// Read a table in one format and write it in another
@@ -111,6 +114,7 @@ pub(crate) fn run(command: &Command, context: &mut Context) -> Result<()> {
         Command::Evaluate(arguments) => evaluate::run(arguments, context),
         Command::Pool(arguments) => pool::run(arguments, context),
         Command::Dependencies(arguments) => dependencies::run(arguments, context),
+        Command::Audit(arguments) => audit::run(arguments, context),
         Command::Inspect(arguments) => inspect::run(arguments, context),
         Command::Convert(arguments) => convert::run(arguments, context),
         Command::Demo(arguments) => demo::run(arguments, context),
@@ -150,6 +154,15 @@ pub(crate) struct InputArgs {
     /// Which way round a text table lies
     #[arg(long, value_name = "HOW", default_value = "auto")]
     orientation: OrientationArg,
+    /// Features to leave out where ranks are nested (a genus beside its species)
+    #[arg(long, value_name = "HOW")]
+    collapse: Option<CollapseArg>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum CollapseArg {
+    /// Keep the features without a descendant in the table, by lineage
+    Leaves,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -172,6 +185,7 @@ impl InputArgs {
         InputOptions {
             metadata: self.metadata.clone(),
             orientation,
+            collapse: self.collapse.map(|CollapseArg::Leaves| Collapse::Leaves),
         }
     }
 }
@@ -323,6 +337,9 @@ pub(crate) struct SamplingArgs {
     /// configuration]
     #[arg(long, value_name = "NAME")]
     sampler: Option<suffuse_model::sample::Sampler>,
+    /// Leave draws and intervals as the network gives them; faster, but they claim too much
+    #[arg(long)]
+    no_calibration: bool,
     /// Samples per pass; changes speed and memory, never the result
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = at_least_one)]
     pub(crate) batch_size: usize,
@@ -341,7 +358,10 @@ impl SamplingArgs {
         let sampler = self
             .sampler
             .map(|sampler| setting("sampling.sampler", sampler.to_string()));
-        draws.into_iter().chain(sampler).collect()
+        let raw = self
+            .no_calibration
+            .then(|| setting("calibration.n_copies", "0".to_string()));
+        draws.into_iter().chain(sampler).chain(raw).collect()
     }
 }
 

@@ -122,6 +122,7 @@ fn measure_filling(
         structural_zeros: &[],
         n_draws: config.sampling.n_draws,
         n_sets: 0,
+        partner: None,
         sampler: config.sampling.sampler,
         seed,
         device: device.clone(),

@@ -41,19 +41,18 @@ const N_QUANTILES: usize = 99;
 ///
 /// # Errors
 /// None for a table that was read by this program.
-pub fn of_baseline(
-    baseline: Baseline,
-    trial: &Trial,
-    fraction: f64,
-    seed: u64,
-) -> Result<Answer> {
+pub fn of_baseline(baseline: Baseline, trial: &Trial, fraction: f64, seed: u64) -> Result<Answer> {
     let incomplete = trial.incomplete()?;
     let validation = Validation {
         rows: match trial.n_learn() {
             0 => (0..incomplete.n_samples()).collect(),
             n => (0..n).collect(),
         },
-        fraction: if fraction < 1.0 { fraction } else { INNER_FRACTION },
+        fraction: if fraction < 1.0 {
+            fraction
+        } else {
+            INNER_FRACTION
+        },
         totals: match trial.totals {
             Totals::Given(_) => RowTotals::Fixed,
             Totals::OfWhatIsLeft => RowTotals::OfWhatIsLeft,
@@ -62,7 +61,11 @@ pub fn of_baseline(
     };
     let tuned = impute_tuned(baseline, &incomplete, &validation);
     let value = tuned.completed.slice(s![trial.n_learn().., ..]).to_owned();
-    let mut errors: Vec<f64> = tuned.residuals.iter().map(|r| r.truth - r.predicted).collect();
+    let mut errors: Vec<f64> = tuned
+        .residuals
+        .iter()
+        .map(|r| r.truth - r.predicted)
+        .collect();
     errors.sort_by(f64::total_cmp);
     if errors.len() < 2 {
         return Ok(Answer::of_values(value));
@@ -193,6 +196,7 @@ impl FittedModel {
             structural_zeros: &[],
             n_draws: setting.config.sampling.n_draws,
             n_sets: 0,
+            partner: None,
             sampler: setting.config.sampling.sampler,
             seed,
             device: setting.device.clone(),
@@ -252,7 +256,10 @@ pub fn of_model(trial: &Trial, model: &Model, imputation: &Imputation) -> Result
 /// # Errors
 /// As [`of_model`].
 pub fn of_choice(choice: &Choice, trial: &Trial, model: Answer) -> Result<Answer> {
-    let partner = match choice.weight < 1.0 {
+    if choice.errors.is_none() {
+        return Ok(model);
+    }
+    let partner = match choice.blend.weight < 1.0 {
         true => {
             let completed = impute(choice.partner, &trial.incomplete()?);
             completed.slice(s![trial.n_learn().., ..]).to_owned()
@@ -266,7 +273,7 @@ pub fn of_choice(choice: &Choice, trial: &Trial, model: Answer) -> Result<Answer
     let (mut flat, mut intervals) = (Vec::new(), Vec::new());
     for (k, at) in trial.scored.iter().enumerate() {
         let own: Vec<f64> = draws.row(k).to_vec();
-        let said = choice.of_entry(model.value[*at], partner[*at], &own);
+        let said = choice.blend.join(model.value[*at], partner[*at], &own);
         answer.value[*at] = said.value;
         intervals.push(said.intervals);
         flat.extend(said.draws);

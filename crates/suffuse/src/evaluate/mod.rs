@@ -11,6 +11,7 @@ pub mod trial;
 
 use crate::auto::Choice;
 use crate::conditions::ConditionOptions;
+use crate::input::Collapse;
 use crate::method::Method;
 use crate::watch::Watch;
 use crate::{Error, Result};
@@ -38,6 +39,8 @@ pub struct Subject<'a> {
     pub inputs_sha256: Vec<String>,
     /// Which way round a text table was read; the same file gives another table the other way.
     pub orientation: Orientation,
+    /// Which features of nested ranks were left out; the same file gives another table with it.
+    pub collapse: Option<Collapse>,
 }
 
 /// How the model is fitted and sampled in an evaluation.
@@ -282,6 +285,9 @@ fn key(
             "orientation".to_string(),
             format!("{:?}", subject.orientation),
         );
+    }
+    if let Some(Collapse::Leaves) = subject.collapse {
+        setting.insert("collapse".to_string(), "leaves".to_string());
     }
     let model = &options.model;
     if options.protocol.is_held_out() {

@@ -247,7 +247,7 @@ fn describe(key: &Key) -> String {
     let mut parts = text("config").map_or_else(Vec::new, differences_from_small);
     let metadata = text("metadata").filter(|metadata| *metadata != "columns (all)");
     parts.extend(metadata.map(|metadata| format!("metadata: {metadata}")));
-    let others = ["groups", "orientation"].into_iter();
+    let others = ["groups", "orientation", "collapse"].into_iter();
     parts.extend(others.filter_map(|name| text(name).map(|value| format!("{name}: {value}"))));
     let n_pretrain = text("pretrain").map(|digests| digests.split(' ').count());
     parts.extend(n_pretrain.map(|n| format!("pretrain: {n} tables")));

@@ -92,7 +92,7 @@ impl Trial {
         let scored: Vec<Entry> = hidden.entries.iter().filter(is_left).copied().collect();
         let (fill, withheld, zeros) = match protocol {
             Protocol::Blind => {
-                let zeros = zeros_to_score(&full, &scored, seed)?;
+                let zeros = zeros_to_score(&full, &scored, seed, None);
                 (left, Vec::new(), zeros)
             }
             Protocol::Published | Protocol::Strict => (full, pairs(&hidden.entries), Vec::new()),

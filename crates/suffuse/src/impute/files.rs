@@ -2,7 +2,7 @@
 
 use super::sets::{self, Set, push_row};
 use super::zeros::{self, ZeroThresholds};
-use super::{Completed, CompletedSample, Counts, FILLED_HEADER, LAYERS, MEANINGS, complete};
+use super::{Completed, CompletedSample, Counts, Done, FILLED_HEADER, LAYERS, MEANINGS, complete};
 use crate::output::{beside, require_writable, write_text};
 use crate::provenance::Provenance;
 use crate::{Error, Result};
@@ -11,6 +11,7 @@ use std::io::{BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
 use suffuse_data::format::h5ad::{LayerKind, LayerRow, SpooledTable};
 use suffuse_data::format::{self, Format, Overwrite, WriteOptions, write_atomically};
+use suffuse_data::nested::{self, Sum};
 use suffuse_data::{Csr, Table, select};
 use suffuse_model::systems::depmicrodiff::Block;
 
@@ -136,6 +137,8 @@ pub struct Filling<'a> {
     files: &'a Files,
     /// Where each feature of the output stands in the model's table, if they differ.
     positions: Option<Vec<usize>>,
+    /// Parents that are set to the sum of their children, in the model's table.
+    sums: &'a [Sum],
     counts: Counts,
     taken: Taken,
     sets: Vec<Set>,
@@ -186,11 +189,17 @@ impl<'a> Filling<'a> {
         Ok(Filling {
             files,
             positions,
+            sums: &[],
             counts: Counts::default(),
             taken,
             sets: sets.collect::<Result<_>>()?,
             zeros: zeros.collect::<Result<Vec<_>>>()?.pop(),
         })
+    }
+
+    /// Sets filled parents to the sum of their children; positions are those of the model's table.
+    pub fn reconciling(self, sums: &'a [Sum]) -> Filling<'a> {
+        Filling { sums, ..self }
     }
 
     /// Takes in a block of samples of `table`.
@@ -201,6 +210,7 @@ impl<'a> Filling<'a> {
         let Filling {
             files,
             positions,
+            sums,
             counts,
             taken,
             sets,
@@ -213,43 +223,56 @@ impl<'a> Filling<'a> {
                 sets.len()
             )));
         }
-        complete(table, block.first_sample, &block.filled, counts, |sample| {
-            let arranged = positions
-                .as_ref()
-                .map(|positions| arranged(sample, positions));
-            let sample = arranged.as_ref().unwrap_or(sample);
-            let feature_id = |feature: usize| {
-                let feature = positions.as_ref().map_or(feature, |p| p[feature]);
-                &table.feature_ids()[feature]
-            };
-            let sample_id = &table.sample_ids()[sample.sample];
-            taken
-                .push(sample, sample_id, feature_id)
-                .map_err(|error| Error::io(&files.table, "write", error))?;
-            let place = |feature: usize| positions.as_ref().map_or(feature, |p| p[feature]);
-            for ((set, path), drawn) in sets.iter_mut().zip(&files.sets).zip(&block.sets) {
-                let drawn = drawn.row(sample.sample - block.first_sample);
-                let mut row = sample.value.clone();
-                for entry in sample.filled() {
-                    row[entry.feature] = drawn[place(entry.feature)];
-                }
-                set.push(&row)
-                    .map_err(|error| Error::io(path, "write", error))?;
-            }
-            if let (Some(list), Some((path, thresholds))) = (zeros.as_mut(), &files.zeros) {
-                let before = table.dense_row(sample.sample);
-                for (feature, presence) in sample.presence.iter().enumerate() {
-                    if before[place(feature)] != 0.0 || presence.is_nan() {
-                        continue;
+        complete(
+            table,
+            block.first_sample,
+            &block.filled,
+            sums,
+            counts,
+            |sample| {
+                let in_model = sample;
+                let arranged = positions
+                    .as_ref()
+                    .map(|positions| arranged(sample, positions));
+                let sample = arranged.as_ref().unwrap_or(sample);
+                let feature_id = |feature: usize| {
+                    let feature = positions.as_ref().map_or(feature, |p| p[feature]);
+                    &table.feature_ids()[feature]
+                };
+                let sample_id = &table.sample_ids()[sample.sample];
+                taken
+                    .push(sample, sample_id, feature_id)
+                    .map_err(|error| Error::io(&files.table, "write", error))?;
+                let place = |feature: usize| positions.as_ref().map_or(feature, |p| p[feature]);
+                for ((set, path), drawn) in sets.iter_mut().zip(&files.sets).zip(&block.sets) {
+                    let drawn = drawn.row(sample.sample - block.first_sample);
+                    let mut row = in_model.value.clone();
+                    for entry in in_model.filled() {
+                        row[entry.feature] = drawn[entry.feature];
                     }
-                    let class = thresholds.class(*presence);
-                    let line = zeros::line(sample_id, feature_id(feature), *presence, class);
-                    list.write_all(line.as_bytes())
+                    let is_filled = |feature: usize| in_model.done[feature] == Done::Filled as u8;
+                    nested::reconcile(&mut row, sums, is_filled);
+                    if let Some(positions) = positions.as_ref() {
+                        row = positions.iter().map(|position| row[*position]).collect();
+                    }
+                    set.push(&row)
                         .map_err(|error| Error::io(path, "write", error))?;
                 }
-            }
-            Ok(())
-        })
+                if let (Some(list), Some((path, thresholds))) = (zeros.as_mut(), &files.zeros) {
+                    let before = table.dense_row(sample.sample);
+                    for (feature, presence) in sample.presence.iter().enumerate() {
+                        if before[place(feature)] != 0.0 || presence.is_nan() {
+                            continue;
+                        }
+                        let class = thresholds.class(*presence);
+                        let line = zeros::line(sample_id, feature_id(feature), *presence, class);
+                        list.write_all(line.as_bytes())
+                            .map_err(|error| Error::io(path, "write", error))?;
+                    }
+                }
+                Ok(())
+            },
+        )
     }
 
     /// Fates of the entries so far.

@@ -20,6 +20,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 use suffuse_data::transform::Scale;
 use suffuse_data::transform::percent::from_ln1p_percent;
+use suffuse_stats::blend::{Blend, Said};
 
 /// Which entries may be filled, besides those that are withheld.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,12 +63,24 @@ pub struct ImputeOptions<'a> {
     pub seed: u64,
     /// Where the networks compute.
     pub device: Device,
+    /// Another method that has a say in every filled value.
+    pub partner: Option<Partner<'a>>,
     /// Samples of a block, handled at once; bounds memory, changes nothing else.
     pub batch_size: usize,
     /// Told after each block.
     pub progress: &'a mut dyn FnMut(&Progress),
     /// Set when the user wants to stop.
     pub interrupted: &'a AtomicBool,
+}
+
+/// Another method that has a say in every filled value.
+#[derive(Clone, Copy)]
+pub struct Partner<'a> {
+    /// How much of a value is the model's, and how both are calibrated.
+    pub blend: Blend,
+    /// ln(1+percent) given presence of each entry (sample, feature) that will be filled. It is asked once,
+    /// when presence has been judged in the whole table.
+    pub predict: &'a dyn Fn(&[(u32, u32)]) -> Vec<f64>,
 }
 
 /// A completed table.
@@ -189,6 +202,33 @@ impl Work {
     }
 }
 
+/// A block whose presence is judged, and which entries will be filled with a positive value.
+struct Judged {
+    work: Work,
+    is_positive: Vec<bool>,
+}
+
+impl Judged {
+    /// (sample, taxon) of the entries that will be filled, in row-major order.
+    fn entries(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
+        let n_taxa = self.work.n_taxa;
+        let positive = (0..self.is_positive.len()).filter(|at| self.is_positive[*at]);
+        positive.map(move |at| {
+            let sample = self.work.samples.start + at / n_taxa;
+            (sample as u32, (at % n_taxa) as u32)
+        })
+    }
+}
+
+/// What is asked of every block.
+struct Asked<'a> {
+    fill: Fill,
+    presence_threshold: f64,
+    structural: &'a HashSet<(u32, u32)>,
+    n_draws: usize,
+    n_sets: usize,
+}
+
 /// The two passes over each block of samples; their networks and masks are prepared once.
 struct Passes<'a> {
     presence: Run<'a>,
@@ -272,41 +312,98 @@ impl Model {
             presence,
             values,
         };
-        for first_sample in (0..n_samples).step_by(size) {
-            let samples = first_sample..(first_sample + size).min(n_samples);
-            each(self.fill_block(&passes, options, &structural, samples.clone())?)?;
+        let blocks = (0..n_samples)
+            .step_by(size)
+            .map(|first| first..(first + size).min(n_samples));
+        let mut say = |stage: &str, step: usize| {
             (options.progress)(&Progress {
-                stage: "filling".to_string(),
-                step: samples.end,
+                stage: stage.to_string(),
+                step,
                 n_steps: n_samples,
                 loss: f64::NAN,
                 validation: None,
                 seconds: began.elapsed().as_secs_f64(),
             });
+        };
+        let asked = Asked {
+            fill: options.fill,
+            presence_threshold: options.presence_threshold,
+            structural: &structural,
+            n_draws: options.n_draws,
+            n_sets: options.n_sets,
+        };
+        let Some(partner) = options.partner else {
+            for samples in blocks {
+                let judged = self.judge_block(&passes, &asked, samples.clone())?;
+                each(self.fill_block(&passes, &asked, judged, None)?)?;
+                say("filling", samples.end);
+            }
+            return Ok(());
+        };
+        let (mut waiting, mut entries_to_fill) = (Vec::new(), Vec::new());
+        for samples in blocks {
+            let judged = self.judge_block(&passes, &asked, samples.clone())?;
+            entries_to_fill.extend(judged.entries());
+            waiting.push(judged);
+            say("judging presence", samples.end);
+        }
+        let predicted = (partner.predict)(&entries_to_fill);
+        let mut predicted = &predicted[..];
+        for judged in waiting {
+            let (here, rest) = predicted.split_at(judged.entries().count());
+            predicted = rest;
+            let end = judged.work.samples.end;
+            each(self.fill_block(&passes, &asked, judged, Some((&partner.blend, here)))?)?;
+            say("filling", end);
         }
         Ok(())
+    }
+
+    fn judge_block(&self, passes: &Passes, asked: &Asked, samples: Range<usize>) -> Result<Judged> {
+        let mut work = self.begin(passes.values.entries, asked, samples);
+        self.judge_presence(passes, asked.n_draws.div_ceil(2), &mut work)?;
+        let is_positive = (0..work.known.len())
+            .map(|at| {
+                work.is_fillable[at / work.n_taxa]
+                    && (work.known[at] == Known::Withheld
+                        || (work.is_candidate[at] && work.presence[at] >= asked.presence_threshold))
+            })
+            .collect();
+        Ok(Judged { work, is_positive })
     }
 
     fn fill_block(
         &self,
         passes: &Passes,
-        options: &ImputeOptions,
-        structural: &HashSet<(u32, u32)>,
-        samples: Range<usize>,
+        asked: &Asked,
+        judged: Judged,
+        partner: Option<(&Blend, &[f64])>,
     ) -> Result<Block> {
         let entries = passes.values.entries;
-        let mut work = self.begin(entries, options, structural, samples);
-        self.judge_presence(passes, options.n_draws.div_ceil(2), &mut work)?;
-        let is_positive: Vec<bool> = (0..work.known.len())
-            .map(|at| {
-                work.known[at] == Known::Withheld
-                    || (work.is_candidate[at] && work.presence[at] >= options.presence_threshold)
+        let Judged { work, is_positive } = judged;
+        let draws = self.draw_values(passes, asked.n_draws, &work, &is_positive)?;
+        let mut others = partner.map(|(_, predicted)| predicted.iter());
+        let said: Vec<Option<Said>> = draws
+            .into_iter()
+            .map(|draws| {
+                let value = match draws.len() {
+                    0 => return None,
+                    n => draws.iter().sum::<f64>() / n as f64,
+                };
+                let other = others.as_mut().and_then(Iterator::next);
+                Some(match (partner, other) {
+                    (Some((blend, _)), Some(other)) => blend.join(value, *other, &draws),
+                    _ => Said {
+                        value,
+                        intervals: self.intervals(&draws, value),
+                        draws,
+                    },
+                })
             })
             .collect();
-        let draws = self.draw_values(passes, options.n_draws, &work, &is_positive)?;
         let first_sample = work.samples.start;
-        let drawn = drawn_sets(entries, options, &work, &draws);
-        let filled = self.finish(entries, work, draws);
+        let drawn = drawn_sets(passes.values.seed, entries, asked.n_sets, &work, &said);
+        let filled = self.finish(entries, work, said);
         let complete = |drawn: Vec<(usize, f64)>| {
             let mut set = filled.value.clone();
             for (at, value) in drawn {
@@ -323,13 +420,7 @@ impl Model {
     }
 
     /// What is known before anything is drawn.
-    fn begin(
-        &self,
-        entries: &Entries,
-        options: &ImputeOptions,
-        structural: &HashSet<(u32, u32)>,
-        samples: Range<usize>,
-    ) -> Work {
+    fn begin(&self, entries: &Entries, asked: &Asked, samples: Range<usize>) -> Work {
         let n_taxa = entries.n_taxa;
         let n_entries = samples.len() * n_taxa;
         let known: Vec<Known> = samples
@@ -342,14 +433,16 @@ impl Model {
             .collect();
         let is_structural = |at: usize| {
             let sample = samples.start + at / n_taxa;
-            structural.contains(&(sample as u32, (at % n_taxa) as u32))
+            asked
+                .structural
+                .contains(&(sample as u32, (at % n_taxa) as u32))
         };
         let is_candidate: Vec<bool> = (0..n_entries)
             .map(|at| match known[at] {
                 Known::Unknown => {
-                    options.fill != Fill::Zeros && self.standardisation.is_measured[at % n_taxa]
+                    asked.fill != Fill::Zeros && self.standardisation.is_measured[at % n_taxa]
                 }
-                Known::Absent => options.fill != Fill::Missing && !is_structural(at),
+                Known::Absent => asked.fill != Fill::Missing && !is_structural(at),
                 Known::Present | Known::Withheld => false,
             })
             .collect();
@@ -456,7 +549,7 @@ impl Model {
     }
 
     /// What the draws mean for the table.
-    fn finish(&self, entries: &Entries, work: Work, mut draws: Vec<Vec<f64>>) -> Imputation {
+    fn finish(&self, entries: &Entries, work: Work, mut said: Vec<Option<Said>>) -> Imputation {
         let shape = (work.samples.len(), work.n_taxa);
         // The truth of a withheld entry must not come back, even where nothing can be filled.
         let original = work.samples.clone().flat_map(|s| entries.original_row(s));
@@ -474,13 +567,13 @@ impl Model {
             let total = Scale(entries.total(sample, None));
             for taxon in 0..work.n_taxa {
                 let (at, place) = (row * work.n_taxa + taxon, (row, taxon));
-                if !draws[at].is_empty() {
-                    let mean = draws[at].iter().sum::<f64>() / draws[at].len() as f64;
-                    let (low, high) = self.intervals(&draws[at], mean)[1];
-                    let low = low.clamp(self.standardisation.least[taxon].min(mean), mean);
-                    result.value[place] = from_ln1p_percent(mean, total);
+                if let Some(said) = &said[at] {
+                    let (low, high) = said.intervals[1];
+                    let value = said.value.max(self.standardisation.least[taxon]);
+                    let low = low.clamp(self.standardisation.least[taxon].min(value), value);
+                    result.value[place] = from_ln1p_percent(value, total);
                     result.lower[place] = from_ln1p_percent(low, total);
-                    result.upper[place] = from_ln1p_percent(high, total);
+                    result.upper[place] = from_ln1p_percent(high.max(value), total);
                     result.action[place] = Action::Filled;
                 } else if work.known[at] == Known::Unknown
                     && work.is_candidate[at]
@@ -500,7 +593,8 @@ impl Model {
             .iter()
             .map(|(sample, taxon)| {
                 let start = work.range(*sample as usize).start;
-                std::mem::take(&mut draws[start + *taxon as usize])
+                let said = said[start + *taxon as usize].take();
+                said.map(|said| said.draws).unwrap_or_default()
             })
             .collect();
         result.presence = Array2::from_shape_vec(shape, work.presence)
@@ -568,10 +662,11 @@ impl Model {
 /// `1 - presence`. One number per taxon of a sample is drawn, filled or not, so that the presence of an
 /// entry depends on the seed, its sample, its place among the taxa and `k` alone.
 fn drawn_sets(
+    seed: u64,
     entries: &Entries,
-    options: &ImputeOptions,
+    n_sets: usize,
     work: &Work,
-    draws: &[Vec<f64>],
+    said: &[Option<Said>],
 ) -> Vec<Vec<(usize, f64)>> {
     let one_set = |k: usize| {
         let mut drawn = Vec::new();
@@ -579,10 +674,10 @@ fn drawn_sets(
             let total = Scale(entries.total(sample, None));
             let number = SET_PRESENCE + k as u64;
             let id = entries.sample_id(sample);
-            let mut rng = generator(options.seed, Stage::Sampling, id, number);
+            let mut rng = generator(seed, Stage::Sampling, id, number);
             for at in work.range(sample) {
                 let u: f64 = rng.random();
-                if let Some(y) = draws[at].get(k) {
+                if let Some(y) = said[at].as_ref().and_then(|said| said.draws.get(k)) {
                     let is_present = u < work.presence[at];
                     let value = if is_present {
                         from_ln1p_percent(*y, total)
@@ -595,7 +690,7 @@ fn drawn_sets(
         }
         drawn
     };
-    (0..options.n_sets).map(one_set).collect()
+    (0..n_sets).map(one_set).collect()
 }
 
 fn append<T: Copy>(all: &mut Array2<T>, rows: &Array2<T>) {

@@ -33,7 +33,7 @@ pub mod vae;
 pub use config::Config;
 pub use entries::{Cohort, Conditions, Totals};
 pub use fit::{FitOptions, SAVE_EVERY_S, fit};
-pub use impute::{Action, Block, Fill, Imputation, ImputeOptions};
+pub use impute::{Action, Block, Fill, Imputation, ImputeOptions, Partner};
 
 use crate::train::fit::Trained;
 use batch::LatentScale;
@@ -99,6 +99,11 @@ impl Model {
     /// How its draws are stretched and its intervals end; `None` where too little was held out.
     pub fn calibration(&self) -> Option<&Calibration> {
         self.calibration.as_ref()
+    }
+
+    /// Leaves draws and intervals as the network gives them.
+    pub fn forget_calibration(&mut self) {
+        self.calibration = None;
     }
 
     /// Training log, one JSON object per line.

@@ -1,0 +1,126 @@
+//! True zeros to score beside hidden entries: can a method tell the two apart?
+
+use super::{Entry, draw, true_values};
+use crate::Table;
+use crate::seeded::seeded;
+
+/// Draws as many true zeros as non-zero entries are hidden, from the same samples.
+///
+/// Each sample gives as many as it has hidden non-zeros, so that no sample's depth tells the two
+/// kinds apart. Where a sample has too few zeros the others of these samples make up for it, as far
+/// as there are any. Entries not measured, hidden entries (the zeros of a whole hidden sample are
+/// scored as they are) and samples outside of `among` are left out.
+///
+/// `table` is the one that the entries were hidden in, with its true values. The result rises by
+/// sample, then feature.
+pub fn zeros_to_score(
+    table: &Table,
+    hidden: &[Entry],
+    seed: u64,
+    among: Option<&[usize]>,
+) -> Vec<Entry> {
+    let mut is_among = vec![among.is_none(); table.n_samples()];
+    for sample in among.unwrap_or_default() {
+        if let Some(slot) = is_among.get_mut(*sample) {
+            *slot = true;
+        }
+    }
+    let mut n_wanted = vec![0usize; table.n_samples()];
+    let mut hidden_in = vec![Vec::new(); table.n_samples()];
+    for (entry, truth) in hidden.iter().zip(true_values(table, hidden)) {
+        let sample = entry.sample as usize;
+        n_wanted[sample] += usize::from(is_among[sample] && truth > 0.0);
+        hidden_in[sample].push(entry.feature);
+    }
+    let mut zeros = Vec::new();
+    let mut spare = Vec::new();
+    let mut n_short = 0;
+    for sample in (0..table.n_samples()).filter(|sample| n_wanted[*sample] > 0) {
+        let mut candidates = zeros_of(table, sample, &mut hidden_in[sample]);
+        let all = candidates.clone();
+        let id = &table.sample_ids()[sample];
+        let generator = seeded(seed, &format!("hide/zeros/{id}"));
+        draw(&mut candidates, n_wanted[sample], generator);
+        n_short += n_wanted[sample] - candidates.len();
+        let is_left = |zero: &Entry| candidates.binary_search(zero).is_err();
+        spare.extend(all.into_iter().filter(is_left));
+        zeros.extend(candidates);
+    }
+    draw(&mut spare, n_short, seeded(seed, "hide/zeros"));
+    zeros.extend(spare);
+    zeros.sort_unstable();
+    zeros
+}
+
+/// Measured zeros of a sample that are not hidden, rising.
+fn zeros_of(table: &Table, sample: usize, hidden: &mut [u32]) -> Vec<Entry> {
+    hidden.sort_unstable();
+    let (columns, _) = table.row(sample);
+    (0..table.n_features() as u32)
+        .filter(|feature| {
+            columns.binary_search(feature).is_err() && hidden.binary_search(feature).is_err()
+        })
+        .map(|feature| Entry {
+            sample: sample as u32,
+            feature,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hide::hide_nonzero;
+
+    fn table(dense: &[f64], n_samples: usize) -> Table {
+        let ids = |p: &str, n: usize| (0..n).map(|i| format!("{p}{i}")).collect::<Vec<_>>();
+        let n_features = dense.len() / n_samples;
+        Table::from_dense(ids("s", n_samples), ids("t", n_features), dense).unwrap()
+    }
+
+    #[test]
+    fn each_sample_gives_as_many_zeros_as_it_has_hidden_entries() {
+        let dense: Vec<f64> = (0..400).map(|i| f64::from(i % 3 / 2)).collect(); // two thirds zero
+        let table = table(&dense, 20);
+        let hidden = hide_nonzero(&table, 0.4, 5, None).unwrap().entries;
+        let zeros = zeros_to_score(&table, &hidden, 5, None);
+        assert!(zeros.is_sorted_by(|a, b| a < b));
+        assert!(
+            true_values(&table, &zeros)
+                .iter()
+                .all(|value| *value == 0.0)
+        );
+        let n_in =
+            |entries: &[Entry], sample| entries.iter().filter(|e| e.sample == sample).count();
+        assert!((0..20).all(|sample| n_in(&zeros, sample) == n_in(&hidden, sample)));
+        assert_eq!(zeros, zeros_to_score(&table, &hidden, 5, None));
+        assert_ne!(zeros, zeros_to_score(&table, &hidden, 6, None));
+        let among = zeros_to_score(&table, &hidden, 5, Some(&[3, 4]));
+        let expected: Vec<Entry> = zeros
+            .into_iter()
+            .filter(|e| (3..5).contains(&e.sample))
+            .collect();
+        assert_eq!(among, expected);
+    }
+
+    #[test]
+    fn other_samples_make_up_for_one_with_too_few_zeros() {
+        let nan = f64::NAN;
+        let table = table(
+            &[1.0, 1.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, nan],
+            3,
+        );
+        let entry = |sample, feature| Entry { sample, feature };
+        let hidden = [
+            entry(0, 0),
+            entry(0, 1),
+            entry(0, 2),
+            entry(1, 0),
+            entry(1, 1),
+        ];
+        let zeros = zeros_to_score(&table, &hidden, 1, None);
+        // Sample 0 has one zero, sample 1 two that are not hidden, and one to be matched; three
+        // in all, of four hidden non-zeros. Sample 2 has nothing hidden.
+        assert_eq!(zeros, [entry(0, 3), entry(1, 2), entry(1, 3)]);
+    }
+}
