@@ -165,6 +165,16 @@ pub struct AuditOptions {
 /// Rows and columns with an entry that was not measured are left out of the search for equal ones,
 /// and such rows out of the search for sums.
 ///
+/// ```
+/// use suffuse_data::audit::{AuditOptions, Kind, audit};
+/// use suffuse_data::simulate::{SimulateOptions, simulate};
+/// let table = simulate(&SimulateOptions::default())?.table;
+/// let found = audit(&table, &AuditOptions::default())?;
+/// let subjects = found.finding(Kind::RepeatedSubjects).map(|finding| finding.groups.len());
+/// assert!(subjects > Some(1));
+/// # Ok::<(), suffuse_data::Error>(())
+/// ```
+///
 /// # Errors
 /// No metadata column of the name given.
 pub fn audit(table: &Table, options: &AuditOptions) -> Result<Audit> {

@@ -335,7 +335,8 @@ pub(super) fn nothing(why: &str) -> Error {
 mod tests {
     use super::*;
     use crate::hide::example::{OPTIONS, apply, example, problem, table};
-    use crate::hide::{hide_nonzero, true_values};
+    use crate::hide::{hide_nonzero, true_values, zeros_to_score};
+    use proptest::prelude::*;
 
     #[test]
     fn nonzero_alone_draws_what_hide_nonzero_draws() {
@@ -478,5 +479,49 @@ mod tests {
         assert_eq!(places, [(0, 1), (0, 3), (0, 6), (1, 1), (1, 3), (1, 6)]);
         let message = problem("below:q0.3", &table(&[1.0; 10], 2), &OPTIONS);
         assert!(message.contains("higher quantile"), "{message}");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_neither_hidden_nor_thinned_is_bit_identical(
+            dense in proptest::collection::vec(prop_oneof![Just(0.0), Just(f64::NAN), (1u8..40).prop_map(f64::from)], 60),
+            order in proptest::sample::subsequence(
+                vec!["taxon:2", "thin:0.4", "nonzero:0.3", "sample:0.2", "time:1", "below:q0.5"],
+                1..=4,
+            ),
+            seed in any::<u64>(),
+        ) {
+            let dense: Vec<f64> = dense;
+            let full = table(&dense, 10);
+            let occasions = Occasions {
+                subject: (0..10).map(|sample| sample / 4).collect(),
+                time: (0..10).map(|sample| f64::from(sample % 4 / 2)).collect(),
+            };
+            for hidden_as in [HiddenAs::NotMeasured, HiddenAs::Zero] {
+                let options = MaskOptions { seed, among: None, hidden_as, occasions: Some(&occasions) };
+                let mask: Mask = order.join("+").parse().unwrap();
+                let Ok(masked) = mask.apply(&full, &options) else { continue };
+                prop_assert!(masked.hidden.is_sorted_by(|a, b| a < b));
+                prop_assert!(masked.thinned.is_sorted_by(|a, b| a < b));
+                for (at, (before, after)) in dense.iter().zip(masked.table.to_dense()).enumerate() {
+                    let entry = Entry { sample: at as u32 / 6, feature: at as u32 % 6 };
+                    let is_hidden = masked.hidden.binary_search(&entry).is_ok();
+                    let is_thinned = masked.thinned.binary_search(&entry).is_ok();
+                    prop_assert!(!(is_hidden && is_thinned));
+                    if is_hidden {
+                        prop_assert!(!before.is_nan() && (after == 0.0 || after.is_nan()));
+                        prop_assert!(hidden_as == HiddenAs::NotMeasured || after == 0.0);
+                    } else if is_thinned {
+                        prop_assert!(after > 0.0 && after < *before);
+                    } else {
+                        prop_assert_eq!(before.to_bits(), after.to_bits());
+                    }
+                }
+                let zeros = zeros_to_score(&full, &masked.hidden, seed, None);
+                let is_open = |zero: &Entry| masked.hidden.binary_search(zero).is_err();
+                prop_assert!(zeros.iter().all(is_open));
+                prop_assert!(true_values(&full, &zeros).iter().all(|value| *value == 0.0));
+            }
+        }
     }
 }

@@ -11,8 +11,11 @@ use crate::seeded::seeded;
 /// as there are any. Entries not measured, hidden entries (the zeros of a whole hidden sample are
 /// scored as they are) and samples outside of `among` are left out.
 ///
-/// `table` is the one that the entries were hidden in, with its true values. The result rises by
-/// sample, then feature.
+/// `table` is the one that the entries were hidden in, with its true values; numbers in `among` that
+/// it lacks are passed over. The result rises by sample, then feature.
+///
+/// # Panics
+/// If a hidden entry lies outside of the table.
 pub fn zeros_to_score(
     table: &Table,
     hidden: &[Entry],
