@@ -128,7 +128,8 @@ fn impute_keeps_observed_entries_and_tells_what_it_did_to_the_others() {
         record["command"],
         "suffuse impute table.h5ad -o out.h5ad --config tiny --json"
     );
-    assert_eq!(record["method"], "depmicrodiff");
+    assert_eq!(record["method"], "auto");
+    assert!(record["auto"]["blend"]["weight"].is_number(), "{record}");
     // The table was named without its folder, so no folder may be recorded.
     let folder = path.parent().unwrap().display().to_string();
     assert!(!record.to_string().contains(&folder), "{record}");
@@ -182,6 +183,8 @@ fn a_fitted_model_gives_the_same_table_as_fitting_in_one_go() {
         "table.h5ad",
         "-o",
         "one-step.tsv",
+        "--method",
+        "depmicrodiff",
         "--config",
         "tiny",
         "-q",
@@ -381,7 +384,7 @@ fn evaluate_keeps_a_file_per_result_and_skips_finished_ones() {
             .collect::<Vec<_>>()
     };
     let n_results = results(&bench).len();
-    assert_eq!(n_results, 2 * 6);
+    assert_eq!(n_results, 2 * 12);
     let tsv = std::fs::read_to_string(bench.path("results/results.tsv")).unwrap();
     assert_eq!(tsv.lines().count(), 1 + 3 * n_results);
 
@@ -400,7 +403,7 @@ fn evaluate_keeps_a_file_per_result_and_skips_finished_ones() {
     );
     assert_eq!(again["n_skipped"], n_results - 1);
     bench.succeed(&[&arguments[..], &["--set", "dat.ar_decay=0.9", "-q"]].concat());
-    assert_eq!(results(&bench).len(), n_results + 2);
+    assert_eq!(results(&bench).len(), n_results + 4);
 }
 
 #[test]
