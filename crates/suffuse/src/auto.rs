@@ -47,10 +47,22 @@ pub struct Errors {
     pub n: usize,
 }
 
+/// Where entries were hidden.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Hidden {
+    /// In samples that the model had not learned from.
+    #[default]
+    InOtherSamples,
+    /// Anywhere in the table: a tenth of all values above zero.
+    Anywhere,
+}
+
 /// Hidden entries of a user's table with what was said of them, in `ln(1 + percent)`: what stands behind a
 /// choice. No method had seen them.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Tested {
+    /// Where they were hidden.
+    pub hidden: Hidden,
     /// Sample and taxon of each; one may stand here once per hidden copy.
     pub places: Vec<(usize, usize)>,
     /// Truth, value of what is used, and its draws before the last calibration; none for a method that
@@ -78,6 +90,7 @@ impl Tested {
         }
         let said = judged.iter().map(|entry| entry.said.clone()).collect();
         Ok(Tested {
+            hidden: Hidden::InOtherSamples,
             places: places(&judged),
             said,
             values,
@@ -97,7 +110,11 @@ impl Tested {
         let seen = hidden.apply(table, HiddenAs::NotMeasured)?;
         let totals = seen.totals();
         let incomplete = Incomplete::from_values(ln1p_percent(&seen, &totals))?;
-        let (mut tested, mut values) = (Tested::default(), Vec::new());
+        let mut tested = Tested {
+            hidden: Hidden::Anywhere,
+            ..Tested::default()
+        };
+        let mut values = Vec::new();
         for method in [baseline, FLOOR] {
             values.push((method, impute(method, &incomplete)));
         }
@@ -248,6 +265,7 @@ impl Choice {
         };
         values.insert(Method::Auto.to_string(), together);
         let tested = Tested {
+            hidden: Hidden::InOtherSamples,
             places: places(&judged),
             said,
             values,

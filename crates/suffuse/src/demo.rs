@@ -1,6 +1,6 @@
 //! All steps on a simulated table: simulate, hide, fit, fill, score, draw. Needs no file.
 
-use crate::auto::Tested;
+use crate::auto::{Hidden, Tested};
 use crate::conditions::ConditionOptions;
 use crate::dependencies;
 use crate::evaluate::answer::{self, Answer, FittedModel};
@@ -191,7 +191,7 @@ pub fn run(
     let mut gathered = Gathered::new(&masked, options.seed);
     gathered.take_all(&completed);
     let page = html::of_filled(&Filled {
-        file: "simulated table",
+        file: "table.h5ad (simulated)",
         table: &masked,
         counts: completed.counts,
         method: &Method::DepMicroDiff.to_string(),
@@ -245,6 +245,7 @@ fn tested(trial: &Trial, answer: &Answer) -> Tested {
     };
     let said = trial.scored.iter().enumerate();
     let mut tested = Tested {
+        hidden: Hidden::Anywhere,
         places: trial.scored.clone(),
         said: said
             .map(|(entry, at)| CalibrationEntry {

@@ -28,7 +28,7 @@ use crate::{Error, Result};
 use citations::Citation;
 use methods::{MethodTable, number};
 use minijinja::value::Serde;
-use minijinja::{AutoEscape, Environment};
+use minijinja::{AutoEscape, Environment, Value};
 use serde::Serialize;
 use suffuse_data::Table;
 use suffuse_data::audit::{Audit, AuditOptions, Severity, audit};
@@ -132,6 +132,7 @@ impl Page {
     fn render(&self) -> Result<String> {
         let mut environment = Environment::new();
         environment.set_auto_escape_callback(|_| AutoEscape::Html);
+        environment.add_filter("code", with_code);
         let defect = |error: minijinja::Error| Error::Table(format!("report: {error:#}"));
         environment
             .add_template("page.html", include_str!("html/page.html"))
@@ -139,6 +140,20 @@ impl Page {
         let template = environment.get_template("page.html").map_err(defect)?;
         template.render(Serde(self)).map_err(defect)
     }
+}
+
+/// Text with what stands between backticks as code.
+fn with_code(text: &str) -> Value {
+    let mut out = String::new();
+    for (k, part) in text.split('`').enumerate() {
+        // A number and its percent sign stay on one line.
+        let part = svg::escaped(part).replace(" %", "\u{a0}%");
+        match k % 2 {
+            0 => out.push_str(&part),
+            _ => out.push_str(&format!("<code>{part}</code>")),
+        }
+    }
+    Value::from_safe_string(out)
 }
 
 /// Taxa that are listed at most, so that a phone can still show the page.

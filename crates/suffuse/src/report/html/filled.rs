@@ -8,7 +8,7 @@ use super::{
     show_taxa, stack, taxa, thousands, unit_in_words,
 };
 use crate::Result;
-use crate::auto::{Choice, Tested};
+use crate::auto::{Choice, Hidden, Tested};
 use crate::impute::Counts;
 use crate::provenance::Provenance;
 use suffuse_data::Table;
@@ -173,7 +173,7 @@ fn done(filled: &Filled, score: Option<&Score>, quality: Option<&Quality>) -> Ve
     );
     let n_entries = (counts.observed + zeros + missing).max(1);
     let mut words = vec![format!(
-        "{} holds {} and {}. {:.1} % of its entries are zero{}. A zero can mean two things: the taxon is not there, or it is there and the sequencing missed it.",
+        "The table {} holds {} and {}. {:.1} % of its entries are zero{}. A zero can mean two things: the taxon is not there, or it is there and the sequencing missed it.",
         filled.file,
         count(filled.table.n_samples(), "sample", "samples"),
         count(filled.table.n_features(), "taxon", "taxa"),
@@ -191,11 +191,14 @@ fn done(filled: &Filled, score: Option<&Score>, quality: Option<&Quality>) -> Ve
             filled.method
         ),
         false => format!(
-            "A value was given to {} that {} probably false (the taxon is present with a probability of at least {:.0} %) and to {} that had not been measured. The other {} zero.",
+            "A value was given to {} where the taxon is to be expected from the rest of the sample (with a probability of at least {:.0} %), and to {} that had not been measured{}. The other {} zero.",
             count(counts.filled_zeros, "zero", "zeros"),
-            if counts.filled_zeros == 1 { "is" } else { "are" },
             100.0 * filled.presence_threshold,
             count(counts.filled_missing, "entry", "entries"),
+            match filled.gathered.n_absent {
+                0 => String::new(),
+                n => format!(" ({} of them were judged absent, which is the value 0)", thousands(n)),
+            },
             match counts.kept_zeros {
                 1 => "zero stays".to_string(),
                 n => format!("{} zeros stay", thousands(n)),
@@ -212,9 +215,9 @@ fn done(filled: &Filled, score: Option<&Score>, quality: Option<&Quality>) -> Ve
         Some(score) => format!(
             "How good is that? {} that are known were hidden and filled, {}. The typical error is {:.3} in ln(1 + percent): 1 + percent is typically off by a factor of {:.2}. {}",
             count(score.n, "value", "values"),
-            match is_baseline(filled.method) {
-                true => "a tenth of all values above zero",
-                false => "in samples that the model had not learned from",
+            match filled.tested.hidden {
+                Hidden::Anywhere => "a tenth of all values above zero",
+                Hidden::InOtherSamples => "in samples that the model had not learned from",
             },
             score.rmse,
             score.rmse.exp(),
@@ -279,7 +282,7 @@ fn compared(ratio: Ratio) -> String {
             less(ratio.low)
         ),
         (low, _) if low > 1.0 => format!(
-            "That is {:.0} % MORE than filling with each taxon's average: use --method taxon-mean, or leave the table as it is.",
+            "That is {:.0} % MORE than filling with each taxon's average: use `--method taxon-mean`, or leave the table as it is.",
             -less(ratio.value)
         ),
         _ => "That cannot be told apart from filling with each taxon's average: the values filled in say little about single samples.".to_string(),
@@ -298,14 +301,17 @@ fn cautions(filled: &Filled, n_doubtful: usize, n_leaks: usize) -> Vec<String> {
             if n_doubtful == 1 { "its" } else { "their" }
         ));
     }
+    if filled.counts.filled_zeros > 0 {
+        words.push("Whether a taxon is to be expected in a sample was judged from its other taxa, not from how deep it was sequenced. A taxon that is usually found in such samples gets a value even where it is truly absent; raise `--presence-threshold`, or use `--fill missing`, where that matters.".to_string());
+    }
     words.push("Do not read a value filled in as a detection. Whether an organism is in one sample is a question for the laboratory.".to_string());
     words.push(match filled.n_sets {
-        0 => "Do not test groups of samples for differences as if every value had been measured: p-values come out too small. Write several completed tables with --m 20 and compare groups over them with `suffuse pool`.".to_string(),
+        0 => "Do not test groups of samples for differences as if every value had been measured: p-values come out too small. Write several completed tables with `--m 20` and compare groups over them with `suffuse pool`.".to_string(),
         n => format!("Do not test groups of samples for differences on one completed table: p-values come out too small. {n} tables of one draw each were written; compare groups over them with `suffuse pool`."),
     });
     words.push("Do not compute correlations or networks of taxa from values filled in: they were made from the other taxa, which ties them together.".to_string());
     words.push("Richness and other counts of taxa rise with every zero that is filled. Report them on the measured table.".to_string());
-    words.push("A zero that must be zero (a blank, a taxon that cannot live there) is no gap: list such zeros with --structural-zeros.".to_string());
+    words.push("A zero that must be zero (a blank, a taxon that cannot live there) is no gap: list such zeros with `--structural-zeros`.".to_string());
     if filled.table.n_samples() < FEW_SAMPLES {
         words.push(format!(
             "The table has only {}. A model learns little from so few; be careful with all of its values.",
@@ -363,7 +369,7 @@ fn show_quality(page: &mut Page, filled: &Filled, quality: Option<&Quality>) {
         },
         Figure {
             svg: quality.rank_chart(),
-            caption: "Where the true value lies among the draws. Flat is right; high at both ends means draws too close together; high at one end means values that are too low or too high.".to_string(),
+            caption: "Where the true value lies among the draws. Flat is right; high at both ends means draws too close together, high in the middle too far apart; high at one end means values that are too low or too high.".to_string(),
         },
     ];
 }

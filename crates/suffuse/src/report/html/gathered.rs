@@ -1,6 +1,6 @@
 //! What a report wants to know of a filled table, gathered sample by sample while it is filled.
 
-use crate::impute::{Completed, CompletedSample, Done};
+use crate::impute::{Completed, CompletedSample, FilledEntry};
 use rand::seq::index::sample as draw;
 use suffuse_data::Table;
 use suffuse_data::seeded::seeded;
@@ -21,11 +21,14 @@ pub struct Gathered {
     pub(super) drawn: Vec<usize>,
     /// Their entries after filling, as far as they came by; `NaN` where not measured.
     pub(super) after: Vec<(usize, Vec<f64>)>,
+    /// Entries that were filled with 0: not measured, and judged absent.
+    pub(super) n_absent: usize,
     /// Filled entries of each feature.
     pub(super) n_filled: Vec<usize>,
-    /// Per feature: sum of the widths of the 90 % intervals of filled entries, `ln(1 + percent)`.
+    /// Per feature: sum of the widths of the 90 % intervals of entries filled with more than 0,
+    /// `ln(1 + percent)`.
     width: Vec<f64>,
-    /// Per feature: filled entries with an interval.
+    /// Per feature: such entries with an interval.
     n_width: Vec<usize>,
 }
 
@@ -47,6 +50,7 @@ impl Gathered {
             totals,
             drawn,
             after: Vec::new(),
+            n_absent: 0,
             n_filled: zeros.clone(),
             width: vec![0.0; table.n_features()],
             n_width: zeros,
@@ -55,18 +59,8 @@ impl Gathered {
 
     /// Takes in a completed sample.
     pub(crate) fn take(&mut self, sample: &CompletedSample) {
-        let scale = Scale(self.totals.get(sample.sample).copied().unwrap_or(0.0));
-        for (feature, done) in sample.done.iter().enumerate() {
-            if *done != Done::Filled as u8 {
-                continue;
-            }
-            self.n_filled[feature] += 1;
-            let ends = [sample.lower[feature], sample.upper[feature]];
-            let [low, high] = ends.map(|end| ln1p_percent(end, scale));
-            if (high - low).is_finite() {
-                self.width[feature] += high - low;
-                self.n_width[feature] += 1;
-            }
+        for entry in sample.filled() {
+            self.count(&entry);
         }
         if self.drawn.binary_search(&sample.sample).is_ok() {
             self.after.push((sample.sample, sample.value.clone()));
@@ -76,13 +70,7 @@ impl Gathered {
     /// Takes in a table that stands in memory.
     pub fn take_all(&mut self, completed: &Completed) {
         for entry in &completed.filled {
-            self.n_filled[entry.feature] += 1;
-            let scale = Scale(self.totals[entry.sample]);
-            let [low, high] = [entry.lower, entry.upper].map(|end| ln1p_percent(end, scale));
-            if (high - low).is_finite() {
-                self.width[entry.feature] += high - low;
-                self.n_width[entry.feature] += 1;
-            }
+            self.count(entry);
         }
         for sample in &self.drawn {
             self.after
@@ -90,7 +78,21 @@ impl Gathered {
         }
     }
 
-    /// Mean width of the 90 % intervals of a feature's filled entries, `ln(1 + percent)`; `NaN` without one.
+    fn count(&mut self, entry: &FilledEntry) {
+        self.n_filled[entry.feature] += 1;
+        if entry.value == 0.0 {
+            self.n_absent += 1;
+            return;
+        }
+        let scale = Scale(self.totals[entry.sample]);
+        let [low, high] = [entry.lower, entry.upper].map(|end| ln1p_percent(end, scale));
+        if (high - low).is_finite() {
+            self.width[entry.feature] += high - low;
+            self.n_width[entry.feature] += 1;
+        }
+    }
+
+    /// Mean width of the 90 % intervals of a feature's entries filled with more than 0, `ln(1 + percent)`; `NaN` without one.
     pub(super) fn mean_width(&self, feature: usize) -> f64 {
         self.width[feature] / self.n_width[feature] as f64
     }

@@ -115,16 +115,12 @@ impl Quality {
     /// Ranks of the truth among the draws.
     pub(super) fn rank_chart(&self) -> String {
         let most = self.ranks.iter().fold(1.0_f64, |most, bar| most.max(*bar));
-        let mut x = Axis::over(
-            "rank of the true value among the draws",
-            [0.0, 1.0].into_iter(),
-        );
-        x.ticks = vec![
-            (0.0, "lowest".into()),
-            (0.5, "middle".into()),
-            (1.0, "highest".into()),
-        ];
-        let y = Axis::over("found / expected", [0.0, most * 1.05].into_iter());
+        let mut x = Axis::from_zero("rank of the true value among the draws", 1.0);
+        x.range = (0.0, 1.0);
+        x.ticks = [(0.06, "lowest"), (0.5, "middle"), (0.94, "highest")]
+            .map(|(at, text)| (at, text.to_string()))
+            .to_vec();
+        let y = Axis::from_zero("found / expected", most);
         let mut chart = Chart::new(x, y, SIZE);
         let width = 1.0 / self.ranks.len() as f64;
         for (k, bar) in self.ranks.iter().enumerate() {
@@ -165,7 +161,8 @@ pub(super) fn coverage_chart(
     dots: &[(String, f64, f64)],
 ) -> String {
     let percent = |name: &str| {
-        let mut axis = Axis::over(name, [0.0, 1.0].into_iter());
+        let mut axis = Axis::from_zero(name, 1.0);
+        axis.range = (0.0, 1.0);
         axis.ticks = [0.0, 0.25, 0.5, 0.75, 1.0]
             .map(|at| (at, format!("{:.0} %", 100.0 * at)))
             .to_vec();

@@ -25,24 +25,38 @@ pub(super) struct Axis {
 }
 
 /// Room for ticks and names around the plot area, in pixels: left, top, right, bottom.
-const MARGIN: [f64; 4] = [52.0, 10.0, 12.0, 42.0];
+const MARGIN: [f64; 4] = [62.0, 12.0, 22.0, 42.0];
 
 impl Axis {
-    /// An axis over these values with round ticks; `values` may be empty.
+    /// An axis over these values with a little room around them and round ticks; `values` may be empty.
     pub(super) fn over(name: &str, values: impl Iterator<Item = f64>) -> Axis {
         let finite = values.filter(|value| value.is_finite());
         let (low, high) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| {
             (low.min(v), high.max(v))
         });
-        let (low, high) = match low < high {
-            true => (low, high),
-            false if low.is_finite() => (low - 0.5, high + 0.5),
-            false => (0.0, 1.0),
-        };
-        let step = round_step((high - low) / 4.0);
-        let (first, last) = ((low / step).floor(), (high / step).ceil());
+        match low < high {
+            true => {
+                let room = ROOM * (high - low);
+                Axis::between(name, low - room, high + room)
+            }
+            false if low.is_finite() => Axis::between(name, low - 0.5, low + 0.5),
+            false => Axis::between(name, 0.0, 1.0),
+        }
+    }
+
+    /// An axis from 0 to a little over `high`.
+    pub(super) fn from_zero(name: &str, high: f64) -> Axis {
+        match high > 0.0 && high.is_finite() {
+            true => Axis::between(name, 0.0, high * (1.0 + ROOM)),
+            false => Axis::between(name, 0.0, 1.0),
+        }
+    }
+
+    fn between(name: &str, low: f64, high: f64) -> Axis {
+        let step = round_step((high - low) / N_STEPS);
         let decimals = (-step.log10().floor()).clamp(0.0, 9.0) as usize;
-        let n = ((last - first) as usize).min(50);
+        let first = (low / step).ceil();
+        let n = ((high / step).floor() - first).clamp(0.0, 50.0) as usize;
         let ticks = (0..=n).map(|k| {
             let value = (first + k as f64) * step;
             let value = if value == 0.0 { 0.0 } else { value };
@@ -50,7 +64,7 @@ impl Axis {
         });
         Axis {
             name: name.to_string(),
-            range: (first * step, last * step),
+            range: (low, high),
             ticks: ticks.collect(),
         }
     }
@@ -60,6 +74,11 @@ impl Axis {
         (value - self.range.0) / (self.range.1 - self.range.0)
     }
 }
+
+/// Room beyond the outermost values, as a share of their span.
+const ROOM: f64 = 0.05;
+/// Steps between ticks, at least.
+const N_STEPS: f64 = 7.0;
 
 /// The next of 1, 2, 5 times a power of ten.
 fn round_step(step: f64) -> f64 {
@@ -223,10 +242,11 @@ mod tests {
 
     #[test]
     fn ticks_are_round_and_hold_all_values() {
-        let axis = Axis::over("x", [0.13, 0.87].into_iter());
-        assert_eq!(axis.range, (0.0, 1.0));
+        let axis = Axis::over("x", [-0.13, 0.87].into_iter());
+        assert!(axis.range.0 < -0.13 && axis.range.1 > 0.87);
         let texts: Vec<&str> = axis.ticks.iter().map(|(_, text)| text.as_str()).collect();
-        assert_eq!(texts, ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
+        assert_eq!(texts, ["0.0", "0.2", "0.4", "0.6", "0.8"]);
+        assert_eq!(Axis::from_zero("x", 0.9).range.0, 0.0);
         assert_eq!(Axis::over("x", std::iter::empty()).range, (0.0, 1.0));
         let single = Axis::over("x", [3.0].into_iter());
         assert!(single.range.0 < 3.0 && single.range.1 > 3.0);

@@ -207,11 +207,11 @@ pub(super) fn chart(taxa: &[Taxon]) -> Option<String> {
         .filter(|taxon| taxon.n_tested >= MIN_TESTED && !taxon.rmse.is_nan())
         .collect();
     let values = |taxon: &&Taxon| [taxon.rmse, taxon.mean_rmse];
-    let all: Vec<f64> = tested.iter().flat_map(values).chain([0.0]).collect();
+    let most = tested.iter().flat_map(values).fold(0.0, f64::max);
     if tested.is_empty() {
         return None;
     }
-    let axis = |name: &str| Axis::over(name, all.iter().copied());
+    let axis = |name: &str| Axis::from_zero(name, most);
     let (x, y) = (
         axis("error of the taxon's average"),
         axis("error of what is used"),

