@@ -70,7 +70,7 @@ pub fn of_evaluation(evaluated: &Evaluated) -> Result<String> {
     );
     if least.is_finite() {
         page.taxa_words.push(format!(
-            "Errors are those of {question} with {} % of the values hidden.",
+            "Errors are those of {question} with {} % of the values hidden. A taxon is scored where a fold or a random choice hides at least 5 of its values.",
             100.0 * least
         ));
     }
@@ -96,10 +96,17 @@ fn in_question(outcomes: &[Outcome]) -> String {
     if let Some(name) = IN_QUESTION.iter().find(is_there) {
         return name.to_string();
     }
-    let defined = outcomes.iter().filter(|o| o.pooled.rmse.is_finite());
-    defined
-        .min_by(|a, b| a.pooled.rmse.total_cmp(&b.pooled.rmse))
-        .map_or_else(String::new, |outcome| outcome.key.method.clone())
+    // Pooled over all results of a method.
+    let groups = summary::by_method(outcomes);
+    let pooled = groups.iter().map(|(name, group)| {
+        let n: usize = group.iter().map(|o| o.pooled.n).sum();
+        let square = |o: &&Outcome| o.pooled.n as f64 * o.pooled.rmse.powi(2);
+        (name, group.iter().map(square).sum::<f64>() / n as f64)
+    });
+    pooled
+        .filter(|(_, square)| square.is_finite())
+        .min_by(|a, b| a.1.total_cmp(&b.1))
+        .map_or_else(String::new, |(name, _)| name.clone())
 }
 
 fn done(evaluated: &Evaluated) -> Vec<String> {
