@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use suffuse::auto::{self, Choice};
+use suffuse::auto::Choice;
 use suffuse::conditions::{ConditionEncoder, encode_for_fit};
 use suffuse::impute::sets::MAX_SETS;
 use suffuse::impute::zeros::ZeroThresholds;
@@ -353,7 +353,7 @@ impl Job<'_> {
         };
         let mut filling = Filling::new(self.files, &table, self.own_order)?.reconciling(self.sums);
         let start = Instant::now();
-        let predict = |entries: &[(u32, u32)]| auto::predict(choice.partner, &table, entries);
+        let predict = |entries: &[(u32, u32)]| choice.partners_predict(&table, entries);
         context.watched(|watch| {
             let mut options = ImputeOptions {
                 fill: arguments.filling.fill(),

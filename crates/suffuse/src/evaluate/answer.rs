@@ -15,7 +15,7 @@ use suffuse_model::systems::depmicrodiff::{
     Totals, fit,
 };
 use suffuse_stats::calibration::LEVELS;
-use suffuse_stats::impute::{Method as Baseline, RowTotals, Validation, impute, impute_tuned};
+use suffuse_stats::impute::{Method as Baseline, RowTotals, Validation, impute_tuned};
 use suffuse_stats::scores::quantile;
 
 /// What a method says of the entries of a trial that are scored.
@@ -259,12 +259,12 @@ pub fn of_choice(choice: &Choice, trial: &Trial, model: Answer) -> Result<Answer
     if choice.errors.is_none() {
         return Ok(model);
     }
-    let partner = match choice.blend.weight < 1.0 {
-        true => {
-            let completed = impute(choice.partner, &trial.incomplete()?);
+    let partner = match choice.partners.is_empty() {
+        false => {
+            let completed = choice.partners_fill(&trial.incomplete()?);
             completed.slice(s![trial.n_learn().., ..]).to_owned()
         }
-        false => model.value.clone(),
+        true => model.value.clone(),
     };
     let Some(draws) = &model.draws else {
         return Ok(model);

@@ -3,7 +3,7 @@
 use super::Model;
 use super::batch::Flag;
 use super::entries::{Cohort, Entries, Known};
-use super::held_out::centred;
+use super::held_out::Expectations;
 use super::sampling::{Job, Plan, Run};
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -499,7 +499,7 @@ impl Model {
     }
 
     /// Draws of ln(1+percent) given presence of each entry that is taken to be positive, moved together
-    /// so that their mean is what the network expects: see [`Drawn::expected`](super::sampling::Drawn).
+    /// so that their mean is the value, and calibrated.
     fn draw_values(
         &self,
         passes: &Passes,
@@ -528,18 +528,13 @@ impl Model {
             }));
         }
         let mut draws: Vec<Vec<f64>> = vec![Vec::new(); work.known.len()];
-        let mut expected = draws.clone();
-        for (job, drawn) in jobs.iter().zip(self.sample(run, plan, &jobs)?) {
-            let start = work.range(job.sample).start;
+        let drawn = self.sample(run, plan, &jobs)?;
+        for (jobs, drawn) in jobs.chunks(n_draws).zip(drawn.chunks(n_draws)) {
+            let start = work.range(jobs[0].sample).start;
             for taxon in (0..work.n_taxa).filter(|taxon| is_positive[start + taxon]) {
-                draws[start + taxon].push(drawn.abundance[taxon]);
-                expected[start + taxon].push(drawn.expected[taxon]);
-            }
-        }
-        for (draws, expected) in draws.iter_mut().zip(expected) {
-            if !draws.is_empty() {
-                let (value, centred) = centred(std::mem::take(draws), &expected);
-                *draws = match &self.calibration {
+                let own = drawn.iter().map(|drawn| drawn.abundance[taxon]).collect();
+                let (value, centred) = self.centred(own, &Expectations::over(drawn, taxon));
+                draws[start + taxon] = match &self.calibration {
                     Some(calibration) => calibration.draws(&centred, value),
                     None => centred,
                 };

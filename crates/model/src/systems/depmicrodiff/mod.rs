@@ -48,6 +48,8 @@ pub struct Model {
     config: Config,
     feature_ids: Vec<String>,
     guide: Option<Guide>,
+    /// Weight of what the network expects, against the guide.
+    trust: f64,
     calibration: Option<Calibration>,
     standardisation: Standardisation,
     latent_scale: LatentScale,

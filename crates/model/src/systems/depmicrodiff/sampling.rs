@@ -57,6 +57,8 @@ pub(super) struct Drawn {
     /// the estimate of the clean latent is the mean over all that fit the condition, so its mean over
     /// draws scatters less than that of the draws.
     pub(super) expected: Vec<f64>,
+    /// What the guide expects; without a guide, mean and offset.
+    pub(super) guess: Vec<f64>,
 }
 
 impl Model {
@@ -228,6 +230,7 @@ impl Model {
                     presence: is_present[range.clone()].to_vec(),
                     abundance: in_logs(&abundance[range.clone()]),
                     expected: in_logs(&expected[range]),
+                    guess: in_logs(&vec![0.0; n_taxa]),
                 }
             })
             .collect()

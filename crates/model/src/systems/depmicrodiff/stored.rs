@@ -28,6 +28,8 @@ struct Transform {
     seed: u64,
     standardisation: Standardisation,
     guide: Option<StoredGuide>,
+    /// Weight of what the network expects, against the guide.
+    trust: f64,
     calibration: Option<Calibration>,
     latent_scale: LatentScale,
     /// Positions of the features that each feature depends on.
@@ -87,6 +89,7 @@ impl Model {
             system: SYSTEM.to_string(),
             seed: self.seed,
             standardisation: self.standardisation.clone(),
+            trust: self.trust,
             calibration: self.calibration,
             guide: self.guide.as_ref().map(|guide| StoredGuide {
                 scale: guide.scale.clone(),
@@ -288,6 +291,7 @@ impl Model {
         };
         Ok(Model {
             guide,
+            trust: transform.trust,
             calibration: transform.calibration,
             vae: take(
                 "vae",
