@@ -54,6 +54,8 @@ pub struct GuideConfig {
     pub width: usize,
     /// Residual blocks.
     pub depth: usize,
+    /// Share of hidden units left out at a time while training.
+    pub dropout: f64,
     /// How it is trained; a batch is that of one member.
     pub training: TrainConfig,
 }
@@ -398,6 +400,7 @@ impl Config {
                 0.0,
                 1.0,
             ),
+            ("guide.dropout", self.guide.dropout, 0.0, 0.9),
             ("guide.n_members", self.guide.n_members as f64, 0.0, 64.0),
             ("guide.depth", self.guide.depth as f64, 0.0, 64.0),
             (

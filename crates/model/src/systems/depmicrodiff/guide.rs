@@ -20,6 +20,8 @@ use crate::nn::{Linear, Mlp};
 use crate::parameters::{Absent, Builder, Parameters, values};
 use burn::tensor::activation::softplus;
 use burn::tensor::{Device, Tensor};
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use suffuse_data::transform::Scale;
 use suffuse_data::transform::percent::ln1p_percent;
@@ -357,14 +359,24 @@ pub(super) fn members(p: &mut Builder, shape: &Shape) -> Vec<Member> {
 }
 
 impl Member {
-    pub(super) fn forward(&self, rows: &GuideRows, device: &Device) -> Said {
+    /// - `dropout`: while training, the share of hidden units that is left out, and a generator
+    pub(super) fn forward(
+        &self,
+        rows: &GuideRows,
+        device: &Device,
+        mut dropout: Option<Dropout>,
+    ) -> Said {
         let n_inputs = rows.inputs.len() / rows.n_rows;
         let inputs = tensor::<2>(rows.inputs.clone(), [rows.n_rows, n_inputs], device);
         let mut h = self.first.forward(inputs); // [rows, width]
+        let mut thinned = |h: Tensor<2>| match &mut dropout {
+            Some(dropout) => dropout.apply(h),
+            None => h,
+        };
         for block in &self.blocks {
-            h = h.clone() + block.forward(normalised(h));
+            h = h.clone() + block.forward(thinned(normalised(h)));
         }
-        let both = self.last.forward(normalised(h)); // [rows, 2 n_taxa]
+        let both = self.last.forward(thinned(normalised(h))); // [rows, 2 n_taxa]
         let part = |k: usize| {
             let columns = k * self.n_taxa..(k + 1) * self.n_taxa;
             both.clone().slice([0..rows.n_rows, columns])
@@ -382,8 +394,13 @@ impl Member {
     }
 
     /// Mean squared error of hidden values, and cross-entropy of presence where that is hidden too.
-    pub(super) fn loss(&self, rows: &GuideRows, device: &Device) -> Tensor<1> {
-        let guess = self.forward(rows, device);
+    pub(super) fn loss(
+        &self,
+        rows: &GuideRows,
+        device: &Device,
+        dropout: Option<Dropout>,
+    ) -> Tensor<1> {
+        let guess = self.forward(rows, device, dropout);
         let mean = |x: Tensor<2>, weights: &[f32]| {
             let n: f32 = weights.iter().sum();
             (x * rows.matrix(weights, device)).sum() / f32::max(n, 1.0)
@@ -393,6 +410,30 @@ impl Member {
         let is_present = rows.matrix(&rows.is_present, device);
         let cross_entropy = softplus(logit.clone(), 1.0) - is_present * logit;
         mean(error.clone() * error, &rows.has_value) + mean(cross_entropy, &rows.has_presence)
+    }
+}
+
+/// Dropout whose draws are ours: the backend's would come from a generator that cannot be kept.
+pub(super) struct Dropout<'a> {
+    pub(super) share: f64,
+    pub(super) rng: &'a mut ChaCha8Rng,
+}
+
+impl Dropout<'_> {
+    fn apply(&mut self, h: Tensor<2>) -> Tensor<2> {
+        if self.share == 0.0 {
+            return h;
+        }
+        let [rows, width] = h.dims();
+        let kept = (1.0 / (1.0 - self.share)) as f32;
+        let mask = (0..rows * width)
+            .map(|_| match self.rng.random_bool(self.share) {
+                true => 0.0,
+                false => kept,
+            })
+            .collect();
+        let mask = tensor::<2>(mask, [rows, width], &h.device());
+        h * mask
     }
 }
 
@@ -491,7 +532,7 @@ impl BoundGuide<'_> {
             if (0..rows.n_rows).all(|row| weight(row) == 0.0) {
                 continue;
             }
-            let guess = member.forward(rows, &self.device);
+            let guess = member.forward(rows, &self.device, None);
             let (value, logit) = (values(guess.value), values(guess.presence_logit));
             for at in 0..n {
                 let weight = weight(at / rows.n_taxa);
