@@ -9,7 +9,6 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use suffuse_data::Table;
 use suffuse_data::format::ReadOptions;
-use suffuse_data::taxonomy::own_names;
 
 fn read(cancer: &str) -> Option<Table> {
     let path = shared_data()?.join(format!("tcga/tcga_{cancer}_solid.h5ad"));
@@ -131,9 +130,7 @@ struct Strict {
 
 /// Hides first, and takes the totals of what is left; samples of which nothing is left are not scored.
 fn strict(table: &Table, fraction: f64, seed: u64) -> Strict {
-    let taxonomy = table.taxonomy.as_ref().unwrap();
-    let is_leaf = taxonomy.leaves(&own_names(table)).unwrap();
-    let leaves: Vec<usize> = (0..is_leaf.len()).filter(|taxon| is_leaf[*taxon]).collect();
+    let leaves = suffuse_data::nested::leaves(table);
     let leaf_reads = reads(table).select(Axis(1), &leaves);
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut samples: Vec<usize> = (0..leaf_reads.nrows())
