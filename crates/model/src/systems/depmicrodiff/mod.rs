@@ -25,6 +25,7 @@ pub mod held_out;
 pub mod impute;
 pub mod mask;
 mod objective;
+mod presence;
 mod pretraining;
 mod sampling;
 mod stored;

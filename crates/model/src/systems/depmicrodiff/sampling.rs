@@ -91,6 +91,39 @@ impl Model {
         Ok(drawn.into_iter().flatten().collect())
     }
 
+    /// Probability of presence per taxon of every job, as the guide has it; `None` without a guide.
+    ///
+    /// The guide sees the table itself, not its latents, and is asked for nothing but the expectation: it tells
+    /// false zeros from true ones better than draws of the network do.
+    pub(super) fn presence_by_guide(
+        &self,
+        run: &Run,
+        plan: &Plan,
+        jobs: &[Job],
+    ) -> Result<Option<Vec<Vec<f64>>>> {
+        if plan.guide.is_none() {
+            return Ok(None);
+        }
+        let tiles: Vec<&[Job]> = jobs.chunks(TILE).collect();
+        let judged = device::each(run.device, tiles.len(), |i| {
+            if run.interrupted.load(Ordering::Relaxed) {
+                return Err(Error::Interrupted);
+            }
+            let seen: Vec<Seen> = jobs_in_tile(tiles[i]).map(|job| run.seen(job)).collect();
+            let folds: Vec<Option<usize>> = jobs_in_tile(tiles[i]).map(|job| job.fold).collect();
+            let guesses = Guesses::of(plan.guide.as_ref(), &seen, &folds);
+            let of_row = |row: usize| -> Vec<f64> {
+                let logits = guesses
+                    .row(row)
+                    .map_or(&[][..], |guess| guess.presence_logit);
+                let probability = |logit: &f64| 1.0 / (1.0 + (-logit).exp());
+                logits.iter().map(probability).collect()
+            };
+            Ok((0..tiles[i].len()).map(of_row).collect::<Vec<_>>())
+        })?;
+        Ok(Some(judged.into_iter().flatten().collect()))
+    }
+
     fn sample_tile(&self, run: &Run, plan: &Plan, jobs: &[Job]) -> Vec<Drawn> {
         let device = run.device;
         let (n_taxa, d) = (self.feature_ids.len(), self.config.vae.d_latent);
