@@ -39,7 +39,7 @@ pub fn ratio(groups: &[Shares], f: fn(f64) -> f64, seed: u64) -> Option<Ratio> {
         below: sum.below + group.below,
     };
     let all = groups.iter().fold(Shares::default(), sum);
-    if !(all.below > 0.0) {
+    if all.below.is_nan() || all.below <= 0.0 {
         return None;
     }
     let mut rng = ChaCha8Rng::seed_from_u64(seed);

@@ -74,6 +74,9 @@ pub struct ImputeOptions<'a> {
     pub interrupted: &'a AtomicBool,
 }
 
+/// Values of entries (sample, feature) by another method.
+pub type Predict<'a> = dyn Fn(&[(u32, u32)]) -> Vec<f64> + 'a;
+
 /// Another method that has a say in every filled value.
 #[derive(Clone, Copy)]
 pub struct Partner<'a> {
@@ -81,7 +84,7 @@ pub struct Partner<'a> {
     pub blend: Blend,
     /// ln(1+percent) given presence of each entry (sample, feature) that will be filled. It is asked once,
     /// when presence has been judged in the whole table.
-    pub predict: &'a dyn Fn(&[(u32, u32)]) -> Vec<f64>,
+    pub predict: &'a Predict<'a>,
 }
 
 /// A completed table.

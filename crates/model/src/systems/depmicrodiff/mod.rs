@@ -21,6 +21,8 @@ pub mod entries;
 pub mod fit;
 mod guide;
 mod guide_fit;
+#[cfg(test)]
+mod guide_test;
 pub mod held_out;
 pub mod impute;
 pub mod mask;
