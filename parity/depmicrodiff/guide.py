@@ -27,7 +27,7 @@ def additive(values, present, prior_of_offset, weights_of, mean_of):
         mean = mean_of(n, total, pooled_mean)
         sd = np.maximum(np.sqrt((within + 3 * pooled_variance) / (n + 3)), 0.1)
         offsets = offset_of(values, present, mean, weights_of(sd), prior_of_offset(sd))
-    return mean, sd
+    return mean, sd, offsets
 
 
 def offset_of(values, present, mean, weight, prior):
@@ -62,6 +62,19 @@ scale = additive(log, present, lambda sd: (sd**-2.0).mean(), lambda sd: sd**-2.0
 plain = additive(
     log1p, present, lambda sd: 0.5, np.ones_like, lambda n, s, m: np.where(n >= 3, s / np.maximum(n, 1), (s + 3 * m) / (n + 3))
 )
+
+
+def partners_of(residual, present):
+    """Of each taxon, the others by their correlation over samples with both, shrunk for few of them."""
+    r = np.where(present, residual, 0.0)
+    both = present.astype(float)
+    product, square, n = r.T @ r, (r**2).T @ both, both.T @ both
+    spread = np.sqrt(square * square.T)
+    tells = np.where(spread > 0, np.abs(product) / np.where(spread > 0, spread, 1) * np.sqrt(n / (n + 10)), 0.0)
+    return [sorted((j for j in range(len(t)) if j != i), key=lambda j: (-t[j], j)) for i, t in enumerate(tells)]
+
+
+partners = partners_of((log - scale[0] - scale[2]) / scale[1], present)
 n_present, n_all = present.sum(0) + 0.5, len(X) + 1.0
 prior_logit = np.log(n_present / (n_all - n_present))
 
@@ -83,6 +96,13 @@ for sample, flags in FLAGS.items():
             path = f"member{member}.block{block}"
             h = h + linear(silu(linear(layer_norm(h), f"{path}.inner", WIDTH)), f"{path}.outer", WIDTH)
         both = linear(layer_norm(h), f"member{member}.last", 8)
+        path, n_channels = f"member{member}.partners", 4 * 3
+        seen = np.array([[h0[0, 4 * j : 4 * j + 4] for j in of_taxon] for of_taxon in partners]).reshape(4, n_channels)
+        inner = weights(f"{path}.inner", (4 * n_channels, 8)).reshape(4, n_channels, 8)
+        inner_bias = weights(f"{path}.inner_bias", (4, 8))
+        outer = weights(f"{path}.outer", (4 * 8, 2)).reshape(4, 8, 2)
+        hidden = silu(np.einsum("nk,nkh->nh", seen, inner) + inner_bias)
+        both = both + np.einsum("nh,nho->on", hidden, outer).reshape(1, 8)
         value = base + both[:, :4] * sd
         value = np.logaddexp(value, 0.0) if member == 0 else value
         expected.append({"value": value[0].tolist(), "presence_logit": (both[0, 4:] + prior_logit).tolist()})

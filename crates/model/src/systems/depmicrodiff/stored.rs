@@ -256,7 +256,16 @@ impl Model {
                     mean,
                     sd,
                     presence_logit,
+                    partners,
                 } = &stored.scale;
+                let is_even =
+                    |of: &Vec<usize>| of.len() == partners[0].len() && of.iter().all(|j| *j < n);
+                if partners.len() != n || !partners.iter().all(is_even) {
+                    return Err(broken(
+                        "transform.json",
+                        format!("its guide does not name partners for {n} features"),
+                    ));
+                }
                 let lengths = [mean.len(), sd.len(), presence_logit.len(), stored.sd.len()];
                 if lengths != [n; 4] {
                     return Err(broken(
