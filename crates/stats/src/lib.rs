@@ -1,5 +1,5 @@
 //! Numbers on tables: scores of imputed entries, classical imputers (the baselines of every
-//! model), statistics of dependency between taxa, comparisons of two groups, and Rubin's rules over
+//! model), statistics of dependency between taxa, distances and ordination, comparisons of two groups, and Rubin's rules over
 //! completed tables. No tensor library.
 //!
 //! Matrices are dense `ndarray` arrays in f64 with samples in rows and taxa in columns. Every
@@ -12,9 +12,11 @@ pub mod calibration;
 pub mod correlation_inflation;
 pub mod dependency;
 pub mod differential;
+pub mod distance;
 pub mod error;
 pub mod impute;
 pub mod incomplete;
+pub mod pcoa;
 pub mod pool;
 pub mod ranks;
 pub mod scores;

@@ -9,10 +9,13 @@
 
 use crate::Result;
 use crate::impute::ln1p_percent;
+use crate::method::Method;
 use ndarray::Array2;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use suffuse_data::Table;
+use suffuse_data::hide::{HiddenAs, hide_nonzero};
+use suffuse_data::transform::{Scale, percent};
 use suffuse_model::systems::depmicrodiff::held_out::HeldOutEntry;
 use suffuse_model::systems::depmicrodiff::{Cohort, Totals};
 use suffuse_stats::Incomplete;
@@ -43,6 +46,96 @@ pub struct Errors {
     /// Entries.
     pub n: usize,
 }
+
+/// Where entries were hidden.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Hidden {
+    /// In samples that the model had not learned from.
+    #[default]
+    InOtherSamples,
+    /// Anywhere in the table: a tenth of all values above zero.
+    Anywhere,
+}
+
+/// Hidden entries of a user's table with what was said of them, in `ln(1 + percent)`: what stands behind a
+/// choice. No method had seen them.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Tested {
+    /// Where they were hidden.
+    pub hidden: Hidden,
+    /// Sample and taxon of each; one may stand here once per hidden copy.
+    pub places: Vec<(usize, usize)>,
+    /// Truth, value of what is used, and its draws before the last calibration; none for a method that
+    /// draws nothing.
+    pub said: Vec<CalibrationEntry>,
+    /// Value by each method, by its name.
+    pub values: BTreeMap<String, Vec<f64>>,
+}
+
+impl Tested {
+    /// What the model alone says of held-out entries, beside the taxon mean where the table is not too
+    /// large for it.
+    ///
+    /// # Errors
+    /// None for a table that was read by this program.
+    pub fn of_model(cohort: &Cohort, held_out: &[HeldOutEntry]) -> Result<Tested> {
+        let n_copies = held_out.iter().map(|e| e.copy + 1).max().unwrap_or(0);
+        let judged: Vec<&HeldOutEntry> = held_out.iter().collect();
+        let mut values = BTreeMap::new();
+        let model: Vec<f64> = judged.iter().map(|entry| entry.said.value).collect();
+        values.insert(Method::DepMicroDiff.to_string(), model);
+        if !is_model_alone(cohort.table.n_samples(), cohort.table.n_features()) {
+            let tables = hidden_copies(cohort, &judged, n_copies)?;
+            values.insert(FLOOR.to_string(), said_by(FLOOR, &tables, &judged));
+        }
+        let said = judged.iter().map(|entry| entry.said.clone()).collect();
+        Ok(Tested {
+            hidden: Hidden::InOtherSamples,
+            places: places(&judged),
+            said,
+            values,
+        })
+    }
+
+    /// What a classical method says of a tenth of the non-zero entries of a table, beside the taxon mean.
+    ///
+    /// # Errors
+    /// A table without a non-zero entry.
+    pub fn of_baseline(table: &Table, baseline: Baseline, seed: u64) -> Result<Tested> {
+        let hidden = hide_nonzero(table, TESTED_FRACTION, seed, None)?;
+        let entries = hidden.entries.iter();
+        let entries: Vec<(usize, usize)> = entries
+            .map(|entry| (entry.sample as usize, entry.feature as usize))
+            .collect();
+        let seen = hidden.apply(table, HiddenAs::NotMeasured)?;
+        let totals = seen.totals();
+        let incomplete = Incomplete::from_values(ln1p_percent(&seen, &totals))?;
+        let mut tested = Tested {
+            hidden: Hidden::Anywhere,
+            ..Tested::default()
+        };
+        let mut values = Vec::new();
+        for method in [baseline, FLOOR] {
+            values.push((method, impute(method, &incomplete)));
+        }
+        for at in entries.into_iter().filter(|at| totals[at.0] > 0.0) {
+            tested.places.push(at);
+            tested.said.push(CalibrationEntry {
+                truth: percent::ln1p_percent(table.get(at.0, at.1), Scale(totals[at.0])),
+                value: values[0].1[at],
+                draws: Vec::new(),
+            });
+        }
+        for (method, completed) in values {
+            let of_method = tested.places.iter().map(|at| completed[*at]).collect();
+            tested.values.insert(method.to_string(), of_method);
+        }
+        Ok(tested)
+    }
+}
+
+/// Share of the non-zero entries on which a classical method is tested.
+const TESTED_FRACTION: f64 = 0.1;
 
 /// Classical methods that may have a share.
 const PARTNERS: [Baseline; 3] = [Baseline::ExtraTrees, Baseline::Ridge, Baseline::SoftImpute];
@@ -85,9 +178,21 @@ impl Choice {
         held_out: &[HeldOutEntry],
         own: Option<Calibration>,
     ) -> Result<Choice> {
+        Ok(Choice::weighed(cohort, held_out, own)?.0)
+    }
+
+    /// As [`Choice::of`], with what it was made from.
+    ///
+    /// # Errors
+    /// None for a table that was read by this program.
+    pub fn weighed(
+        cohort: &Cohort,
+        held_out: &[HeldOutEntry],
+        own: Option<Calibration>,
+    ) -> Result<(Choice, Tested)> {
         let n_entries = cohort.table.n_samples() * cohort.table.n_features();
         if held_out.is_empty() || n_entries > TOO_MANY_ENTRIES {
-            return Ok(Choice::model_alone());
+            return Ok((Choice::model_alone(), Tested::of_model(cohort, held_out)?));
         }
         let n_copies = match n_entries > MANY_ENTRIES {
             true => 1,
@@ -97,21 +202,8 @@ impl Choice {
             .iter()
             .filter(|entry| entry.copy < n_copies)
             .collect();
-        let mut tables = Vec::new();
-        for copy in 0..n_copies {
-            let here: Vec<&HeldOutEntry> = judged
-                .iter()
-                .copied()
-                .filter(|entry| entry.copy == copy)
-                .collect();
-            tables.push(hidden_copy(cohort, &here)?);
-        }
-        let said_by = |baseline: Baseline| -> Vec<f64> {
-            let completed: Vec<Array2<f64>> =
-                tables.iter().map(|table| impute(baseline, table)).collect();
-            let value = |entry: &&HeldOutEntry| completed[entry.copy][[entry.sample, entry.taxon]];
-            judged.iter().map(value).collect()
-        };
+        let tables = hidden_copies(cohort, &judged, n_copies)?;
+        let mut values = BTreeMap::new();
         let truth: Vec<f64> = judged.iter().map(|entry| entry.said.truth).collect();
         let model: Vec<f64> = judged.iter().map(|entry| entry.said.value).collect();
         let mut distinct: Vec<(usize, usize)> = judged
@@ -123,11 +215,13 @@ impl Choice {
         let mut baselines = BTreeMap::new();
         let mut others: Vec<(Baseline, Vec<f64>)> = Vec::new();
         for partner in PARTNERS {
-            let other = said_by(partner);
+            let other = said_by(partner, &tables, &judged);
+            values.insert(partner.to_string(), other.clone());
             baselines.insert(partner.to_string(), rmse(&truth, &other));
             others.push((partner, other));
         }
         let model_error = rmse(&truth, &model);
+        values.insert(Method::DepMicroDiff.to_string(), model.clone());
         let (mut together, mut error) = (model, model_error);
         let (mut model_weight, mut partners) = (1.0, Vec::new());
         // One partner after the other, the one that helps most first.
@@ -151,7 +245,8 @@ impl Choice {
             partners.push((partner, 1.0 - weight));
             (together, error) = (joined, joint_error);
         }
-        let floor = said_by(FLOOR);
+        let floor = said_by(FLOOR, &tables, &judged);
+        values.insert(FLOOR.to_string(), floor.clone());
         let floor_error = rmse(&truth, &floor);
         baselines.insert(FLOOR.to_string(), floor_error);
         if error >= floor_error {
@@ -173,7 +268,7 @@ impl Choice {
                 },
             })
             .collect();
-        Ok(Choice {
+        let choice = Choice {
             blend: Blend {
                 weight: model_weight,
                 calibration: Calibration::fit(&said),
@@ -185,7 +280,15 @@ impl Choice {
                 chosen: error,
                 n: judged.len(),
             }),
-        })
+        };
+        values.insert(Method::Auto.to_string(), together);
+        let tested = Tested {
+            hidden: Hidden::InOtherSamples,
+            places: places(&judged),
+            said,
+            values,
+        };
+        Ok((choice, tested))
     }
 
     /// Says whether a classical method has a say: weight, or calibration together with the model.
@@ -260,6 +363,31 @@ fn moved(draws: &[f64], from: f64, to: f64) -> Vec<f64> {
 fn rmse(truth: &[f64], value: &[f64]) -> f64 {
     let square: f64 = truth.iter().zip(value).map(|(t, v)| (t - v).powi(2)).sum();
     (square / truth.len() as f64).sqrt()
+}
+
+fn places(judged: &[&HeldOutEntry]) -> Vec<(usize, usize)> {
+    let place = |entry: &&HeldOutEntry| (entry.sample, entry.taxon);
+    judged.iter().map(place).collect()
+}
+
+/// What a classical method says of each entry in the table of its copy.
+fn said_by(baseline: Baseline, tables: &[Incomplete], judged: &[&HeldOutEntry]) -> Vec<f64> {
+    let completed: Vec<Array2<f64>> = tables.iter().map(|table| impute(baseline, table)).collect();
+    let value = |entry: &&HeldOutEntry| completed[entry.copy][[entry.sample, entry.taxon]];
+    judged.iter().map(value).collect()
+}
+
+fn hidden_copies(
+    cohort: &Cohort,
+    judged: &[&HeldOutEntry],
+    n_copies: usize,
+) -> Result<Vec<Incomplete>> {
+    (0..n_copies)
+        .map(|copy| {
+            let of_copy = judged.iter().copied().filter(|entry| entry.copy == copy);
+            hidden_copy(cohort, &of_copy.collect::<Vec<_>>())
+        })
+        .collect()
 }
 
 /// The cohort with the entries of one copy hidden, as classical methods see it.

@@ -1,5 +1,6 @@
 //! All steps on a simulated table: simulate, hide, fit, fill, score, draw. Needs no file.
 
+use crate::auto::{Hidden, Tested};
 use crate::conditions::ConditionOptions;
 use crate::dependencies;
 use crate::evaluate::answer::{self, Answer, FittedModel};
@@ -10,6 +11,7 @@ use crate::impute::Completed;
 use crate::method::Method;
 use crate::output::write_text;
 use crate::provenance::Provenance;
+use crate::report::html::{self, Filled, Gathered};
 use crate::report::scatter;
 use crate::watch::Watch;
 use crate::{PRESENCE_THRESHOLD, Result};
@@ -22,6 +24,7 @@ use suffuse_data::simulate::{SimulateOptions, simulate};
 use suffuse_data::split;
 use suffuse_model::device::Device;
 use suffuse_model::systems::depmicrodiff::{Cohort, Config, Fill, ImputeOptions, Totals};
+use suffuse_stats::calibration::CalibrationEntry;
 use suffuse_stats::dependency::{FTestForm, MiTest};
 use suffuse_stats::impute::Method as Baseline;
 
@@ -111,6 +114,7 @@ pub fn run(
         &of_model,
         seconds,
     )?];
+    let mut tested = tested(&trial, &of_model);
     let mut best: Option<(f64, String, Answer)> = None;
     for baseline in Baseline::ALL {
         let start = Instant::now();
@@ -122,6 +126,8 @@ pub fn run(
         };
         let outcome = score::score(key(Method::Baseline(baseline)), &trial, &answer, seconds)?;
         let rmse = outcome.pooled.rmse;
+        let said = trial.scored.iter().map(|at| answer.value[*at]).collect();
+        tested.values.insert(baseline.to_string(), said);
         if best.as_ref().is_none_or(|(least, ..)| rmse < *least) {
             best = Some((rmse, baseline.to_string(), answer));
         }
@@ -182,6 +188,22 @@ pub fn run(
         )?;
     }
     files.extend(figures::write(folder, "simulated table", &outcomes)?);
+    let mut gathered = Gathered::new(&masked, options.seed);
+    gathered.take_all(&completed);
+    let page = html::of_filled(&Filled {
+        file: "table.h5ad (simulated)",
+        table: &masked,
+        counts: completed.counts,
+        method: &Method::DepMicroDiff.to_string(),
+        choice: None,
+        tested: &tested,
+        gathered: &gathered,
+        presence_threshold: PRESENCE_THRESHOLD,
+        n_sets: 0,
+        provenance: &provenance,
+    })?;
+    files.push(folder.join("report.html"));
+    write_text(&folder.join("report.html"), Overwrite::Replace, &page)?;
     let mut tests = dependencies::tests(0.05, FTestForm::Nested);
     tests.mi_test = MiTest::GTest;
     let found = dependencies::find(
@@ -212,6 +234,33 @@ fn key(options: &DemoOptions, method: Method) -> Key {
         method: method.to_string(),
         setting: BTreeMap::new(),
     }
+}
+
+/// The hidden entries with what the model says of them.
+fn tested(trial: &Trial, answer: &Answer) -> Tested {
+    let value = |at: &(usize, usize)| answer.value[*at];
+    let draws = |entry: usize| match &answer.draws {
+        Some(draws) => draws.row(entry).to_vec(),
+        None => Vec::new(),
+    };
+    let said = trial.scored.iter().enumerate();
+    let mut tested = Tested {
+        hidden: Hidden::Anywhere,
+        places: trial.scored.clone(),
+        said: said
+            .map(|(entry, at)| CalibrationEntry {
+                truth: trial.truth[*at],
+                value: value(at),
+                draws: draws(entry),
+            })
+            .collect(),
+        ..Tested::default()
+    };
+    let values = trial.scored.iter().map(value).collect();
+    tested
+        .values
+        .insert(Method::DepMicroDiff.to_string(), values);
+    tested
 }
 
 fn panel(outcome: &Outcome, trial: &Trial, answer: &Answer) -> scatter::Panel {

@@ -13,10 +13,13 @@ use suffuse::evaluate::{
     EvaluateOptions, Finished, ModelSetting, Subject, Visits, comparison, evaluate, figures,
     summary,
 };
+use suffuse::input::{self, Input};
 use suffuse::method::{self, Method};
-use suffuse::output::make_folder;
+use suffuse::output::{make_folder, write_text};
+use suffuse::provenance::Provenance;
+use suffuse::report::html::{self, Evaluated};
 use suffuse::report::{comparison_table, score_table};
-use suffuse::{Error, Result, input};
+use suffuse::{Error, Result};
 use suffuse_data::Metadata;
 use suffuse_data::format::Overwrite;
 use suffuse_data::hide::Mask;
@@ -260,6 +263,16 @@ pub(super) fn run(arguments: &EvaluateArgs, context: &mut Context) -> Result<()>
         .into_iter()
         .map(|finished| finished.outcome)
         .collect();
+    let page = html::of_evaluation(&Evaluated {
+        file: &name,
+        table: &input.table,
+        protocol: &protocol.to_string(),
+        n_folds: protocol.is_held_out().then_some(options.n_folds),
+        outcomes: &outcomes,
+        provenance: &provenance(&options, &input, context),
+    })?;
+    let page_file = arguments.out.join("report.html");
+    write_text(&page_file, Overwrite::Replace, &page)?;
     summary::write_tsv(&arguments.out, &summary::read_folder(&arguments.out)?)?;
     let pictures = figures::write(&arguments.out, &name, &outcomes)?;
     if protocol.is_held_out() {
@@ -291,8 +304,28 @@ pub(super) fn run(arguments: &EvaluateArgs, context: &mut Context) -> Result<()>
         "wrote {}",
         arguments.out.join("results.tsv").display()
     ));
-    for picture in pictures {
-        context.talk.note(&format!("wrote {}", picture.display()));
+    for file in pictures.iter().chain([&page_file]) {
+        context.talk.note(&format!("wrote {}", file.display()));
     }
     Ok(())
+}
+
+/// Where the results come from, for the page.
+fn provenance(options: &EvaluateOptions, input: &Input, context: &Context) -> Provenance {
+    let mut provenance = Provenance {
+        command: context.command.clone(),
+        inputs: input.sources.clone(),
+        ..Provenance::default()
+    };
+    let list = |items: Vec<String>| items.join(", ");
+    let methods = options.methods.iter().map(ToString::to_string).collect();
+    let fractions = options.fractions.iter().map(ToString::to_string).collect();
+    let seeds = options.seeds.iter().map(ToString::to_string).collect();
+    provenance.set("protocol", options.protocol.to_string());
+    provenance.set("methods", list(methods));
+    provenance.set("hidden_shares", list(fractions));
+    provenance.set("seeds_or_folds", list(seeds));
+    provenance.set("metadata", options.model.conditions.to_string());
+    provenance.set("config", options.model.config.to_toml());
+    provenance
 }

@@ -1,5 +1,7 @@
 //! `suffuse impute TABLE -o OUT`: fit and fill, or fill with a fitted model or a baseline.
 
+mod told;
+
 use super::{
     Context, FitSettingArgs, InputArgs, MetadataArgs, OverwriteArgs, RunArgs, SamplingArgs, plan,
     share,
@@ -8,7 +10,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use suffuse::auto::Choice;
+use suffuse::auto::{Choice, Tested};
 use suffuse::conditions::{ConditionEncoder, encode_for_fit};
 use suffuse::impute::sets::MAX_SETS;
 use suffuse::impute::zeros::ZeroThresholds;
@@ -27,6 +29,7 @@ use suffuse_model::systems::depmicrodiff::{
     Totals, fit,
 };
 use suffuse_stats::impute::Method as Baseline;
+use told::{Seen, report};
 
 /// Arguments of `impute`.
 #[derive(Debug, Args)]
@@ -45,6 +48,7 @@ Examples:
   suffuse impute table.biom -o completed.biom -m metadata.tsv --metadata-columns age,body_site
   suffuse impute table.tsv -o completed.tsv --fill missing --method soft-impute
   suffuse impute table.h5ad -o completed.h5ad --m 20 --zeros zeros.tsv
+  suffuse impute table.h5ad -o completed.h5ad --report completed.html
   suffuse impute new.h5ad -o completed.h5ad --model fitted/")]
 pub(crate) struct ImputeArgs {
     /// Table to fill
@@ -69,6 +73,9 @@ pub(crate) struct ImputeArgs {
         value_parser = range
     )]
     undecided: Option<[f64; 2]>,
+    /// Also write a page for the browser: what was done, how good, how sure, which taxa not to trust
+    #[arg(long, value_name = "FILE.html", help_heading = "Output")]
+    report: Option<PathBuf>,
     #[command(flatten)]
     overwrite: OverwriteArgs,
     /// Say what would be done, with time and memory, and write nothing
@@ -243,6 +250,7 @@ struct Ready {
     model: Model,
     conditions: Option<Conditions>,
     choice: Choice,
+    tested: Tested,
 }
 
 /// What was done, and how long it took.
@@ -261,6 +269,7 @@ impl Job<'_> {
         context: &mut Context,
     ) -> Result<Done> {
         let start = Instant::now();
+        let mut gathered = self.gathered(table);
         let mut completed = by_baseline(table, baseline, self.sums)?;
         let done = Done {
             counts: completed.counts,
@@ -268,7 +277,21 @@ impl Job<'_> {
             seconds: start.elapsed().as_secs_f64(),
         };
         let provenance = with_counts(provenance, done.counts)?;
+        let page = match &mut gathered {
+            Some(gathered) => {
+                gathered.take_all(&completed);
+                let seen = Seen {
+                    table,
+                    gathered,
+                    tested: &Tested::of_baseline(table, baseline, self.arguments.run.seed)?,
+                    choice: None,
+                };
+                Some(self.page(&seen, done.counts, &provenance))
+            }
+            None => None,
+        };
         context.watched(|_| self.files.write(&mut completed, &provenance))?;
+        self.write_page(page)?;
         Ok(done)
     }
 
@@ -295,6 +318,7 @@ impl Job<'_> {
                     model,
                     conditions,
                     choice: Choice::model_alone(),
+                    tested: Tested::default(),
                 }
             }
             _ => match fit_model(
@@ -313,6 +337,7 @@ impl Job<'_> {
             mut model,
             conditions,
             choice,
+            tested,
         } = ready;
         if arguments.filling.method == Method::Auto {
             let words = match arguments.folders.model {
@@ -351,7 +376,9 @@ impl Job<'_> {
             conditions,
             groups: None,
         };
-        let mut filling = Filling::new(self.files, &table, self.own_order)?.reconciling(self.sums);
+        let mut filling = Filling::new(self.files, &table, self.own_order)?
+            .reconciling(self.sums)
+            .watched_by(self.gathered(&table));
         let start = Instant::now();
         let predict = |entries: &[(u32, u32)]| choice.partners_predict(&table, entries);
         context.watched(|watch| {
@@ -380,8 +407,18 @@ impl Job<'_> {
             seconds: start.elapsed().as_secs_f64(),
         };
         let provenance = with_counts(provenance, done.counts)?;
+        let page = filling.gathered().map(|gathered| {
+            let seen = Seen {
+                table: &table,
+                gathered,
+                tested: &tested,
+                choice: Some(&choice),
+            };
+            self.page(&seen, done.counts, &provenance)
+        });
         // Watched, so that Ctrl-C does not stop it in the middle of a file.
         context.watched(|_| filling.write(table, &provenance))?;
+        self.write_page(page)?;
         Ok(Some(done))
     }
 }
@@ -396,6 +433,9 @@ fn files_of(arguments: &ImputeArgs) -> Result<Files> {
         let threshold = arguments.filling.presence_threshold;
         let thresholds = ZeroThresholds::new(threshold, arguments.undecided)?;
         files = files.with_zeros(path, thresholds)?;
+    }
+    if let Some(path) = &arguments.report {
+        files = files.with_report(path)?;
     }
     Ok(files)
 }
@@ -593,17 +633,22 @@ fn fit_model(
             encoder.save(folder)?;
         }
     }
-    let choice = match arguments.filling.method {
-        Method::Auto => context.watched(|watch| {
+    let is_weighed = arguments.filling.method == Method::Auto;
+    let (choice, tested) = match is_weighed || arguments.report.is_some() {
+        true => context.watched(|watch| {
             let held_out = model.held_out_entries(&cohort, device, watch.interrupted)?;
-            Choice::of(&cohort, &held_out, model.calibration().copied())
+            match is_weighed {
+                true => Choice::weighed(&cohort, &held_out, model.calibration().copied()),
+                false => Ok((Choice::model_alone(), Tested::of_model(&cohort, &held_out)?)),
+            }
         })?,
-        Method::DepMicroDiff | Method::Baseline(_) => Choice::model_alone(),
+        false => (Choice::model_alone(), Tested::default()),
     };
     Ok(Some(Ready {
         model,
         conditions: cohort.conditions,
         choice,
+        tested,
     }))
 }
 
@@ -647,53 +692,4 @@ fn with_counts(mut provenance: Provenance, counts: Counts) -> Result<Provenance>
         serde_json::to_value(counts).map_err(|error| Error::Table(format!("counts: {error}")))?;
     provenance.set("counts", counts);
     Ok(provenance)
-}
-
-fn report(files: &Files, done: &Done, context: &mut Context) -> Result<()> {
-    let counts = done.counts;
-    if context.json {
-        let files: Vec<String> = files
-            .paths()
-            .map(|path| path.display().to_string())
-            .collect();
-        return context
-            .talk
-            .json(&json!({"files": files, "counts": counts}));
-    }
-    let per_second = done.n_samples as f64 / done.seconds.max(1e-9);
-    context.talk.note(&format!(
-        "filled {} entries that were not measured and {} zeros; kept {} observed entries, {} zeros and {} missing ones; {} samples/s",
-        counts.filled_missing,
-        counts.filled_zeros,
-        counts.observed,
-        counts.kept_zeros,
-        counts.kept_missing,
-        rate(per_second)
-    ));
-    for path in files.paths().filter(|path| !files.sets.contains(path)) {
-        context.talk.note(&format!("wrote {}", path.display()));
-    }
-    if let (Some(first), Some(last)) = (files.sets.first(), files.sets.last()) {
-        let (first, last) = (first.display(), last.display());
-        context.talk.note(&format!(
-            "wrote {first} .. {last}, {} completed tables",
-            files.sets.len()
-        ));
-    }
-    if let Some(path) = files.left_over_set() {
-        context.talk.note(&format!(
-            "{} is there as well, from another run; do not pool it with these",
-            path.display()
-        ));
-    }
-    Ok(())
-}
-
-/// Two digits at least.
-fn rate(per_second: f64) -> String {
-    match per_second {
-        x if x < 1.0 => format!("{x:.2}"),
-        x if x < 10.0 => format!("{x:.1}"),
-        x => format!("{x:.0}"),
-    }
 }

@@ -435,7 +435,7 @@ pub(super) mod nan_as_null {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
     pub(crate) fn example(method: &str, seed: u64, rmse: f64) -> Outcome {

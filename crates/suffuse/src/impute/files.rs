@@ -5,6 +5,7 @@ use super::zeros::{self, ZeroThresholds};
 use super::{Completed, CompletedSample, Counts, Done, FILLED_HEADER, LAYERS, MEANINGS, complete};
 use crate::output::{beside, require_writable, write_text};
 use crate::provenance::Provenance;
+use crate::report::html::Gathered;
 use crate::{Error, Result};
 use std::fs::File;
 use std::io::{BufWriter, Seek, Write};
@@ -26,6 +27,8 @@ pub struct Files {
     pub sets: Vec<PathBuf>,
     /// List of the zeros that were judged, and how they are classed.
     pub zeros: Option<(PathBuf, ZeroThresholds)>,
+    /// Page for the browser.
+    pub report: Option<PathBuf>,
     /// What happens to files that are there already.
     pub overwrite: Overwrite,
 }
@@ -45,6 +48,7 @@ impl Files {
             beside,
             sets: Vec::new(),
             zeros: None,
+            report: None,
             overwrite,
         };
         for path in files.paths() {
@@ -81,6 +85,22 @@ impl Files {
         Ok(self)
     }
 
+    /// With a page for the browser.
+    ///
+    /// # Errors
+    /// As [`Files::with_zeros`].
+    pub fn with_report(mut self, path: &Path) -> Result<Files> {
+        if self.paths().any(|other| other == path) {
+            return Err(Error::Usage(format!(
+                "--report {}: this is the name of another output; choose a different one",
+                path.display()
+            )));
+        }
+        require_writable(path, self.overwrite)?;
+        self.report = Some(path.to_path_buf());
+        Ok(self)
+    }
+
     /// A completed table that is there already and is not one of this run: the one after its last.
     pub fn left_over_set(&self) -> Option<PathBuf> {
         let n_sets = self.sets.len();
@@ -98,6 +118,7 @@ impl Files {
             .chain(beside)
             .chain(&self.sets)
             .chain(self.zeros.iter().map(|(path, _)| path))
+            .chain(&self.report)
     }
 
     /// Writes a table that stands in memory.
@@ -144,6 +165,8 @@ pub struct Filling<'a> {
     sets: Vec<Set>,
     /// On disk.
     zeros: Option<BufWriter<File>>,
+    /// What a report wants to know of the samples.
+    gathered: Option<Gathered>,
 }
 
 /// The samples so far.
@@ -194,12 +217,18 @@ impl<'a> Filling<'a> {
             taken,
             sets: sets.collect::<Result<_>>()?,
             zeros: zeros.collect::<Result<Vec<_>>>()?.pop(),
+            gathered: None,
         })
     }
 
     /// Sets filled parents to the sum of their children; positions are those of the model's table.
     pub fn reconciling(self, sums: &'a [Sum]) -> Filling<'a> {
         Filling { sums, ..self }
+    }
+
+    /// Lets a report look at each sample as it comes.
+    pub fn watched_by(self, gathered: Option<Gathered>) -> Filling<'a> {
+        Filling { gathered, ..self }
     }
 
     /// Takes in a block of samples of `table`.
@@ -215,6 +244,7 @@ impl<'a> Filling<'a> {
             taken,
             sets,
             zeros,
+            gathered,
         } = self;
         if block.sets.len() != sets.len() {
             return Err(Error::Table(format!(
@@ -231,6 +261,9 @@ impl<'a> Filling<'a> {
             counts,
             |sample| {
                 let in_model = sample;
+                if let Some(gathered) = gathered {
+                    gathered.take(sample);
+                }
                 let arranged = positions
                     .as_ref()
                     .map(|positions| arranged(sample, positions));
@@ -278,6 +311,11 @@ impl<'a> Filling<'a> {
     /// Fates of the entries so far.
     pub fn counts(&self) -> Counts {
         self.counts
+    }
+
+    /// What a report wants to know of the samples so far.
+    pub fn gathered(&self) -> Option<&Gathered> {
+        self.gathered.as_ref()
     }
 
     /// Writes the files: of `table`, which the model was given, all but the entries. The completed tables

@@ -1,4 +1,4 @@
-//! Results as tables for the terminal and as pictures (SVG).
+//! Results as tables for the terminal, as pictures (SVG), and as one HTML page.
 
 pub mod attention_mask;
 pub mod box_plot;
@@ -6,6 +6,7 @@ pub mod comparison_table;
 pub mod dependency_bars;
 pub mod dependency_network;
 pub mod heat_map;
+pub mod html;
 pub mod pool_table;
 pub mod scatter;
 pub mod score_table;
