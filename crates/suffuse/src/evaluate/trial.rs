@@ -141,7 +141,11 @@ impl Trial {
         let totals = totals_of_truth(&full, &masked, told);
         let truth = ln1p_percent(&full, &totals);
         // A sample of which nothing is left has no total to express its truth against.
-        let is_left = |entry: &Entry| totals[entry.sample as usize] > 0.0;
+        let seen = masked.table.totals();
+        let is_left = |entry: &Entry| {
+            let sample = entry.sample as usize;
+            totals[sample] > 0.0 && (told == Told::NotMeasured || seen[sample] > 0.0)
+        };
         let hidden = masked.hidden.iter().zip(true_values(&full, &masked.hidden));
         let (present, absent): (Vec<_>, Vec<_>) = hidden.partition(|(_, value)| *value > 0.0);
         let present: Vec<Entry> = present.into_iter().map(|(entry, _)| *entry).collect();
