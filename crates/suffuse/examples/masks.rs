@@ -12,8 +12,9 @@ use std::error::Error;
 use std::fmt::Write;
 use std::fs;
 use std::path::PathBuf;
+use suffuse::evaluate::completion::Completion;
 use suffuse::evaluate::protocol::Protocol;
-use suffuse::evaluate::trial::Trial;
+use suffuse::evaluate::trial::{Hiding, Trial};
 use suffuse::input::{self, InputOptions};
 use suffuse_data::Table;
 use suffuse_data::format::tsv::Orientation;
@@ -44,10 +45,8 @@ struct Arguments {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = Arguments::parse();
-    if arguments.protocol == Protocol::Blind {
-        return Err(
-            "blind: nothing says which entries are hidden; take published or strict".into(),
-        );
+    if !matches!(arguments.protocol, Protocol::Published | Protocol::Strict) {
+        return Err("only published and strict say which entries are hidden".into());
     }
     let options = InputOptions {
         metadata: arguments.metadata.take(),
@@ -87,8 +86,14 @@ fn main() -> Result<(), Box<dyn Error>> {
                     ("seed", Trial::published(table, groups, fraction, seed)?)
                 }
                 Some(fold) => {
-                    let protocol = arguments.protocol;
-                    let trial = Trial::held_out(table, &groups, fold, protocol, fraction, seed)?;
+                    let hiding = Hiding {
+                        protocol: arguments.protocol,
+                        mask: &format!("nonzero:{fraction}").parse()?,
+                        occasions: None,
+                        seed,
+                        completion: Completion::default(),
+                    };
+                    let trial = Trial::held_out(table, &groups, fold, &hiding)?;
                     ("fold", trial)
                 }
             };

@@ -48,13 +48,15 @@ fn scores(bench: &Workbench, protocol: &str, more: &[&str]) -> Value {
 }
 
 fn of<'a>(scores: &'a Value, method: &str) -> &'a Value {
-    let rows = scores["scores"].as_array().unwrap();
-    rows.iter().find(|row| row["method"] == method).unwrap()
+    let rows = scores["scores"].as_array().expect("scores are a list");
+    rows.iter()
+        .find(|row| row["method"] == method)
+        .expect("the method was asked for")
 }
 
 fn verdicts(scores: &Value) -> String {
-    let verdicts = scores["verdicts"].as_array().unwrap().iter();
-    let texts: Vec<&str> = verdicts.map(|v| v.as_str().unwrap()).collect();
+    let verdicts = scores["verdicts"].as_array().expect("verdicts are a list").iter();
+    let texts: Vec<&str> = verdicts.map(|v| v.as_str().expect("a verdict is a text")).collect();
     texts.join("\n")
 }
 
