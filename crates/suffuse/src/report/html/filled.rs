@@ -102,10 +102,13 @@ fn score(filled: &Filled) -> Option<Score> {
     if said.is_empty() {
         return None;
     }
+    let mut different = filled.tested.places.clone();
+    different.sort_unstable();
+    different.dedup();
     let squares: f64 = said.iter().map(|s| (s.value - s.truth).powi(2)).sum();
     let values: Vec<f64> = said.iter().map(|said| said.value).collect();
     Some(Score {
-        n: said.len(),
+        n: different.len(),
         rmse: (squares / said.len() as f64).sqrt(),
         ratio: methods::against_mean(filled.tested, &values),
     })
@@ -191,14 +194,10 @@ fn done(filled: &Filled, score: Option<&Score>, quality: Option<&Quality>) -> Ve
             filled.method
         ),
         false => format!(
-            "A value was given to {} where the taxon is to be expected from the rest of the sample (with a probability of at least {:.0} %), and to {} that had not been measured{}. The other {} zero.",
+            "A value was given to {} where the taxon is to be expected from the rest of the sample (with a probability of at least {:.0} %){}. The other {} zero.",
             count(counts.filled_zeros, "zero", "zeros"),
             100.0 * filled.presence_threshold,
-            count(counts.filled_missing, "entry", "entries"),
-            match filled.gathered.n_absent {
-                0 => String::new(),
-                n => format!(" ({} of them were judged absent, which is the value 0)", thousands(n)),
-            },
+            missing_in_words(counts.filled_missing, filled.gathered.n_absent),
             match counts.kept_zeros {
                 1 => "zero stays".to_string(),
                 n => format!("{} zeros stay", thousands(n)),
@@ -237,6 +236,23 @@ fn done(filled: &Filled, score: Option<&Score>, quality: Option<&Quality>) -> Ve
     words
 }
 
+fn missing_in_words(n_filled: usize, n_absent: usize) -> String {
+    let absent = match n_absent {
+        0 => String::new(),
+        n => format!(
+            " ({} of them were judged absent, which is the value 0)",
+            thousands(n)
+        ),
+    };
+    match n_filled {
+        0 => String::new(),
+        n => format!(
+            ", and to {} that had not been measured{absent}",
+            count(n, "entry", "entries")
+        ),
+    }
+}
+
 fn be(n: usize) -> String {
     match n {
         1 => "1 was".to_string(),
@@ -246,7 +262,7 @@ fn be(n: usize) -> String {
 
 fn method_in_words(filled: &Filled) -> String {
     let plain = format!(
-        "The values come from {}: {}.",
+        "The values come from `{}`: {}.",
         filled.method,
         methods::explained(filled.method)
     );
@@ -352,7 +368,7 @@ fn show_quality(page: &mut Page, filled: &Filled, quality: Option<&Quality>) {
     };
     page.calibration_words.push(format!(
         "The method does not give one value but several plausible ones, and an interval. If it knows how sure it is, a 90 % interval holds the true value nine times in ten. This was looked at on {} (each judged by a calibration made from other samples).",
-        count(quality.n, "hidden entry", "hidden entries")
+        count(quality.n, "comparison with a hidden value", "comparisons with hidden values")
     ));
     page.calibration_charts = vec![
         Figure {
@@ -403,14 +419,24 @@ fn show_sparsity(page: &mut Page, counts: Counts) {
     let n = (counts.observed + before + missing).max(1);
     let percent = |part: usize| 100.0 * part as f64 / n as f64;
     page.sparsity_words.push(format!(
-        "Zeros fell from {:.1} % to {:.1} % of all entries, entries without a measurement from {:.1} % to {:.1} %.{}",
+        "Zeros fell from {:.1} % to {:.1} % of all entries{}.{}",
         percent(before),
         percent(counts.kept_zeros),
-        percent(missing),
-        percent(counts.kept_missing),
+        match missing {
+            0 => String::new(),
+            n => format!(
+                ", entries without a measurement from {:.1} % to {:.1} %",
+                percent(n),
+                percent(counts.kept_missing)
+            ),
+        },
         match counts.empty_samples {
             0 => String::new(),
-            n => format!(" {} without any value above zero kept {} place.", count(n, "sample", "samples"), if n == 1 { "its" } else { "their" }),
+            n => format!(
+                " {} without any value above zero kept {} place.",
+                count(n, "sample", "samples"),
+                if n == 1 { "its" } else { "their" }
+            ),
         }
     ));
     page.sparsity = vec![
@@ -440,8 +466,10 @@ fn show_sparsity(page: &mut Page, counts: Counts) {
         ("observed", "measured above zero"),
         ("filled", "filled"),
         ("zero", "zero"),
-        ("missing", "not measured"),
     ];
+    if missing > 0 {
+        page.sparsity_key.push(("missing", "not measured"));
+    }
 }
 
 fn topics<'a>(filled: &Filled<'a>) -> Vec<Topic<'a>> {

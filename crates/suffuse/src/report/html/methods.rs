@@ -101,14 +101,21 @@ pub(super) fn of_tested(tested: &Tested, used: &str) -> MethodTable {
             Some((name.clone(), scores.rmse, cells))
         })
         .collect();
-    let n_samples = {
-        let mut samples: Vec<usize> = tested.places.iter().map(|(sample, _)| *sample).collect();
-        samples.sort_unstable();
-        samples.dedup();
-        samples.len()
+    let distinct = |mut places: Vec<(usize, usize)>| {
+        places.sort_unstable();
+        places.dedup();
+        places.len()
     };
+    let n_samples = distinct(tested.places.iter().map(|at| (at.0, 0)).collect());
+    let n_different = distinct(tested.places.clone());
     MethodTable {
-        caption: format!("{} hidden entries of {n_samples} samples", truth.len()),
+        caption: match n_different == truth.len() {
+            true => format!("{n_different} hidden entries of {n_samples} samples"),
+            false => format!(
+                "{n_different} hidden entries of {n_samples} samples, some hidden more than once: {} comparisons",
+                truth.len()
+            ),
+        },
         columns: vec![
             column(
                 "÷ taxon average",

@@ -5,7 +5,7 @@ use super::svg::{Axis, Chart};
 use crate::auto::Tested;
 use crate::evaluate::outcome::Outcome;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use suffuse_data::Table;
 use suffuse_data::taxonomy::own_names;
 use suffuse_data::transform::Scale;
@@ -27,7 +27,7 @@ pub(super) struct Taxon {
     /// Measured values above zero.
     pub(super) n_observed: usize,
     pub(super) n_filled: usize,
-    /// Hidden entries.
+    /// Hidden entries, each counted once however often it was hidden.
     pub(super) n_tested: usize,
     /// Root mean squared error of what is used there, `ln(1 + percent)`; `NaN` without any.
     pub(super) rmse: f64,
@@ -55,6 +55,8 @@ pub(super) enum Trust {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Errors {
     n: usize,
+    /// Of them, different entries.
+    n_different: usize,
     used: f64,
     mean: f64,
 }
@@ -98,12 +100,14 @@ impl Taxon {
 /// Squared errors by taxon position on hidden entries.
 pub(super) fn errors_of(tested: &Tested) -> BTreeMap<usize, Errors> {
     let mut errors: BTreeMap<usize, Errors> = BTreeMap::new();
+    let mut seen: BTreeSet<(usize, usize)> = BTreeSet::new();
     let Some(means) = tested.values.get(Baseline::TaxonMean.name()) else {
         return errors;
     };
-    for ((said, (_, taxon)), mean) in tested.said.iter().zip(&tested.places).zip(means) {
+    for ((said, (sample, taxon)), mean) in tested.said.iter().zip(&tested.places).zip(means) {
         let sums = errors.entry(*taxon).or_default();
         sums.n += 1;
+        sums.n_different += usize::from(seen.insert((*sample, *taxon)));
         sums.used += (said.value - said.truth).powi(2);
         sums.mean += (mean - said.truth).powi(2);
     }
@@ -140,7 +144,15 @@ pub(super) fn errors_in(
         .into_iter()
         .filter_map(|(taxon, (n, used))| {
             let (n_mean, mean) = *means.get(&taxon)?;
-            (n == n_mean).then_some((taxon, Errors { n, used, mean }))
+            (n == n_mean).then_some((
+                taxon,
+                Errors {
+                    n,
+                    n_different: n,
+                    used,
+                    mean,
+                },
+            ))
         })
         .collect()
 }
@@ -181,7 +193,7 @@ pub(super) fn taxa(
                 name: if name.is_empty() { id.clone() } else { name },
                 n_observed: values.len(),
                 n_filled: gathered.map_or(0, |gathered| gathered.n_filled[position]),
-                n_tested: sums.n,
+                n_tested: sums.n_different,
                 rmse: rmse(sums.used),
                 mean_rmse: rmse(sums.mean),
                 width: gathered.map_or(f64::NAN, |gathered| gathered.mean_width(position)),
