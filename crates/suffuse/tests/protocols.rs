@@ -55,8 +55,13 @@ fn of<'a>(scores: &'a Value, method: &str) -> &'a Value {
 }
 
 fn verdicts(scores: &Value) -> String {
-    let verdicts = scores["verdicts"].as_array().expect("verdicts are a list").iter();
-    let texts: Vec<&str> = verdicts.map(|v| v.as_str().expect("a verdict is a text")).collect();
+    let verdicts = scores["verdicts"]
+        .as_array()
+        .expect("verdicts are a list")
+        .iter();
+    let texts: Vec<&str> = verdicts
+        .map(|v| v.as_str().expect("a verdict is a text"))
+        .collect();
     texts.join("\n")
 }
 
