@@ -2,6 +2,7 @@
 
 import copy
 import random
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -113,6 +114,7 @@ def train(network, epoch, rmse, budget):
                     n_worse += 1
             if step >= budget.max_steps or n_worse >= budget.patience:
                 break
+    if n_worse < budget.patience:
+        print(f"{type(network).__name__}: stopped by --max-steps, not by the check", file=sys.stderr)
     network.load_state_dict(best_state)
     network.eval()
-    return best
