@@ -52,7 +52,7 @@ pub fn pcoa(distances: &Array2<f64>, n_axes: usize) -> Result<Ordination> {
         eigenvalues: vec![0.0; n_axes],
         shares: vec![0.0; n_axes],
     };
-    if n == 0 || trace <= 0.0 {
+    if n == 0 || trace.is_nan() || trace <= 0.0 {
         return Ok(ordination);
     }
     let leading = leading(&centred, n_axes.min(n));

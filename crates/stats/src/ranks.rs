@@ -60,6 +60,36 @@ pub fn auroc(scores: &[f64], is_positive: &[bool]) -> Result<f64> {
     Ok((sum - n_positive * (n_positive + 1.0) / 2.0) / (n_positive * n_negative))
 }
 
+/// The placement of each score among those of the other kind: for a positive the share of the negatives
+/// below it, for a negative the share of the positives above it, ties counting half. The mean of either
+/// kind is the [`auroc`] (DeLong, DeLong and Clarke-Pearson 1988).
+///
+/// - returns a number per score, `NaN` where there is none of the other kind
+///
+/// # Errors
+/// Vectors of different lengths, a `NaN`.
+pub fn placements(scores: &[f64], is_positive: &[bool]) -> Result<Vec<f64>> {
+    check_length("scores", scores.len(), is_positive.len())?;
+    let all = ranks(scores)?;
+    let mut own = vec![0.0; scores.len()];
+    for kind in [true, false] {
+        let of_kind: Vec<usize> = (0..scores.len())
+            .filter(|at| is_positive[*at] == kind)
+            .collect();
+        let values: Vec<f64> = of_kind.iter().map(|at| scores[*at]).collect();
+        for (at, rank) in of_kind.iter().zip(ranks(&values)?) {
+            own[*at] = rank;
+        }
+    }
+    let n_positive = is_positive.iter().filter(|p| **p).count() as f64;
+    let n_negative = scores.len() as f64 - n_positive;
+    let place = |at: usize| match is_positive[at] {
+        true => (all[at] - own[at]) / n_negative,
+        false => 1.0 - (all[at] - own[at]) / n_positive,
+    };
+    Ok((0..scores.len()).map(place).collect())
+}
+
 /// Average precision: area under the precision-recall curve, `sum (R_k - R_(k-1)) P_k` over the
 /// distinct scores from the highest on; the share of positives by chance, `NaN` without a positive.
 ///
@@ -105,5 +135,27 @@ mod tests {
         assert_eq!(auroc(&A, &is_positive).unwrap(), 0.843_75);
         assert!(auroc(&A, &[true; 8]).unwrap().is_nan());
         assert!(auroc(&A, &[true]).is_err());
+    }
+
+    #[test]
+    fn placements_are_the_shares_counted_pair_by_pair() {
+        use crate::golden::{assert_close, load, number, vector};
+        let golden = load("presence");
+        let scores = vector(&golden["coarse"]).to_vec();
+        let is_positive: Vec<bool> = vector(&golden["labels"]).iter().map(|l| *l > 0.0).collect();
+        let found = placements(&scores, &is_positive).unwrap();
+        for (found, expected) in found.iter().zip(vector(&golden["placements"])) {
+            assert_close(*found, expected, 1e-12, "placement");
+        }
+        let mean = |kind: bool| {
+            let of_kind = found.iter().zip(&is_positive).filter(|(_, p)| **p == kind);
+            let values: Vec<f64> = of_kind.map(|(v, _)| *v).collect();
+            values.iter().sum::<f64>() / values.len() as f64
+        };
+        // sklearn.metrics.roc_auc_score
+        let expected = number(&golden["auroc"]);
+        assert_close(mean(true), expected, 1e-12, "of the positives");
+        assert_close(mean(false), expected, 1e-12, "of the negatives");
+        assert!(placements(&A, &[true; 8]).unwrap()[0].is_nan());
     }
 }

@@ -28,8 +28,8 @@ use suffuse_stats::impute::{Method as Baseline, impute};
 pub struct Choice {
     /// Weight of the model, and calibration of both together.
     pub blend: Blend,
-    /// The classical method that has the rest of the weight.
-    pub partner: Baseline,
+    /// Classical methods and their weights; with that of the model they add up to 1.
+    pub partners: Vec<(Baseline, f64)>,
     /// Errors on the hidden entries; `None` where there were none.
     pub errors: Option<Errors>,
 }
@@ -138,7 +138,9 @@ impl Tested {
 const TESTED_FRACTION: f64 = 0.1;
 
 /// Classical methods that may have a share.
-const PARTNERS: [Baseline; 2] = [Baseline::ExtraTrees, Baseline::SoftImpute];
+const PARTNERS: [Baseline; 3] = [Baseline::ExtraTrees, Baseline::Ridge, Baseline::SoftImpute];
+/// A partner must lower the error by this factor.
+const WORTH_ITS_TIME: f64 = 0.998;
 /// The floor: what does not beat it is not used.
 const FLOOR: Baseline = Baseline::TaxonMean;
 
@@ -162,7 +164,7 @@ impl Choice {
                 weight: 1.0,
                 calibration: None,
             },
-            partner: FLOOR,
+            partners: Vec::new(),
             errors: None,
         }
     }
@@ -210,31 +212,47 @@ impl Choice {
             .collect();
         distinct.sort_unstable();
         distinct.dedup();
-        let mut best: Option<(f64, f64, Baseline, Vec<f64>)> = None;
         let mut baselines = BTreeMap::new();
+        let mut others: Vec<(Baseline, Vec<f64>)> = Vec::new();
         for partner in PARTNERS {
             let other = said_by(partner, &tables, &judged);
             values.insert(partner.to_string(), other.clone());
             baselines.insert(partner.to_string(), rmse(&truth, &other));
-            let weight = Blend::least_squares(&truth, &model, &other, distinct.len());
-            let together = blended(&model, &other, weight);
-            let error = rmse(&truth, &together);
-            if best.as_ref().is_none_or(|(least, ..)| error < *least) {
-                best = Some((error, weight, partner, together));
-            }
+            others.push((partner, other));
         }
-        let Some((error, weight, partner, together)) = best else {
-            return Ok((Choice::model_alone(), Tested::of_model(cohort, held_out)?));
-        };
+        let model_error = rmse(&truth, &model);
+        values.insert(Method::DepMicroDiff.to_string(), model.clone());
+        let (mut together, mut error) = (model, model_error);
+        let (mut model_weight, mut partners) = (1.0, Vec::new());
+        // One partner after the other, the one that helps most first.
+        while let Some((position, weight, joined, joint_error)) = others
+            .iter()
+            .enumerate()
+            .map(|(position, (_, other))| {
+                let weight = Blend::least_squares(&truth, &together, other, distinct.len());
+                let joined = blended(&together, other, weight);
+                let joint_error = rmse(&truth, &joined);
+                (position, weight, joined, joint_error)
+            })
+            .min_by(|a, b| a.3.total_cmp(&b.3))
+            .filter(|(.., joint_error)| *joint_error < WORTH_ITS_TIME * error)
+        {
+            let (partner, _) = others.remove(position);
+            model_weight *= weight;
+            for (_, share) in &mut partners {
+                *share *= weight;
+            }
+            partners.push((partner, 1.0 - weight));
+            (together, error) = (joined, joint_error);
+        }
         let floor = said_by(FLOOR, &tables, &judged);
         values.insert(FLOOR.to_string(), floor.clone());
-        values.insert(Method::DepMicroDiff.to_string(), model.clone());
         let floor_error = rmse(&truth, &floor);
         baselines.insert(FLOOR.to_string(), floor_error);
-        let (error, weight, partner, together) = match error < floor_error {
-            true => (error, weight, partner, together),
-            false => (floor_error, 0.0, FLOOR, floor),
-        };
+        if error >= floor_error {
+            (model_weight, partners) = (0.0, vec![(FLOOR, 1.0)]);
+            (together, error) = (floor, floor_error);
+        }
         let said: Vec<CalibrationEntry> = judged
             .iter()
             .zip(&together)
@@ -252,12 +270,12 @@ impl Choice {
             .collect();
         let choice = Choice {
             blend: Blend {
-                weight,
+                weight: model_weight,
                 calibration: Calibration::fit(&said),
             },
-            partner,
+            partners,
             errors: Some(Errors {
-                model: rmse(&truth, &model),
+                model: model_error,
                 baselines,
                 chosen: error,
                 n: judged.len(),
@@ -284,38 +302,53 @@ impl Choice {
             return "the model alone: nothing was held out to weigh it on".to_string();
         };
         let (n, floor) = (errors.n, errors.baselines[FLOOR.name()]);
-        if self.partner == FLOOR {
+        if self.blend.weight == 0.0 {
             return format!(
                 "nothing beats the mean of each taxon here (RMSE {floor:.3} on {n} hidden entries, the model {:.3}): filled with that",
                 errors.model
             );
         }
+        let mut shares = vec![format!("{:.0} % depmicrodiff", 100.0 * self.blend.weight)];
+        let mut alone = vec![format!("depmicrodiff {:.3}", errors.model)];
+        for (partner, share) in &self.partners {
+            shares.push(format!("{:.0} % {partner}", 100.0 * share));
+            alone.push(format!("{partner} {:.3}", errors.baselines[partner.name()]));
+        }
         format!(
-            "{:.0} % depmicrodiff, {:.0} % {}: RMSE {:.3} on {n} hidden entries (depmicrodiff alone {:.3}, {} alone {:.3}, taxon mean {floor:.3})",
-            100.0 * self.blend.weight,
-            100.0 * (1.0 - self.blend.weight),
-            self.partner,
+            "{}: RMSE {:.3} on {n} hidden entries (alone: {}, taxon mean {floor:.3})",
+            shares.join(", "),
             errors.chosen,
-            errors.model,
-            self.partner,
-            errors.baselines[self.partner.name()],
+            alone.join(", ")
         )
     }
-}
 
-/// `ln(1 + percent)` given presence of these entries (sample, feature) by a classical method, to which they
-/// and all that is not measured are hidden.
-pub fn predict(method: Baseline, table: &Table, entries: &[(u32, u32)]) -> Vec<f64> {
-    let places = entries
-        .iter()
-        .map(|(sample, feature)| (*sample as usize, *feature as usize));
-    let mut logs = ln1p_percent(table, &table.totals());
-    for at in places.clone() {
-        logs[at] = f64::NAN;
+    /// `ln(1 + percent)` by the partners together of a table with hidden entries, `NaN` nowhere.
+    pub fn partners_fill(&self, table: &Incomplete) -> Array2<f64> {
+        let all: f64 = self.partners.iter().map(|(_, share)| share).sum();
+        let mut sum = Array2::zeros((table.n_samples(), table.n_taxa()));
+        for (partner, share) in &self.partners {
+            sum.scaled_add(share / all, &impute(*partner, table));
+        }
+        sum
     }
-    let incomplete = Incomplete::from_values(logs).expect("abundances are not negative");
-    let completed = impute(method, &incomplete);
-    places.map(|at| completed[at]).collect()
+
+    /// `ln(1 + percent)` given presence of these entries (sample, feature) by the partners, to which they and
+    /// all that is not measured are hidden.
+    pub fn partners_predict(&self, table: &Table, entries: &[(u32, u32)]) -> Vec<f64> {
+        if self.partners.is_empty() {
+            return vec![0.0; entries.len()]; // has no weight
+        }
+        let places = entries
+            .iter()
+            .map(|(sample, feature)| (*sample as usize, *feature as usize));
+        let mut logs = ln1p_percent(table, &table.totals());
+        for at in places.clone() {
+            logs[at] = f64::NAN;
+        }
+        let incomplete = Incomplete::from_values(logs).expect("abundances are not negative");
+        let completed = self.partners_fill(&incomplete);
+        places.map(|at| completed[at]).collect()
+    }
 }
 
 fn blended(model: &[f64], partner: &[f64], weight: f64) -> Vec<f64> {

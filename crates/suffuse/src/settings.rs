@@ -6,7 +6,7 @@ use std::str::FromStr;
 use suffuse_model::systems::depmicrodiff::Config;
 
 /// Names of the configurations that come with the program.
-const PRESETS: [&str; 3] = ["small", "paper", "tiny"];
+const PRESETS: [&str; 4] = ["small", "paper", "tiny", "mbvdit"];
 
 /// One `key=value` from the command line; the key is dotted for nested tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +31,7 @@ impl FromStr for Setting {
     }
 }
 
-/// The configuration named `small`, `paper` or `tiny`, or read from a `.toml` file, with `settings`
+/// The configuration named `small`, `paper`, `tiny` or `mbvdit`, or read from a `.toml` file, with `settings`
 /// applied in their order.
 ///
 /// # Errors

@@ -15,7 +15,7 @@ fn table(bench: &Workbench) {
         _ => count(sample, feature),
     };
     let path = bench.table("table.tsv", (60, 8), value);
-    let text = std::fs::read_to_string(&path).expect("written above");
+    let text = std::fs::read_to_string(&path).expect("the report was written");
     bench.file(
         "table.tsv",
         text.replacen("\tt3", &format!("\t{HOSTILE}"), 1),

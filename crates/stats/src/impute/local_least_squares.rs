@@ -196,7 +196,7 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 }
 
 /// Solves `G x = r` by Cholesky from the lower triangle of `G`; `x` comes in `r`.
-fn solve_positive_definite(gram: &mut Array2<f64>, right: &mut [f64]) {
+pub(super) fn solve_positive_definite(gram: &mut Array2<f64>, right: &mut [f64]) {
     let n = right.len();
     for i in 0..n {
         for j in 0..=i {

@@ -15,6 +15,7 @@ mod knn;
 mod local_least_squares;
 mod mean_offset;
 mod nmf;
+mod presence;
 #[cfg(test)]
 mod real_tables;
 mod ridge;
@@ -25,6 +26,7 @@ mod taxon_forests;
 mod tuned;
 
 pub use mean_offset::MeanOffset;
+pub use presence::{PresenceOptions, presence};
 pub use tuned::{Residual, Tuned, Validation, impute_tuned};
 
 use crate::{Error, Incomplete};

@@ -211,3 +211,70 @@ fn errors_on_hidden_training_rows_foretell_those_on_the_test_rows() {
         "{foretold} and {found}"
     );
 }
+
+/// A table in which a share of the non-zeros of a fifth of the samples was set to 0, and the areas under
+/// the receiver operating characteristic of each method on the zeros of those samples.
+fn areas_of_presence(complete: &Array2<f64>, share: f64, methods: &[Method]) -> Vec<f64> {
+    let mut rng = ChaCha8Rng::seed_from_u64(0);
+    let n_asked = complete.nrows() / 5;
+    let mut values = complete.clone();
+    let mut zeroed: Vec<(usize, usize)> = complete
+        .indexed_iter()
+        .filter(|((row, _), value)| *row < n_asked && **value > 0.0)
+        .map(|(at, _)| at)
+        .collect();
+    zeroed.shuffle(&mut rng);
+    zeroed.truncate((share * zeroed.len() as f64) as usize);
+    zeroed.iter().for_each(|at| values[*at] = 0.0);
+    for mut row in values.rows_mut().into_iter().take(n_asked) {
+        let total: f64 = row.iter().map(|value| value.exp_m1()).sum();
+        row.mapv_inplace(|value| (100.0 * value.exp_m1() / total.max(1e-300)).ln_1p());
+    }
+    let table = Incomplete::from_values(values).unwrap();
+    let rows: Vec<usize> = (0..n_asked).collect();
+    let options = PresenceOptions {
+        zeroed: share,
+        seed: 0,
+    };
+    let judged: Vec<(usize, usize)> = (0..n_asked)
+        .flat_map(|row| (0..table.n_taxa()).map(move |taxon| (row, taxon)))
+        .filter(|at| table.values[*at] == 0.0)
+        .collect();
+    let is_present: Vec<bool> = judged.iter().map(|at| complete[*at] > 0.0).collect();
+    methods
+        .iter()
+        .map(|method| {
+            let found = presence(*method, &table, &rows, options).unwrap();
+            let scores: Vec<f64> = judged.iter().map(|at| found[*at]).collect();
+            crate::ranks::auroc(&scores, &is_present).unwrap()
+        })
+        .collect()
+}
+
+#[test]
+fn presence_is_judged_better_from_other_taxa_than_from_prevalence() {
+    let Some(folder) = shared_data() else { return };
+    let path = folder.join("microbiome/AG_gut_top500.h5ad");
+    let table = suffuse_data::format::read(&path, &ReadOptions::default()).unwrap();
+    let all = logs(&reads(&table), &table.totals());
+    // Samples are told apart by their ids in the table; every third one keeps the test short.
+    let rows: Vec<usize> = (0..all.nrows()).filter(|row| row % 3 == 0).collect();
+    let complete = all.select(Axis(0), &rows);
+    let methods = [
+        Method::TaxonMean,
+        Method::TaxonMeanOffset,
+        Method::Knn,
+        Method::SoftImpute,
+        Method::Svd,
+        Method::Nmf,
+        Method::LocalLeastSquares,
+        Method::Ridge,
+        Method::ExtraTrees,
+    ];
+    let areas = areas_of_presence(&complete, 0.3, &methods);
+    let (prevalence, rasch) = (areas[0], areas[1]);
+    assert!(rasch > prevalence, "{areas:?}");
+    for (method, area) in methods.iter().zip(&areas).skip(2) {
+        assert!(*area > prevalence + 0.01, "{method}: {areas:?}");
+    }
+}

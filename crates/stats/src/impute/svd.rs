@@ -158,7 +158,7 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 
 /// Makes the columns orthonormal, one after the other and twice over against rounding. A column
 /// that depends on those before it becomes 0.
-fn orthonormalise(m: &mut [Vec<f64>], rank: usize) {
+pub(super) fn orthonormalise(m: &mut [Vec<f64>], rank: usize) {
     const SAME: f64 = 1e-10;
     for column in 0..rank {
         let norm = |m: &[Vec<f64>]| m.iter().map(|row| row[column].powi(2)).sum::<f64>().sqrt();

@@ -6,11 +6,12 @@ use super::{
 use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
-use suffuse::Result;
+use suffuse::evaluate::completion::Completion;
 use suffuse::evaluate::outcome::Outcome;
-use suffuse::evaluate::protocol::Protocol;
+use suffuse::evaluate::protocol::{Protocol, occasions};
 use suffuse::evaluate::{
-    EvaluateOptions, Finished, ModelSetting, Subject, comparison, evaluate, figures, summary,
+    EvaluateOptions, Finished, ModelSetting, Subject, Visits, comparison, evaluate, figures,
+    summary,
 };
 use suffuse::input::{self, Input};
 use suffuse::method::{self, Method};
@@ -18,16 +19,26 @@ use suffuse::output::{make_folder, write_text};
 use suffuse::provenance::Provenance;
 use suffuse::report::html::{self, Evaluated};
 use suffuse::report::{comparison_table, score_table};
+use suffuse::{Error, Result};
+use suffuse_data::Metadata;
 use suffuse_data::format::Overwrite;
+use suffuse_data::hide::Mask;
+use suffuse_data::split;
 
 /// Arguments of `evaluate`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Protocols:
-  strict     entries of test samples are hidden (5-fold cross-validation, --group keeps subjects whole);
-             nested ranks and empty samples are left out; totals are those of what is left
-  blind      as strict, but hidden entries look like zeros: presence is scored too
-  published  entries of the whole table, totals from before hiding: leaks, for comparison only
+  strict           entries of test samples are hidden (5-fold cross-validation, --group keeps subjects
+                   whole); nested ranks and empty samples are left out; totals are those of what is left
+  blind            as strict, but hidden entries look like zeros: presence is scored too
+  thinning         counts of all samples thinned to a share of their depth; presence of what became zero,
+                   and Bray-Curtis to the full depth before and after filling
+  detection_limit  as strict, the entries under a quantile of their sample
+  whole_taxon      taxa that test samples were not measured for
+  whole_sample     test samples that were not measured at all
+  time_point       visits that were not measured; needs --subject and --time
+  published        entries of the whole table, totals from before hiding: leaks, for comparison only
 
 Every result is kept in one file, named by a hash of all that determines it; the same command goes
 on where it stopped, and other settings add to the same folder. results.tsv lists all of them.
@@ -35,6 +46,8 @@ on where it stopped, and other settings add to the same folder. results.tsv list
 Examples:
   suffuse evaluate table.h5ad --out results --group subject
   suffuse evaluate table.h5ad --out results --methods depmicrodiff --set dat.dependency_mask=none
+  suffuse evaluate table.h5ad --out results --protocol thinning --fraction 0.2
+  suffuse evaluate table.h5ad --out results --protocol blind --mask taxon:5+nonzero:0.1
   suffuse evaluate table.h5ad --out results --protocol published --pretrain a.h5ad b.h5ad")]
 pub(crate) struct EvaluateArgs {
     /// Table
@@ -59,13 +72,28 @@ pub(crate) struct EvaluateArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Protocol")]
 struct ProtocolArgs {
-    /// What is hidden and what a method may see: published, strict or blind (see below)
+    /// What is hidden and what a method may see (see below)
     #[arg(long, value_name = "NAME", default_value = "strict")]
     protocol: Protocol,
-    /// Shares of the non-zero entries to hide, separated by commas [default: 0.1 for published, else
-    /// 0.1,0.3,0.5]
+    /// Shares to hide, separated by commas: of the non-zero entries; of taxa, samples or visits; a
+    /// quantile; of thinning the share of the depth that is left [default: 0.1 for published and
+    /// whole_taxon, 0.1,0.3,0.5 for strict and blind, 0.5,0.2,0.1 for thinning, else 0.2]
     #[arg(long, value_name = "0..1", value_delimiter = ',', value_parser = share)]
     fraction: Vec<f64>,
+    /// Hide this instead, as in nonzero:0.1, thin:0.2, below:q0.2, taxon:5, sample:0.1 or time:2, joined
+    /// by +; not for published
+    #[arg(long, value_name = "TEXT", conflicts_with = "fraction")]
+    mask: Option<Mask>,
+    /// Metadata column that names the subject, for time points; keeps subjects whole unless --group does
+    #[arg(long, value_name = "COLUMN", requires = "time")]
+    subject: Option<String>,
+    /// Numeric metadata column that orders the visits of a subject
+    #[arg(long, value_name = "COLUMN", requires = "subject")]
+    time: Option<String>,
+    /// How thin samples are completed: filled (the value given presence) or zero-reads (the median given
+    /// that no read was seen)
+    #[arg(long, value_name = "HOW", default_value_t = Completion::Filled)]
+    completion: Completion,
     /// Folds of the cross-validation [default: 5]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     folds: Option<usize>,
@@ -89,10 +117,44 @@ const N_SEEDS: usize = 5;
 
 impl ProtocolArgs {
     fn fractions(&self) -> Vec<f64> {
-        match self.fraction.is_empty() {
-            true => self.protocol.default_fractions().to_vec(),
-            false => self.fraction.clone(),
+        match (&self.mask, self.fraction.is_empty()) {
+            (Some(_), _) => vec![0.0],
+            (None, true) => self.protocol.default_fractions().to_vec(),
+            (None, false) => self.fraction.clone(),
         }
+    }
+
+    /// What clap cannot check.
+    fn check(&self) -> Result<()> {
+        let name = self.protocol;
+        if self.mask.is_some() && !name.is_held_out() {
+            return Err(Error::Usage(format!(
+                "--mask: {name} has a mask of its own; choose another --protocol, such as strict"
+            )));
+        }
+        if self.completion != Completion::Filled && name != Protocol::Thinning {
+            return Err(Error::Usage(format!(
+                "--completion {}: {name} has no thin samples to complete; choose --protocol thinning",
+                self.completion
+            )));
+        }
+        if name == Protocol::TimePoint && self.mask.is_none() && self.subject.is_none() {
+            return Err(Error::Usage(
+                "--protocol time_point needs --subject COLUMN and --time COLUMN".to_string(),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Who was sampled when, where the columns are named.
+    fn visits(&self, metadata: &Metadata) -> Result<Option<Visits>> {
+        let (Some(subject), Some(time)) = (&self.subject, &self.time) else {
+            return Ok(None);
+        };
+        Ok(Some(Visits {
+            occasions: occasions(metadata, subject, time)?,
+            columns: [subject.clone(), time.clone()],
+        }))
     }
 
     fn n_seeds(&self) -> usize {
@@ -108,6 +170,7 @@ pub(super) fn run(arguments: &EvaluateArgs, context: &mut Context) -> Result<()>
     let device = arguments.device.find()?;
     let settings = arguments.sampling.settings();
     arguments.model.check(&settings)?;
+    arguments.protocol.check()?;
     let mut input = input::read_to_learn(&arguments.table, &arguments.input.options())?;
     let protocol = arguments.protocol.protocol;
     if protocol.is_held_out() {
@@ -115,7 +178,13 @@ pub(super) fn run(arguments: &EvaluateArgs, context: &mut Context) -> Result<()>
         input.notes.extend(notes);
     }
     context.notes(&input.notes);
-    let fit = arguments.model.resolve(&input.table, &settings, context)?;
+    let mut fit = arguments.model.resolve(&input.table, &settings, context)?;
+    let visits = arguments.protocol.visits(&input.table.sample_metadata)?;
+    if let (None, Some(visits)) = (&fit.groups, &visits) {
+        let column = visits.columns[0].clone();
+        fit.groups = Some(split::groups(&input.table.sample_metadata, &column)?);
+        fit.group_column = Some(column);
+    }
     let mut methods = arguments.protocol.methods.clone();
     if methods.is_empty() {
         methods = method::all();
@@ -152,6 +221,9 @@ pub(super) fn run(arguments: &EvaluateArgs, context: &mut Context) -> Result<()>
         fractions: arguments.protocol.fractions(),
         seeds: (0..arguments.protocol.n_seeds() as u64).collect(),
         n_folds: arguments.protocol.folds.unwrap_or(N_FOLDS),
+        mask: arguments.protocol.mask.clone(),
+        visits,
+        completion: arguments.protocol.completion,
         methods,
         model: ModelSetting {
             config: fit.config,

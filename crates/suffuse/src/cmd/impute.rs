@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use suffuse::auto::{self, Choice, Tested};
+use suffuse::auto::{Choice, Tested};
 use suffuse::conditions::{ConditionEncoder, encode_for_fit};
 use suffuse::impute::sets::MAX_SETS;
 use suffuse::impute::zeros::ZeroThresholds;
@@ -380,7 +380,7 @@ impl Job<'_> {
             .reconciling(self.sums)
             .watched_by(self.gathered(&table));
         let start = Instant::now();
-        let predict = |entries: &[(u32, u32)]| auto::predict(choice.partner, &table, entries);
+        let predict = |entries: &[(u32, u32)]| choice.partners_predict(&table, entries);
         context.watched(|watch| {
             let mut options = ImputeOptions {
                 fill: arguments.filling.fill(),

@@ -1,6 +1,8 @@
 //! What a method says of the hidden entries of a trial.
 
 use super::ModelSetting;
+use super::completion::{Completion, reads_given_none};
+use super::protocol::Told;
 use super::trial::Trial;
 use crate::auto::Choice;
 use crate::conditions::{ConditionEncoder, encode_for_fit};
@@ -9,13 +11,16 @@ use crate::{Error, PRESENCE_THRESHOLD, Result};
 use ndarray::{Array2, s};
 use std::path::Path;
 use suffuse_data::transform::Scale;
-use suffuse_data::transform::percent::ln1p_percent;
+use suffuse_data::transform::percent::{from_ln1p_percent, ln1p_percent};
 use suffuse_model::systems::depmicrodiff::{
-    Action, Cohort, Conditions, Fill, FitOptions, Imputation, ImputeOptions, Model, SAVE_EVERY_S,
+    Action, Block, Cohort, Conditions, Fill, FitOptions, ImputeOptions, Model, SAVE_EVERY_S,
     Totals, fit,
 };
+use suffuse_stats::Incomplete;
 use suffuse_stats::calibration::LEVELS;
-use suffuse_stats::impute::{Method as Baseline, RowTotals, Validation, impute, impute_tuned};
+use suffuse_stats::impute::{
+    Method as Baseline, PresenceOptions, Residual, RowTotals, Validation, impute_tuned, presence,
+};
 use suffuse_stats::scores::quantile;
 
 /// What a method says of the entries of a trial that are scored.
@@ -27,8 +32,11 @@ pub struct Answer {
     pub draws: Option<Array2<f64>>,
     /// Central 50 % and 90 % intervals of the scored entries; `None`: those of the draws.
     pub intervals: Option<Vec<[(f64, f64); 2]>>,
-    /// Probability of presence of the scored entries, then of the true zeros beside them.
+    /// Probability of presence of the scored entries, then of the true zeros beside them; `None` where it
+    /// is known, or where the method gives none.
     pub presence: Option<Vec<f64>>,
+    /// The completed samples in the unit of the table, a row per sample to fill; where counts were thinned.
+    pub completed: Option<Array2<f64>>,
 }
 
 /// Share of the entries of inner validation rows that tune a baseline where no other is at stake.
@@ -36,8 +44,11 @@ const INNER_FRACTION: f64 = 0.3;
 /// Quantiles of a baseline's errors that stand for its predictive distribution.
 const N_QUANTILES: usize = 99;
 
-/// What a baseline says of the withheld entries, tuned on entries hidden from the samples to learn from;
-/// its errors there are its predictive distribution.
+/// What a baseline says of the hidden entries, tuned on entries hidden from the samples to learn from; its
+/// errors there are its predictive distribution.
+///
+/// Where it is not told what is hidden, it judges presence first and gives a value where the probability
+/// reaches the threshold, as the model does.
 ///
 /// # Errors
 /// None for a table that was read by this program.
@@ -48,10 +59,9 @@ pub fn of_baseline(baseline: Baseline, trial: &Trial, fraction: f64, seed: u64) 
             0 => (0..incomplete.n_samples()).collect(),
             n => (0..n).collect(),
         },
-        fraction: if fraction < 1.0 {
-            fraction
-        } else {
-            INNER_FRACTION
+        fraction: match fraction > 0.0 && fraction < 1.0 {
+            true => fraction,
+            false => INNER_FRACTION,
         },
         totals: match trial.totals {
             Totals::Given(_) => RowTotals::Fixed,
@@ -59,38 +69,140 @@ pub fn of_baseline(baseline: Baseline, trial: &Trial, fraction: f64, seed: u64) 
         },
         seed,
     };
+    if trial.told != Told::Present {
+        return judged_by_baseline(baseline, trial, incomplete, &validation);
+    }
     let tuned = impute_tuned(baseline, &incomplete, &validation);
     let value = tuned.completed.slice(s![trial.n_learn().., ..]).to_owned();
-    let mut errors: Vec<f64> = tuned
-        .residuals
-        .iter()
-        .map(|r| r.truth - r.predicted)
-        .collect();
-    errors.sort_by(f64::total_cmp);
-    if errors.len() < 2 {
-        return Ok(Answer::of_values(value));
+    match Spread::of(&tuned.residuals) {
+        Some(spread) => Ok(spread.answer(trial, value)),
+        None => Ok(Answer::of_values(value)),
     }
-    let at = |level: f64| quantile(&errors, level);
-    let quantiles: Vec<f64> = (1..=N_QUANTILES)
-        .map(|k| at(k as f64 / (N_QUANTILES + 1) as f64))
-        .collect();
-    let ends = LEVELS.map(|level| (at((1.0 - level) / 2.0), at((1.0 + level) / 2.0)));
-    let of_scored = |(k, q): (usize, usize)| value[trial.scored[k]] + quantiles[q];
-    Ok(Answer {
-        draws: Some(Array2::from_shape_fn(
-            (trial.scored.len(), N_QUANTILES),
-            of_scored,
-        )),
-        intervals: Some(
-            trial
-                .scored
-                .iter()
-                .map(|at| ends.map(|(low, high)| (value[*at] + low, value[*at] + high)))
+}
+
+/// A baseline's errors as a predictive distribution.
+struct Spread {
+    quantiles: Vec<f64>,
+    /// Ends of the central intervals.
+    ends: [(f64, f64); 2],
+}
+
+impl Spread {
+    fn of(residuals: &[Residual]) -> Option<Spread> {
+        let mut errors: Vec<f64> = residuals.iter().map(|r| r.truth - r.predicted).collect();
+        errors.sort_by(f64::total_cmp);
+        if errors.len() < 2 {
+            return None;
+        }
+        let at = |level: f64| quantile(&errors, level);
+        Some(Spread {
+            quantiles: (1..=N_QUANTILES)
+                .map(|k| at(k as f64 / (N_QUANTILES + 1) as f64))
                 .collect(),
-        ),
-        value,
-        presence: None,
+            ends: LEVELS.map(|level| (at((1.0 - level) / 2.0), at((1.0 + level) / 2.0))),
+        })
+    }
+
+    fn answer(&self, trial: &Trial, value: Array2<f64>) -> Answer {
+        let of_scored = |(k, q): (usize, usize)| value[trial.scored[k]] + self.quantiles[q];
+        let around = |at: &(usize, usize)| {
+            let value = value[*at];
+            self.ends.map(|(low, high)| (value + low, value + high))
+        };
+        Answer {
+            draws: Some(Array2::from_shape_fn(
+                (trial.scored.len(), N_QUANTILES),
+                of_scored,
+            )),
+            intervals: Some(trial.scored.iter().map(around).collect()),
+            value,
+            presence: None,
+            completed: None,
+        }
+    }
+}
+
+fn judged_by_baseline(
+    baseline: Baseline,
+    trial: &Trial,
+    incomplete: Incomplete,
+    validation: &Validation,
+) -> Result<Answer> {
+    let first = trial.n_learn();
+    let rows: Vec<usize> = (first..incomplete.n_samples()).collect();
+    let options = PresenceOptions {
+        zeroed: trial.zeroed,
+        seed: validation.seed,
+    };
+    let probability = presence(baseline, &incomplete, &rows, options)?;
+    let mut values = incomplete.values;
+    let mut filled = Vec::new();
+    for (at, probability) in probability.indexed_iter() {
+        let entry = &mut values[[first + at.0, at.1]];
+        let is_candidate = match trial.told {
+            Told::Present => false,
+            Told::Zero => *entry == 0.0,
+            Told::NotMeasured => entry.is_nan(),
+        };
+        if is_candidate && *probability >= PRESENCE_THRESHOLD {
+            *entry = f64::NAN;
+            filled.push(at);
+        } else if is_candidate {
+            *entry = 0.0;
+        }
+    }
+    let tuned = impute_tuned(baseline, &Incomplete::from_values(values)?, validation);
+    let mut value = Array2::from_elem(trial.truth.dim(), f64::NAN);
+    for at in &filled {
+        value[*at] = tuned.completed[[first + at.0, at.1]];
+    }
+    let spread = Spread::of(&tuned.residuals);
+    let draws = |at: &(usize, usize)| match &spread {
+        Some(spread) => spread.quantiles.iter().map(|q| value[*at] + q).collect(),
+        None => vec![value[*at]],
+    };
+    let completed = completed(trial, &filled, &value, &probability, &draws);
+    let judged = trial.scored.iter().chain(&trial.zeros);
+    let presence = judged.map(|at| probability[*at]).collect();
+    let answer = match &spread {
+        Some(spread) => spread.answer(trial, value),
+        None => Answer::of_values(value),
+    };
+    Ok(Answer {
+        presence: Some(presence),
+        completed,
+        ..answer
     })
+}
+
+/// The completed samples in the unit of the table, where their counts were thinned.
+///
+/// - `filled`: entries that were given a value
+/// - `draws`: of `ln(1 + percent)` of such an entry
+fn completed(
+    trial: &Trial,
+    filled: &[(usize, usize)],
+    value: &Array2<f64>,
+    presence: &Array2<f64>,
+    draws: &dyn Fn(&(usize, usize)) -> Vec<f64>,
+) -> Option<Array2<f64>> {
+    trial.full_depth.as_ref()?;
+    let totals = trial.fill.totals();
+    let shape = (trial.fill.n_samples(), trial.fill.n_features());
+    let mut completed = Array2::from_shape_vec(shape, trial.fill.to_dense())
+        .expect("a dense table has an entry per sample and feature");
+    for at in filled {
+        let total = Scale(totals[at.0]);
+        completed[*at] = match trial.completion {
+            Completion::Filled => from_ln1p_percent(value[*at], total),
+            Completion::ZeroReads => {
+                let draws = draws(at);
+                let reads: Vec<f64> = draws.iter().map(|y| from_ln1p_percent(*y, total)).collect();
+                reads_given_none(presence[*at], &reads)
+            }
+        };
+    }
+    Some(completed)
 }
 
 impl Answer {
@@ -100,8 +212,16 @@ impl Answer {
             draws: None,
             intervals: None,
             presence: None,
+            completed: None,
         }
     }
+}
+
+/// A filled cohort, with draws of its filled entries where they are needed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Filled {
+    /// Consecutive samples.
+    pub blocks: Vec<Block>,
 }
 
 /// A model and how it encodes metadata.
@@ -179,7 +299,7 @@ impl FittedModel {
         setting: &ModelSetting,
         seed: u64,
         watch: &mut Watch,
-    ) -> Result<Imputation> {
+    ) -> Result<Filled> {
         let cohort = Cohort {
             table: &trial.fill,
             hidden: &trial.withheld,
@@ -188,14 +308,17 @@ impl FittedModel {
             groups: None,
         };
         let mut options = ImputeOptions {
-            fill: match trial.zeros.is_empty() {
-                true => Fill::Missing,
-                false => Fill::MissingAndZeros,
+            fill: match trial.told {
+                Told::Present | Told::NotMeasured => Fill::Missing,
+                Told::Zero => Fill::MissingAndZeros,
             },
             presence_threshold: PRESENCE_THRESHOLD,
             structural_zeros: &[],
             n_draws: setting.config.sampling.n_draws,
-            n_sets: 0,
+            n_sets: match (&trial.full_depth, trial.completion) {
+                (Some(_), Completion::ZeroReads) => setting.config.sampling.n_draws,
+                _ => 0,
+            },
             partner: None,
             sampler: setting.config.sampling.sampler,
             seed,
@@ -204,7 +327,13 @@ impl FittedModel {
             progress: watch.progress,
             interrupted: watch.interrupted,
         };
-        Ok(self.model.impute(&cohort, &mut options)?)
+        let mut blocks = Vec::new();
+        self.model
+            .impute_blocks(&cohort, &mut options, |block| -> Result<()> {
+                blocks.push(block);
+                Ok(())
+            })?;
+        Ok(Filled { blocks })
     }
 }
 
@@ -212,43 +341,75 @@ impl FittedModel {
 ///
 /// # Errors
 /// Draws of another number than hidden entries, which would be a defect of the model.
-pub fn of_model(trial: &Trial, model: &Model, imputation: &Imputation) -> Result<Answer> {
+pub fn of_model(trial: &Trial, model: &Model, filled: &Filled) -> Result<Answer> {
+    if trial.told != Told::Present {
+        return Ok(judged_by_model(trial, filled));
+    }
+    let blocks = filled.blocks.iter();
+    let hidden_draws: Vec<&Vec<f64>> = blocks.flat_map(|b| &b.filled.hidden_draws).collect();
     let mut value = Array2::from_elem(trial.truth.dim(), f64::NAN);
-    if trial.zeros.is_empty() {
-        let (mut flat, mut intervals) = (Vec::new(), Vec::new());
-        for at in &trial.scored {
-            let withheld = (at.0 as u32, at.1 as u32);
-            let draws = match trial.withheld.binary_search(&withheld) {
-                Ok(position) => &imputation.hidden_draws[position],
-                Err(_) => return Err(Error::Table(format!("entry {at:?} was not withheld"))),
-            };
-            value[*at] = draws.iter().sum::<f64>() / draws.len() as f64;
-            intervals.push(model.intervals(draws, value[*at]));
-            flat.extend(draws);
-        }
-        let n_draws = flat.len() / trial.scored.len().max(1);
-        let draws = Array2::from_shape_vec((trial.scored.len(), n_draws), flat)
-            .map_err(|error| Error::Table(format!("draws of the hidden entries: {error}")))?;
-        return Ok(Answer {
-            value,
-            draws: Some(draws),
-            intervals: Some(intervals),
-            presence: None,
-        });
-    }
-    let logs = ln1p_percent_of(trial, &imputation.value);
+    let (mut flat, mut intervals) = (Vec::new(), Vec::new());
     for at in &trial.scored {
-        if imputation.action[*at] == Action::Filled {
-            value[*at] = logs[*at];
-        }
+        let withheld = (at.0 as u32, at.1 as u32);
+        let draws = match trial.withheld.binary_search(&withheld) {
+            Ok(position) => hidden_draws[position],
+            Err(_) => return Err(Error::Table(format!("entry {at:?} was not withheld"))),
+        };
+        value[*at] = draws.iter().sum::<f64>() / draws.len() as f64;
+        intervals.push(model.intervals(draws, value[*at]));
+        flat.extend(draws);
     }
-    let judged = trial.scored.iter().chain(&trial.zeros);
+    let n_draws = flat.len() / trial.scored.len().max(1);
+    let draws = Array2::from_shape_vec((trial.scored.len(), n_draws), flat)
+        .map_err(|error| Error::Table(format!("draws of the hidden entries: {error}")))?;
     Ok(Answer {
+        value,
+        draws: Some(draws),
+        intervals: Some(intervals),
+        presence: None,
+        completed: None,
+    })
+}
+
+fn judged_by_model(trial: &Trial, model: &Filled) -> Answer {
+    let mut value = Array2::from_elem(trial.truth.dim(), f64::NAN);
+    let mut probability = value.clone();
+    let mut filled = Vec::new();
+    let mut block_of = Vec::new();
+    let totals = trial.fill.totals();
+    for block in &model.blocks {
+        for ((row, feature), action) in block.filled.action.indexed_iter() {
+            let at = (block.first_sample + row, feature);
+            probability[at] = block.filled.presence[[row, feature]];
+            let here = block.filled.value[[row, feature]];
+            // An entry that was not measured and is judged absent is filled with 0.
+            if *action == Action::Filled && here > 0.0 {
+                value[at] = ln1p_percent(here, Scale(totals[at.0]));
+                filled.push(at);
+            }
+        }
+        block_of.extend(vec![block; block.filled.value.nrows()]);
+    }
+    let draws = |at: &(usize, usize)| -> Vec<f64> {
+        let block = block_of[at.0];
+        let place = [at.0 - block.first_sample, at.1];
+        let drawn = block.sets.iter().map(|set| set[place]);
+        let present = drawn.filter(|value| *value > 0.0);
+        present
+            .map(|value| ln1p_percent(value, Scale(totals[at.0])))
+            .collect()
+    };
+    let completed = completed(trial, &filled, &value, &probability, &draws);
+    let judged = trial.scored.iter().chain(&trial.zeros);
+    let presence: Vec<f64> = judged.map(|at| probability[*at]).collect();
+    let is_judged = presence.iter().all(|p| !p.is_nan());
+    Answer {
         value,
         draws: None,
         intervals: None,
-        presence: Some(judged.map(|at| imputation.presence[*at]).collect()),
-    })
+        presence: is_judged.then_some(presence),
+        completed,
+    }
 }
 
 /// What the model and its partner say together.
@@ -259,15 +420,15 @@ pub fn of_choice(choice: &Choice, trial: &Trial, model: Answer) -> Result<Answer
     if choice.errors.is_none() {
         return Ok(model);
     }
-    let partner = match choice.blend.weight < 1.0 {
-        true => {
-            let completed = impute(choice.partner, &trial.incomplete()?);
-            completed.slice(s![trial.n_learn().., ..]).to_owned()
-        }
-        false => model.value.clone(),
-    };
     let Some(draws) = &model.draws else {
         return Ok(model);
+    };
+    let partner = match choice.partners.is_empty() {
+        false => {
+            let completed = choice.partners_fill(&trial.incomplete()?);
+            completed.slice(s![trial.n_learn().., ..]).to_owned()
+        }
+        true => model.value.clone(),
     };
     let mut answer = Answer::of_values(model.value.clone());
     let (mut flat, mut intervals) = (Vec::new(), Vec::new());
@@ -283,15 +444,4 @@ pub fn of_choice(choice: &Choice, trial: &Trial, model: Answer) -> Result<Answer
     answer.draws = Some(draws);
     answer.intervals = Some(intervals);
     Ok(answer)
-}
-
-/// `ln(1 + percent)` of filled abundances, against the totals of what was there before filling.
-fn ln1p_percent_of(trial: &Trial, value: &Array2<f64>) -> Array2<f64> {
-    let totals = match &trial.totals {
-        Totals::Given(totals) => totals.clone(),
-        Totals::OfWhatIsLeft => trial.fill.totals(),
-    };
-    Array2::from_shape_fn(value.dim(), |(sample, feature)| {
-        ln1p_percent(value[[sample, feature]], Scale(totals[sample]))
-    })
 }

@@ -1,23 +1,26 @@
-//! Methods compared over the folds of a cross-validation: pooled scores, and ratios to the best
-//! baseline with their intervals.
+//! Methods compared over the folds of a cross-validation: pooled scores, and ratios and differences to
+//! the best baseline with their intervals.
 
+use super::judged::{DepthFigures, JudgedSums};
 use super::outcome::{DrawFigures, Outcome, SampleSums};
 use super::summary::by_method;
 use crate::method::Method;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use suffuse_stats::bootstrap::{Ratio, Shares, ratio};
+use suffuse_stats::bootstrap::{Interval, Ratio, Shares, area_difference, ratio};
 
 /// The scores of a method at one share of hidden entries, over all folds.
 #[derive(Debug, Clone, Serialize)]
 pub struct Row {
     /// Protocol.
     pub protocol: String,
-    /// Share of the non-zero entries that was hidden.
+    /// What the mask was made with: the share that was hidden, or of the depth that was left.
     pub fraction: f64,
+    /// The mask, where it was not that of the protocol.
+    pub mask: Option<String>,
     /// Name of the method.
     pub method: String,
-    /// Scored entries.
+    /// Scored entries to which the method gave a value.
     pub n: usize,
     /// Root mean squared error in `ln(1 + percent)`, all entries of all folds pooled.
     pub rmse: f64,
@@ -29,9 +32,21 @@ pub struct Row {
     pub cos: f64,
     /// Draws, where the method has them.
     pub draws: Option<DrawFigures>,
-    /// Mean over folds of the area under the receiver operating characteristic of presence.
+    /// Area under the receiver operating characteristic of presence: the mean over folds, weighted by
+    /// their hidden non-zeros.
     pub auroc: Option<f64>,
-    /// RMSE divided by that of the best baseline; `None` for zero entries.
+    /// Mean over folds of the average precision of presence.
+    pub aupr: Option<f64>,
+    /// AUROC less that of the best baseline by AUROC.
+    pub auroc_difference: Option<Interval>,
+    /// RMSE of the completed table over hidden non-zeros and true zeros, where presence was judged.
+    pub completed_rmse: Option<f64>,
+    /// That divided by the least of the baselines.
+    pub completed_ratio: Option<Ratio>,
+    /// Thin samples against their full depth.
+    pub depth: Option<DepthFigures>,
+    /// RMSE divided by that of the best baseline; `None` for zero entries, and where the two gave values
+    /// to other entries.
     pub rmse_ratio: Option<Ratio>,
     /// CRPS divided by that of the best baseline by RMSE.
     pub crps_ratio: Option<Ratio>,
@@ -67,23 +82,44 @@ fn of_fraction(outcomes: &[Outcome]) -> Vec<Row> {
     let sums: Vec<BTreeMap<usize, SampleSums>> =
         groups.iter().map(|(_, group)| by_group(group)).collect();
     let pooled: Vec<SampleSums> = sums.iter().map(total).collect();
-    let rmse = |k: usize| pooled[k].figures().rmse;
-    let best = (0..groups.len())
-        .filter(|k| is_baseline(&groups[*k].0) && !rmse(*k).is_nan())
-        .min_by(|a, b| rmse(*a).total_cmp(&rmse(*b)));
+    let judged: Vec<BTreeMap<usize, JudgedSums>> = groups
+        .iter()
+        .map(|(_, group)| judged_by_group(group))
+        .collect();
+    let zeros: Vec<Option<JudgedSums>> = judged
+        .iter()
+        .map(|judged| judged.values().copied().reduce(|a, b| a.and(&b)))
+        .collect();
+    let rmse = |k: usize| Some(pooled[k].figures().rmse);
+    let auroc = |k: usize| zeros[k].map(|zeros| zeros.positive / zeros.n_positive);
+    let completed = |k: usize| zeros[k].map(|zeros| zeros.rmse());
+    let least = |of: &dyn Fn(usize) -> Option<f64>| {
+        (0..groups.len())
+            .filter(|k| is_baseline(&groups[*k].0))
+            .filter_map(|k| {
+                of(k)
+                    .filter(|value| !value.is_nan())
+                    .map(|value| (k, value))
+            })
+            .min_by(|a, b| a.1.total_cmp(&b.1))
+            .map(|(k, _)| k)
+    };
+    let best = least(&rmse);
+    let best_auroc = least(&|k| auroc(k).map(|area| -area));
+    let best_completed = least(&completed);
     let against_best = |k: usize, of: fn(&SampleSums) -> f64, f: fn(f64) -> f64| {
         let best = &sums[best?];
-        let shares: Vec<Shares> = sums[k]
-            .iter()
-            .filter_map(|(group, sums)| {
-                let below = of(best.get(group)?);
-                Some(Shares {
-                    above: of(sums),
-                    below,
-                })
+        if best.len() != sums[k].len() {
+            return None;
+        }
+        let shares = sums[k].iter().map(|(group, sums)| {
+            let other = best.get(group).filter(|other| other.n == sums.n)?;
+            Some(Shares {
+                above: of(sums),
+                below: of(other),
             })
-            .collect();
-        ratio(&shares, f, SEED)
+        });
+        ratio(&shares.collect::<Option<Vec<Shares>>>()?, f, SEED)
     };
     groups
         .iter()
@@ -93,14 +129,16 @@ fn of_fraction(outcomes: &[Outcome]) -> Vec<Row> {
             let n_draws = group
                 .iter()
                 .find_map(|o| o.draws.map(|draws| draws.n_draws));
-            let aurocs: Vec<f64> = group
+            let auprs: Vec<f64> = group
                 .iter()
-                .filter_map(|o| o.presence.map(|presence| presence.auroc))
+                .filter_map(|o| o.presence.map(|presence| presence.aupr))
                 .collect();
             let n_folds = group.len() as f64;
+            let key = &group[0].key;
             Row {
-                protocol: group[0].key.protocol.clone(),
-                fraction: group[0].key.fraction,
+                protocol: key.protocol.clone(),
+                fraction: key.fraction,
+                mask: key.setting.get("mask").cloned(),
                 method: method.clone(),
                 n: figures.n,
                 rmse: figures.rmse,
@@ -108,8 +146,24 @@ fn of_fraction(outcomes: &[Outcome]) -> Vec<Row> {
                 pcc: figures.pcc,
                 cos: figures.cos,
                 draws: n_draws.map(|n_draws| DrawFigures::of(&[pooled[k]], n_draws)),
-                auroc: (!aurocs.is_empty())
-                    .then(|| aurocs.iter().sum::<f64>() / aurocs.len() as f64),
+                auroc: auroc(k),
+                aupr: (!auprs.is_empty()).then(|| auprs.iter().sum::<f64>() / auprs.len() as f64),
+                auroc_difference: best_auroc.and_then(|best| {
+                    let both = both(&judged[k], &judged[best])?;
+                    let placed: Vec<_> = both.iter().map(|pair| pair.map(|s| s.placed())).collect();
+                    area_difference(&placed, SEED)
+                }),
+                completed_rmse: completed(k),
+                completed_ratio: best_completed.and_then(|best| {
+                    let both = both(&judged[k], &judged[best])?;
+                    let share = |[own, other]: &[JudgedSums; 2]| Shares {
+                        above: own.squared_error,
+                        below: other.squared_error,
+                    };
+                    let shares: Vec<Shares> = both.iter().map(share).collect();
+                    ratio(&shares, f64::sqrt, SEED)
+                }),
+                depth: zeros[k].and_then(|zeros| zeros.depth()),
                 rmse_ratio: against_best(k, SampleSums::squared_error, f64::sqrt),
                 crps_ratio: n_draws.and_then(|_| against_best(k, |s| s.crps, |x| x)),
                 seconds: group.iter().map(|o| o.seconds.total).sum::<f64>() / n_folds,
@@ -117,6 +171,29 @@ fn of_fraction(outcomes: &[Outcome]) -> Vec<Row> {
             }
         })
         .collect()
+}
+
+/// The sums of two methods for each group; `None` if one judged a group that the other did not.
+fn both(
+    own: &BTreeMap<usize, JudgedSums>,
+    other: &BTreeMap<usize, JudgedSums>,
+) -> Option<Vec<[JudgedSums; 2]>> {
+    if own.len() != other.len() {
+        return None;
+    }
+    let pair = |(group, own): (&usize, &JudgedSums)| Some([*own, *other.get(group)?]);
+    own.iter().map(pair).collect()
+}
+
+fn judged_by_group(outcomes: &[&Outcome]) -> BTreeMap<usize, JudgedSums> {
+    let mut sums: BTreeMap<usize, JudgedSums> = BTreeMap::new();
+    for sample in outcomes.iter().flat_map(|outcome| &outcome.judged) {
+        let sum = sums
+            .get(&sample.group)
+            .map_or(*sample, |sum| sum.and(sample));
+        sums.insert(sample.group, sum);
+    }
+    sums
 }
 
 /// The sums of each group of samples over all folds.
@@ -136,34 +213,98 @@ fn total(sums: &BTreeMap<usize, SampleSums>) -> SampleSums {
     sums.values().fold(zero, |total, sample| total.and(sample))
 }
 
-/// Says in words, for each share of hidden entries, how the model compares with the best baseline.
+/// Says in words, for each share of hidden entries, how the model compares with the best baseline: in
+/// its values, in what it says of presence, and in the completed table.
 pub fn verdicts(rows: &[Row]) -> Vec<String> {
-    rows.iter()
-        .filter(|row| !is_baseline(&row.method))
-        .filter_map(|row| {
-            let ratio = row.rmse_ratio?;
-            let best = rows
-                .iter()
-                .filter(|other| other.fraction == row.fraction && is_baseline(&other.method))
-                .min_by(|a, b| a.rmse.total_cmp(&b.rmse))?;
-            let judgement = match (ratio.low, ratio.high) {
-                (_, high) if high < 1.0 => "better than",
-                (low, _) if low > 1.0 => "WORSE than",
-                _ => "not told apart from",
-            };
-            Some(format!(
-                "{} % hidden: {} is {judgement} the best baseline ({}): RMSE {:.3} against {:.3}, ratio {:.3} [{:.3}, {:.3}]",
-                100.0 * row.fraction,
-                row.method,
-                best.method,
-                row.rmse,
-                best.rmse,
-                ratio.value,
-                ratio.low,
-                ratio.high
-            ))
-        })
-        .collect()
+    let mut verdicts = Vec::new();
+    for row in rows.iter().filter(|row| !is_baseline(&row.method)) {
+        let baselines: Vec<&Row> = rows
+            .iter()
+            .filter(|other| other.fraction == row.fraction && is_baseline(&other.method))
+            .collect();
+        let best = |of: &dyn Fn(&Row) -> Option<f64>| {
+            let known = baselines.iter().filter_map(|other| {
+                let value = of(other).filter(|value| !value.is_nan())?;
+                Some((value, &other.method))
+            });
+            known.min_by(|a, b| a.0.total_cmp(&b.0))
+        };
+        let mut say = |text: String| verdicts.push(format!("{}: {text}", row.what()));
+        let method = &row.method;
+        if row.n == 0 && row.auroc.is_none() {
+            say(format!(
+                "{method} gives no value to a sample of which nothing was measured and is not scored"
+            ));
+            continue;
+        }
+        if let (Some(ratio), Some((rmse, name))) = (row.rmse_ratio, best(&|r| Some(r.rmse))) {
+            let judgement = in_words(ratio.low - 1.0, ratio.high - 1.0);
+            say(format!(
+                "{method} is {judgement} the best baseline ({name}): RMSE {:.3} against {rmse:.3}, ratio {:.3} [{:.3}, {:.3}]",
+                row.rmse, ratio.value, ratio.low, ratio.high
+            ));
+        }
+        if let (Some(auroc), Some(difference), Some((other, name))) = (
+            row.auroc,
+            row.auroc_difference,
+            best(&|r| r.auroc.map(|area| -area)),
+        ) {
+            let judgement = in_words(-difference.high, -difference.low);
+            say(format!(
+                "{method} is {judgement} the best baseline ({name}) in telling false zeros: AUROC {auroc:.3} against {:.3}, difference {:+.3} [{:+.3}, {:+.3}]",
+                -other, difference.value, difference.low, difference.high
+            ));
+        }
+        if let (Some(rmse), Some(ratio), Some((other, name))) = (
+            row.completed_rmse,
+            row.completed_ratio,
+            best(&|r| r.completed_rmse),
+        ) {
+            let judgement = in_words(ratio.low - 1.0, ratio.high - 1.0);
+            say(format!(
+                "the table completed by {method} is {judgement} that of the best baseline ({name}): RMSE of zeros {rmse:.3} against {other:.3}, ratio {:.3} [{:.3}, {:.3}]",
+                ratio.value, ratio.low, ratio.high
+            ));
+        }
+        if let Some(depth) = row.depth {
+            let other = best(&|r| r.depth.map(|depth| depth.bray_curtis_completed));
+            let other = other.map_or(String::new(), |(other, name)| {
+                format!("; best baseline ({name}) {other:.4}")
+            });
+            say(format!(
+                "Bray-Curtis to the full depth {:.4} thin, {:.4} completed by {method}, {:.0} % of samples closer{other}",
+                depth.bray_curtis_thin,
+                depth.bray_curtis_completed,
+                100.0 * depth.share_closer
+            ));
+        }
+    }
+    verdicts
+}
+
+/// An interval of a figure that is better the further it lies below 0.
+fn in_words(low: f64, high: f64) -> &'static str {
+    match (low, high) {
+        (_, high) if high < 0.0 => "better than",
+        (low, _) if low > 0.0 => "WORSE than",
+        _ => "not told apart from",
+    }
+}
+
+impl Row {
+    /// What was hidden, for people.
+    pub fn what(&self) -> String {
+        let percent = 100.0 * self.fraction;
+        match (&self.mask, self.protocol.as_str()) {
+            (Some(mask), _) => mask.clone(),
+            (None, "thinning") => format!("{percent} % depth"),
+            (None, "detection_limit") => format!("lowest {percent} %"),
+            (None, "whole_taxon") => format!("{percent} % of taxa"),
+            (None, "whole_sample") => format!("{percent} % of samples"),
+            (None, "time_point") => format!("{percent} % of visits"),
+            (None, _) => format!("{percent} % hidden"),
+        }
+    }
 }
 
 fn is_baseline(name: &str) -> bool {
@@ -253,6 +394,48 @@ mod tests {
             (found.mae, expected.mae),
         ] {
             assert!((a - b).abs() < 1e-12, "{found:?} {expected:?}");
+        }
+    }
+
+    #[test]
+    fn presence_is_compared_with_the_best_baseline_by_its_area() {
+        let outcome = |method: &str, placed: [f64; 4], completed: f64| {
+            let judged = placed.iter().enumerate().map(|(group, placed)| JudgedSums {
+                group,
+                n_positive: 2.0,
+                n_negative: 4.0,
+                positive: 2.0 * placed,
+                negative: 4.0 * placed,
+                squared_error: 6.0 * completed * completed,
+                n_compared: 1.0,
+                thin: 0.3,
+                completed,
+                n_closer: f64::from(u8::from(completed < 0.3)),
+            });
+            Outcome {
+                judged: judged.collect(),
+                ..example(method, 0, 0.5)
+            }
+        };
+        let rows = rows(&[
+            outcome("depmicrodiff", [0.9, 0.86, 0.9, 0.82], 0.2),
+            outcome("ridge", [0.8, 0.75, 0.85, 0.7], 0.4),
+            outcome("knn", [0.6, 0.6, 0.6, 0.6], 0.25),
+        ]);
+        let difference = rows[0].auroc_difference.unwrap();
+        // Means .87 and .775, of every group between .05 and .12 apart.
+        assert!((difference.value - 0.095).abs() < 1e-12);
+        assert!(difference.low > 0.0, "{difference:?}");
+        assert!((rows[0].completed_ratio.unwrap().value - 0.8).abs() < 1e-12);
+        let depth = rows[0].depth.unwrap();
+        assert_eq!((depth.n_samples, depth.share_closer), (4, 1.0));
+        let said = verdicts(&rows).join("\n");
+        for words in [
+            "better than the best baseline (ridge) in telling false zeros: AUROC 0.870 against 0.775, difference +0.095",
+            "better than that of the best baseline (knn): RMSE of zeros 0.200 against 0.250",
+            "0.3000 thin, 0.2000 completed by depmicrodiff, 100 % of samples closer; best baseline (knn) 0.2500",
+        ] {
+            assert!(said.contains(words), "{said}");
         }
     }
 }

@@ -2,7 +2,9 @@
 
 pub mod answer;
 pub mod comparison;
+pub mod completion;
 pub mod figures;
+pub mod judged;
 pub mod outcome;
 pub mod protocol;
 pub mod score;
@@ -16,17 +18,19 @@ use crate::method::Method;
 use crate::watch::Watch;
 use crate::{Error, Result};
 use answer::FittedModel;
+use completion::Completion;
 use outcome::{Key, Outcome, Seconds};
-use protocol::Protocol;
+use protocol::{Protocol, thinning_of};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 use suffuse_data::Table;
 use suffuse_data::format::tsv::Orientation;
+use suffuse_data::hide::{Mask, Occasions};
 use suffuse_data::split::{self, Fold};
 use suffuse_model::device::{Device, gpu_name};
 use suffuse_model::systems::depmicrodiff::Config;
-use trial::Trial;
+use trial::{Hiding, Trial};
 
 /// A table to be measured on.
 #[derive(Debug, Clone)]
@@ -74,8 +78,15 @@ pub struct ModelSetting<'a> {
 pub struct EvaluateOptions<'a> {
     /// What is hidden and what a method may see.
     pub protocol: Protocol,
-    /// Shares of the non-zero entries to hide, 0 to 1.
+    /// What the masks of the protocol are made with, see [`Protocol::mask`]; one number of no meaning
+    /// where there is a mask.
     pub fractions: Vec<f64>,
+    /// A mask in place of that of the protocol, in a cross-validation.
+    pub mask: Option<Mask>,
+    /// Subject and time of each sample.
+    pub visits: Option<Visits>,
+    /// How thin samples are completed, by the model and by the baselines.
+    pub completion: Completion,
     /// Seeds of masks and methods; in a cross-validation the folds to run, from 0 on.
     pub seeds: Vec<u64>,
     /// Folds of the cross-validation.
@@ -84,6 +95,15 @@ pub struct EvaluateOptions<'a> {
     pub methods: Vec<Method>,
     /// Setting of the model.
     pub model: ModelSetting<'a>,
+}
+
+/// Who was sampled when, and the columns that say so.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Visits {
+    /// Subject and time of each sample of the table.
+    pub occasions: Occasions,
+    /// Names of the columns of subject and time, for the record.
+    pub columns: [String; 2],
 }
 
 /// A result, and whether it was there already.
@@ -117,9 +137,10 @@ pub fn evaluate(
     let mut all = Vec::new();
     for &seed in &options.seeds {
         let mut trials: Vec<Option<Trial>> = vec![None; options.fractions.len()];
-        let mut fitted = None;
+        let mut fits: Vec<Option<Ready>> = Vec::new();
+        fits.resize_with(options.fractions.len(), || None);
         for &method in &options.methods {
-            for (&fraction, trial) in options.fractions.iter().zip(&mut trials) {
+            for (number, &fraction) in options.fractions.iter().enumerate() {
                 if watch.is_interrupted() {
                     return Err(Error::Interrupted {
                         advice: String::new(),
@@ -129,17 +150,18 @@ pub fn evaluate(
                 let (outcome, was_there) = match Outcome::find(folder, &key)? {
                     Some(outcome) => (outcome, true),
                     None => {
-                        let trial = match trial {
+                        let trial = match &mut trials[number] {
                             Some(trial) => trial,
-                            None => {
+                            none => {
                                 let fold = folds.get(seed as usize);
-                                trial.insert(options.trial(subject.table, fold, fraction, seed)?)
+                                none.insert(options.trial(subject.table, fold, fraction, seed)?)
                             }
                         };
-                        if !options.protocol.is_held_out() && options.fractions.len() > 1 {
-                            fitted = None; // it is fitted around what is hidden
-                        }
-                        let outcome = run(key, trial, options, method, &mut fitted, folder, watch)?;
+                        let fit = match options.learns_anew()? {
+                            true => &mut fits[number],
+                            false => &mut fits[0],
+                        };
+                        let outcome = run(key, trial, options, method, fit, folder, watch)?;
                         outcome.write(folder)?;
                         (outcome, false)
                     }
@@ -172,10 +194,30 @@ impl EvaluateOptions<'_> {
         match fold {
             None => Trial::published(table, self.model.groups.clone(), fraction, seed),
             Some(fold) => {
-                let groups = self.groups(table);
-                Trial::held_out(table, &groups, fold, self.protocol, fraction, seed)
+                let hiding = Hiding {
+                    protocol: self.protocol,
+                    mask: &self.mask_at(fraction)?,
+                    occasions: self.visits.as_ref().map(|visits| &visits.occasions),
+                    seed,
+                    completion: self.completion,
+                };
+                Trial::held_out(table, &self.groups(table), fold, &hiding)
             }
         }
+    }
+
+    fn mask_at(&self, fraction: f64) -> Result<Mask> {
+        match &self.mask {
+            Some(mask) => Ok(mask.clone()),
+            None => self.protocol.mask(fraction),
+        }
+    }
+
+    /// Says whether what is learned from changes with the fraction: a fit around what is hidden, or on
+    /// counts that were thinned.
+    fn learns_anew(&self) -> Result<bool> {
+        let fraction = self.fractions.first().copied().unwrap_or(1.0);
+        Ok(!self.protocol.is_held_out() || thinning_of(&self.mask_at(fraction)?).is_some())
     }
 }
 
@@ -202,7 +244,12 @@ fn run(
     let start = Instant::now();
     let (answer, seconds) = match method {
         Method::Baseline(baseline) => {
-            let answer = answer::of_baseline(baseline, trial, key.fraction, key.seed)?;
+            // Of the others the number says nothing of how many entries are hidden.
+            let fraction = match options.protocol {
+                Protocol::Published | Protocol::Strict | Protocol::Blind => key.fraction,
+                _ => 0.0,
+            };
+            let answer = answer::of_baseline(baseline, trial, fraction, key.seed)?;
             let filling = start.elapsed().as_secs_f64();
             let total = filling;
             (answer, Seconds { total, filling })
@@ -214,8 +261,8 @@ fn run(
             };
             let setting = &options.model;
             let start = Instant::now();
-            let imputation = ready.fitted.fill(trial, setting, key.seed, watch)?;
-            let mut answer = answer::of_model(trial, &ready.fitted.model, &imputation)?;
+            let filled = ready.fitted.fill(trial, setting, key.seed, watch)?;
+            let mut answer = answer::of_model(trial, &ready.fitted.model, &filled)?;
             let mut total = ready.seconds;
             if method == Method::Auto {
                 let (choice, seconds) = match &ready.choice {
@@ -269,7 +316,7 @@ fn prepare(
 }
 
 /// Raised with every change that moves results, so that old files are not taken for finished ones.
-const RESULTS_VERSION: &str = "4";
+const RESULTS_VERSION: &str = "5";
 
 fn key(
     subject: &Subject,
@@ -289,7 +336,16 @@ fn key(
     if let Some(Collapse::Leaves) = subject.collapse {
         setting.insert("collapse".to_string(), "leaves".to_string());
     }
+    if let Some(mask) = &options.mask {
+        setting.insert("mask".to_string(), mask.to_string());
+    }
+    if let Some(visits) = &options.visits {
+        setting.insert("visits".to_string(), visits.columns.join(", "));
+    }
     let model = &options.model;
+    if options.completion != Completion::default() {
+        setting.insert("completion".to_string(), options.completion.to_string());
+    }
     if options.protocol.is_held_out() {
         setting.insert("folds".to_string(), options.n_folds.to_string());
     }
@@ -332,7 +388,15 @@ fn fit_name(key: &Key, options: &EvaluateOptions) -> String {
     let mut key = key.clone();
     key.method = Method::DepMicroDiff.to_string();
     if options.protocol.is_held_out() {
-        // Fitted on complete samples: nothing of how the others are hidden goes into it.
+        // Nothing of how the others are hidden goes into it, but for the depth of the samples.
+        let mask = options.mask_at(key.fraction).ok();
+        if let Some(thinning) = mask.as_ref().and_then(thinning_of) {
+            key.setting
+                .insert("depth".to_string(), thinning.to_string());
+        }
+        for name in ["mask", "visits", "completion"] {
+            key.setting.remove(name);
+        }
         key.fraction = 0.0;
         key.protocol = "held out".to_string();
     }

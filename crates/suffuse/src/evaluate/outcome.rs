@@ -3,6 +3,7 @@
 //! A file is named by a hash of all that determines its content, so that a long grid of
 //! evaluations skips what is finished and never takes one result for another.
 
+use super::judged::{DepthFigures, JudgedSums};
 use crate::output::write_text;
 use crate::provenance::digest_text;
 use crate::{Error, Result};
@@ -23,7 +24,8 @@ pub struct Key {
     pub inputs_sha256: Vec<String>,
     /// Name of the protocol.
     pub protocol: String,
-    /// Share of the non-zero entries that is hidden, 0 to 1.
+    /// The number that the protocol's mask is made with, 0 to 1: share of the entries, taxa, samples or
+    /// time points that is hidden, or of the depth that is left; 0 where the setting names a mask.
     pub fraction: f64,
     /// Seed of the mask and of the method; in a cross-validation, the fold.
     pub seed: u64,
@@ -139,6 +141,10 @@ pub struct Outcome {
     /// What each sample with a scored entry adds to pooled scores: enough to pool results over folds
     /// and to draw samples anew.
     pub samples: Vec<SampleSums>,
+    /// Thin samples against their full depth.
+    pub depth: Option<DepthFigures>,
+    /// The same for presence and the completed table, where entries were judged.
+    pub judged: Vec<JudgedSums>,
     /// Wall-clock seconds.
     pub seconds: Seconds,
 }
@@ -201,7 +207,7 @@ impl DrawFigures {
     }
 }
 
-/// How well hidden entries are told from as many true zeros of the same samples.
+/// How well hidden entries are told from true zeros of the same samples.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PresenceFigures {
@@ -347,6 +353,8 @@ impl Outcome {
             draws: None,
             presence: None,
             samples: Vec::new(),
+            depth: None,
+            judged: Vec::new(),
             seconds,
         }
     }
@@ -409,14 +417,19 @@ fn not_a_result(path: &Path, found: String) -> Error {
 }
 
 /// JSON has no `NaN`: an undefined score is written as `null`.
-mod nan_as_null {
+pub(super) mod nan_as_null {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(in crate::evaluate) fn serialize<S: Serializer>(
+        value: &f64,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         (!value.is_nan()).then_some(*value).serialize(serializer)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    pub(in crate::evaluate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<f64, D::Error> {
         Ok(Option::<f64>::deserialize(deserializer)?.unwrap_or(f64::NAN))
     }
 }
@@ -460,6 +473,8 @@ pub(crate) mod tests {
             draws: None,
             presence: None,
             samples: Vec::new(),
+            depth: None,
+            judged: Vec::new(),
             seconds: Seconds {
                 total: 1.5,
                 filling: 0.5,

@@ -1,10 +1,11 @@
 //! An answer against the truth of its trial.
 
 use super::answer::Answer;
+use super::judged::{JudgedSums, bray_curtis};
 use super::outcome::{DrawFigures, Key, Outcome, PresenceFigures, SampleSums, Seconds};
 use super::trial::Trial;
 use crate::Result;
-use suffuse_stats::ranks::{auroc, average_precision};
+use suffuse_stats::ranks::{auroc, average_precision, placements};
 use suffuse_stats::scores::{fair_crps, predictive_interval, score_entries};
 
 /// Scores an answer. Entries to which the method gave no value are left out of the scores of values.
@@ -22,6 +23,9 @@ pub fn score(key: Key, trial: &Trial, answer: &Answer, seconds: Seconds) -> Resu
         .as_ref()
         .map(|draws| DrawFigures::of(&outcome.samples, draws.ncols()));
     outcome.presence = presence(trial, answer)?;
+    outcome.judged = judged(trial, answer)?;
+    let sums = outcome.judged.iter().copied().reduce(|a, b| a.and(&b));
+    outcome.depth = sums.and_then(|sums| sums.depth());
     Ok(outcome)
 }
 
@@ -78,4 +82,52 @@ fn presence(trial: &Trial, answer: &Answer) -> Result<Option<PresenceFigures>> {
         n_positive: trial.scored.len(),
         n_negative: trial.zeros.len(),
     }))
+}
+
+/// The sums of each sample with a judged entry, in the order of the samples; none where a method judged
+/// nothing.
+fn judged(trial: &Trial, answer: &Answer) -> Result<Vec<JudgedSums>> {
+    let Some(scores) = &answer.presence else {
+        return Ok(Vec::new());
+    };
+    let n_positive = trial.scored.len();
+    if n_positive == 0 || scores.len() == n_positive {
+        return Ok(Vec::new());
+    }
+    let is_positive: Vec<bool> = (0..scores.len()).map(|k| k < n_positive).collect();
+    let placed = placements(scores, &is_positive)?;
+    let mut sums = vec![JudgedSums::default(); trial.fill.n_samples()];
+    let entries = trial.scored.iter().chain(&trial.zeros);
+    for ((at, placement), is_positive) in entries.zip(placed).zip(is_positive) {
+        let here = &mut sums[at.0];
+        let (n, sum) = match is_positive {
+            true => (&mut here.n_positive, &mut here.positive),
+            false => (&mut here.n_negative, &mut here.negative),
+        };
+        *n += 1.0;
+        *sum += placement;
+        let value = answer.value[*at];
+        let filled = if value.is_nan() { 0.0 } else { value };
+        here.squared_error += (filled - trial.truth[*at]).powi(2);
+    }
+    if let (Some(full), Some(completed)) = (&trial.full_depth, &answer.completed) {
+        for (sample, here) in sums.iter_mut().enumerate() {
+            let full = full.dense_row(sample);
+            let thin = bray_curtis(&trial.fill.dense_row(sample), &full);
+            let completed = bray_curtis(&completed.row(sample).to_vec(), &full);
+            if let (Some(thin), Some(completed)) = (thin, completed) {
+                here.n_compared = 1.0;
+                (here.thin, here.completed) = (thin, completed);
+                here.n_closer = f64::from(u8::from(completed < thin));
+            }
+        }
+    }
+    for (sample, here) in sums.iter_mut().enumerate() {
+        here.group = trial
+            .groups
+            .as_ref()
+            .map_or(sample, |groups| groups[sample]);
+    }
+    sums.retain(|here| here.n_positive + here.n_negative + here.n_compared > 0.0);
+    Ok(sums)
 }

@@ -191,7 +191,7 @@ fn is_of_another_version(path: &Path) -> bool {
 /// The folder cannot be written to.
 pub fn write_tsv(folder: &Path, outcomes: &[Outcome]) -> Result<()> {
     let mut text = String::from(
-        "table\tprotocol\tfraction\tmethod\tsetting\tseed\tscope\tn\tpcc\tcos\trmse_ln\tmae_ln\trmse_log10\tmae_log10\tcrps_ln\tcoverage_50\tcoverage_90\tseconds\tseconds_filling\tfile\n",
+        "table\tprotocol\tfraction\tmethod\tsetting\tseed\tscope\tn\tpcc\tcos\trmse_ln\tmae_ln\trmse_log10\tmae_log10\tcrps_ln\tcoverage_50\tcoverage_90\tauroc\taupr\tbray_curtis_thin\tbray_curtis_completed\tseconds\tseconds_filling\tfile\n",
     );
     let number = |value: f64| {
         if value.is_nan() {
@@ -230,6 +230,15 @@ pub fn write_tsv(folder: &Path, outcomes: &[Outcome]) -> Result<()> {
             ];
             fields.extend(scores.map(number));
             fields.extend(of_draws.map(|value| number(value.unwrap_or(f64::NAN))));
+            let presence = outcome.presence.filter(|_| scope == Scope::Pooled);
+            let depth = outcome.depth.filter(|_| scope == Scope::Pooled);
+            let of_zeros = [
+                presence.map(|p| p.auroc),
+                presence.map(|p| p.aupr),
+                depth.map(|d| d.bray_curtis_thin),
+                depth.map(|d| d.bray_curtis_completed),
+            ];
+            fields.extend(of_zeros.map(|value| number(value.unwrap_or(f64::NAN))));
             let seconds = [outcome.seconds.total, outcome.seconds.filling];
             fields.extend(seconds.map(|seconds| format!("{seconds:.2}")));
             fields.push(key.file_name());
@@ -247,7 +256,15 @@ fn describe(key: &Key) -> String {
     let mut parts = text("config").map_or_else(Vec::new, differences_from_small);
     let metadata = text("metadata").filter(|metadata| *metadata != "columns (all)");
     parts.extend(metadata.map(|metadata| format!("metadata: {metadata}")));
-    let others = ["groups", "orientation", "collapse"].into_iter();
+    let others = [
+        "groups",
+        "orientation",
+        "collapse",
+        "mask",
+        "visits",
+        "completion",
+    ]
+    .into_iter();
     parts.extend(others.filter_map(|name| text(name).map(|value| format!("{name}: {value}"))));
     let n_pretrain = text("pretrain").map(|digests| digests.split(' ').count());
     parts.extend(n_pretrain.map(|n| format!("pretrain: {n} tables")));
@@ -368,6 +385,6 @@ mod tests {
         write_tsv(folder.path(), &outcomes).unwrap();
         let text = std::fs::read_to_string(folder.path().join("results.tsv")).unwrap();
         let widths: Vec<usize> = text.lines().map(|line| line.split('\t').count()).collect();
-        assert_eq!(widths, [20; 7]);
+        assert_eq!(widths, [24; 7]);
     }
 }

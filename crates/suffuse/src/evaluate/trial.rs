@@ -1,10 +1,14 @@
 //! One trial of a method: what it may learn from, what it fills, and the truth that is withheld.
 
-use super::protocol::Protocol;
+use super::completion::Completion;
+use super::protocol::{Protocol, Told, thinning_of};
 use crate::impute::ln1p_percent;
 use crate::{Error, Result};
 use ndarray::{Array2, Axis, concatenate};
-use suffuse_data::hide::{Entry, HiddenAs, hide_nonzero, zeros_to_score};
+use suffuse_data::hide::{
+    Entry, HiddenAs, Mask, MaskOptions, Masked, Occasions, Part, hide_nonzero, true_values,
+    zeros_to_score,
+};
 use suffuse_data::select::take_samples;
 use suffuse_data::split::Fold;
 use suffuse_data::{Metadata, Table};
@@ -41,6 +45,29 @@ pub struct Trial {
     /// True zeros that a method cannot tell from hidden entries: presence is scored on these and
     /// [`Trial::scored`]. Empty where presence is known.
     pub zeros: Vec<(usize, usize)>,
+    /// What the method is told of hidden entries.
+    pub told: Told,
+    /// Share of the non-zeros of the samples to fill, and not of those to learn from, that look like zeros.
+    pub zeroed: f64,
+    /// The samples to fill at their full depth, where their counts were thinned.
+    pub full_depth: Option<Table>,
+    /// How thin samples are completed.
+    pub completion: Completion,
+}
+
+/// What is hidden from the samples under test.
+#[derive(Debug, Clone, Copy)]
+pub struct Hiding<'a> {
+    /// What a method is told, and which zeros are scored.
+    pub protocol: Protocol,
+    /// What is hidden.
+    pub mask: &'a Mask,
+    /// Subject and time of each sample of the table, for masks of time points.
+    pub occasions: Option<&'a Occasions>,
+    /// Seed of the draws.
+    pub seed: u64,
+    /// How thin samples are completed.
+    pub completion: Completion,
 }
 
 impl Trial {
@@ -65,11 +92,16 @@ impl Trial {
             totals: Totals::Given(totals),
             scored: positions(&hidden.entries),
             zeros: Vec::new(),
+            told: Told::Present,
+            zeroed: 0.0,
+            full_depth: None,
+            completion: Completion::Filled,
         })
     }
 
     /// Hides entries of the samples under test; the others are learned from. What is hidden goes first,
-    /// then 100 percent is the total of what is left.
+    /// then 100 percent is the total of what is left. Thinning thins the samples to learn from as well, so
+    /// that nothing is learned of the full depth.
     ///
     /// # Errors
     /// As the hiding; test samples of which nothing is left.
@@ -77,29 +109,79 @@ impl Trial {
         table: &Table,
         groups: &[usize],
         fold: &Fold,
-        protocol: Protocol,
-        fraction: f64,
-        seed: u64,
+        hiding: &Hiding,
     ) -> Result<Trial> {
         let of = |samples: &[usize]| Some(samples.iter().map(|sample| groups[*sample]).collect());
+        let told = hiding.protocol.told();
         let full = take_samples(table, &fold.test)?;
-        let hidden = hide_nonzero(&full, fraction, seed, None)?;
-        let left = hidden.apply(&full, HiddenAs::Zero)?;
-        let totals = left.totals();
+        let occasions = hiding.occasions.map(|occasions| Occasions {
+            subject: fold.test.iter().map(|s| occasions.subject[*s]).collect(),
+            time: fold.test.iter().map(|s| occasions.time[*s]).collect(),
+        });
+        let options = MaskOptions {
+            seed: hiding.seed,
+            among: None,
+            hidden_as: match told {
+                Told::NotMeasured => HiddenAs::NotMeasured,
+                Told::Present | Told::Zero => HiddenAs::Zero,
+            },
+            occasions: occasions.as_ref(),
+        };
+        let masked = hiding.mask.apply(&full, &options)?;
+        let thinning = thinning_of(hiding.mask);
+        let mut learn = take_samples(table, &fold.train)?;
+        if let Some(thinning) = &thinning {
+            let options = MaskOptions {
+                occasions: None,
+                hidden_as: HiddenAs::Zero,
+                ..options
+            };
+            learn = thinning.apply(&learn, &options)?.table;
+        }
+        let totals = totals_of_truth(&full, &masked, told);
         let truth = ln1p_percent(&full, &totals);
         // A sample of which nothing is left has no total to express its truth against.
-        let is_left = |entry: &&Entry| totals[entry.sample as usize] > 0.0;
-        let scored: Vec<Entry> = hidden.entries.iter().filter(is_left).copied().collect();
-        let (fill, withheld, zeros) = match protocol {
-            Protocol::Blind => {
-                let zeros = zeros_to_score(&full, &scored, seed, None);
-                (left, Vec::new(), zeros)
+        let seen = masked.table.totals();
+        let is_left = |entry: &Entry| {
+            let sample = entry.sample as usize;
+            totals[sample] > 0.0 && (told == Told::NotMeasured || seen[sample] > 0.0)
+        };
+        let hidden = masked.hidden.iter().zip(true_values(&full, &masked.hidden));
+        let (present, absent): (Vec<_>, Vec<_>) = hidden.partition(|(_, value)| *value > 0.0);
+        let present: Vec<Entry> = present.into_iter().map(|(entry, _)| *entry).collect();
+        let absent: Vec<Entry> = absent.into_iter().map(|(entry, _)| *entry).collect();
+        let scored: Vec<Entry> = present.iter().filter(|e| is_left(e)).copied().collect();
+        let n_nonzero: usize = (0..full.n_samples())
+            .map(|sample| full.row(sample).1.iter().filter(|v| **v > 0.0).count())
+            .sum();
+        let zeroed = match (told, &thinning) {
+            (Told::Zero, None) => present.len() as f64 / n_nonzero.max(1) as f64,
+            _ => 0.0,
+        };
+        let mut zeros = match (told, hiding.protocol) {
+            (Told::Present, _) => Vec::new(),
+            (Told::NotMeasured, _) => absent,
+            (Told::Zero, Protocol::Thinning) => zeros_of(&full),
+            (Told::Zero, _) => {
+                let mut zeros = zeros_to_score(&full, &scored, hiding.seed, None);
+                zeros.extend(absent);
+                zeros
             }
-            Protocol::Published | Protocol::Strict => (full, pairs(&hidden.entries), Vec::new()),
+        };
+        zeros.retain(|entry| is_left(entry));
+        zeros.sort_unstable();
+        zeros.dedup();
+        let (fill, withheld) = match (told, &thinning) {
+            (Told::Zero | Told::NotMeasured, _) => (masked.table, Vec::new()),
+            (Told::Present, None) => (full.clone(), pairs(&present)),
+            (Told::Present, Some(_)) => (
+                with_values_of(&masked.table, &full, &present)?,
+                pairs(&present),
+            ),
         };
         Ok(Trial {
             learn: Some(Learn {
-                table: take_samples(table, &fold.train)?,
+                table: learn,
                 groups: of(&fold.train),
             }),
             fill,
@@ -109,6 +191,10 @@ impl Trial {
             truth,
             scored: positions(&scored),
             zeros: positions(&zeros),
+            told,
+            zeroed: zeroed.min(MOST_ZEROED),
+            full_depth: thinning.map(|_| full),
+            completion: hiding.completion,
         })
     }
 
@@ -193,6 +279,63 @@ impl Trial {
     }
 }
 
+/// Training samples keep something even where all test entries are hidden.
+const MOST_ZEROED: f64 = 0.95;
+
+/// What 100 percent is in the truth: the total of what is left; of a sample that was not measured at all,
+/// and where counts were only thinned, the full total.
+fn totals_of_truth(full: &Table, masked: &Masked, told: Told) -> Vec<f64> {
+    let is_thinning = |part: &Part| matches!(part, Part::Thin { .. });
+    let parts = masked.mask.parts();
+    if parts.iter().all(is_thinning) {
+        return full.totals();
+    }
+    if parts.iter().any(is_thinning) {
+        // The full counts of what is left, so that they compare with a share of the thin total.
+        let left = |sample: usize| {
+            let (columns, values) = full.row(sample);
+            let seen = columns.iter().zip(values).filter(|(feature, value)| {
+                !value.is_nan() && masked.table.get(sample, **feature as usize) > 0.0
+            });
+            seen.map(|(_, value)| value).sum()
+        };
+        return (0..full.n_samples()).map(left).collect();
+    }
+    let mut totals = masked.table.totals();
+    if told == Told::NotMeasured {
+        for (total, of_full) in totals.iter_mut().zip(full.totals()) {
+            if *total == 0.0 {
+                *total = of_full;
+            }
+        }
+    }
+    totals
+}
+
+/// Measured zeros of all samples, rising.
+fn zeros_of(table: &Table) -> Vec<Entry> {
+    let mut zeros = Vec::new();
+    for sample in 0..table.n_samples() {
+        for (feature, value) in table.dense_row(sample).into_iter().enumerate() {
+            if value == 0.0 {
+                let (sample, feature) = (sample as u32, feature as u32);
+                zeros.push(Entry { sample, feature });
+            }
+        }
+    }
+    zeros
+}
+
+/// A table with the values of another at these entries.
+fn with_values_of(table: &Table, other: &Table, entries: &[Entry]) -> Result<Table> {
+    let mut dense = table.to_dense();
+    for entry in entries {
+        let (sample, feature) = (entry.sample as usize, entry.feature as usize);
+        dense[sample * table.n_features() + feature] = other.get(sample, feature);
+    }
+    Ok(table.with_dense(&dense)?)
+}
+
 fn pairs(entries: &[Entry]) -> Vec<(u32, u32)> {
     let pair = |entry: &Entry| (entry.sample, entry.feature);
     entries.iter().map(pair).collect()
@@ -201,4 +344,97 @@ fn pairs(entries: &[Entry]) -> Vec<(u32, u32)> {
 fn positions(entries: &[Entry]) -> Vec<(usize, usize)> {
     let place = |entry: &Entry| (entry.sample as usize, entry.feature as usize);
     entries.iter().map(place).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use suffuse_data::split::{k_folds, ungrouped};
+
+    /// Counts of 20 samples of 10 taxa, a third of them zero.
+    fn table() -> Table {
+        let ids = |p: &str, n: usize| (0..n).map(|i| format!("{p}{i}")).collect::<Vec<_>>();
+        let dense: Vec<f64> = (0..200).map(|i| f64::from(i % 3 * (i % 7 + 1))).collect();
+        Table::from_dense(ids("s", 20), ids("t", 10), &dense).unwrap()
+    }
+
+    fn trial(protocol: Protocol, mask: &str) -> Trial {
+        let (table, groups) = (table(), ungrouped(20));
+        let fold = &k_folds(&groups, 5, 0).unwrap()[0];
+        let hiding = Hiding {
+            protocol,
+            mask: &mask.parse().unwrap(),
+            occasions: None,
+            seed: 4,
+            completion: Completion::Filled,
+        };
+        Trial::held_out(&table, &groups, fold, &hiding).unwrap()
+    }
+
+    #[test]
+    fn strict_hides_what_hide_nonzero_draws_and_takes_the_totals_of_what_is_left() {
+        let trial = trial(Protocol::Strict, "nonzero:0.3");
+        let fold = &k_folds(&ungrouped(20), 5, 0).unwrap()[0];
+        let full = take_samples(&table(), &fold.test).unwrap();
+        let hidden = hide_nonzero(&full, 0.3, 4, None).unwrap();
+        assert_eq!(trial.withheld, pairs(&hidden.entries));
+        let left = hidden.apply(&full, HiddenAs::Zero).unwrap();
+        assert_eq!(trial.truth, ln1p_percent(&full, &left.totals()));
+        assert_eq!(trial.fill, full);
+        assert!(trial.zeros.is_empty() && trial.full_depth.is_none());
+    }
+
+    #[test]
+    fn blind_shows_zeros_and_scores_as_many_true_ones() {
+        let trial = trial(Protocol::Blind, "nonzero:0.3");
+        assert!(trial.withheld.is_empty() && !trial.scored.is_empty());
+        assert!(
+            trial
+                .scored
+                .iter()
+                .all(|at| trial.fill.get(at.0, at.1) == 0.0)
+        );
+        assert_eq!(trial.zeros.len(), trial.scored.len());
+        assert!((trial.zeroed - 0.3).abs() < 0.03);
+        assert!(trial.zeros.iter().all(|at| trial.truth[*at] == 0.0));
+    }
+
+    #[test]
+    fn nothing_of_the_full_depth_is_learned_under_thinning() {
+        let trial = trial(Protocol::Thinning, "thin:0.2");
+        let full = trial.full_depth.as_ref().unwrap();
+        let depth = |table: &Table| table.totals().iter().sum::<f64>();
+        assert!(depth(&trial.fill) < 0.35 * depth(full));
+        let learned = depth(&trial.learn.as_ref().unwrap().table);
+        let before = depth(&table()) - depth(full);
+        assert!(learned < 0.3 * before, "{learned} of {before}");
+        // Truth is percent of the full depth; all its zeros are scored.
+        assert_eq!(trial.truth, ln1p_percent(full, &full.totals()));
+        let n_zeros = full
+            .to_dense()
+            .iter()
+            .filter(|value| **value == 0.0)
+            .count();
+        assert_eq!(trial.zeros.len(), n_zeros);
+        assert!(
+            trial
+                .scored
+                .iter()
+                .all(|at| trial.fill.get(at.0, at.1) == 0.0)
+        );
+        assert_eq!(trial.zeroed, 0.0, "the training samples are as thin");
+    }
+
+    #[test]
+    fn whole_taxa_and_samples_are_not_measured() {
+        let taxa = trial(Protocol::WholeTaxon, "taxon:2");
+        assert_eq!(taxa.scored.len() + taxa.zeros.len(), 2 * 4);
+        let judged = taxa.scored.iter().chain(&taxa.zeros);
+        assert!(judged.clone().all(|at| taxa.fill.get(at.0, at.1).is_nan()));
+        let samples = trial(Protocol::WholeSample, "sample:1");
+        assert_eq!(samples.scored.len() + samples.zeros.len(), 10);
+        // Nothing is left of the sample, so that its truth is percent of its own total.
+        let sum = |at: &(usize, usize)| samples.truth[*at].exp_m1();
+        assert!((samples.scored.iter().map(sum).sum::<f64>() - 100.0).abs() < 1e-9);
+    }
 }

@@ -12,8 +12,12 @@ pub fn draw(rows: &[Row]) -> String {
     let has_presence = rows.iter().any(|row| row.auroc.is_some());
     let mut header = vec!["hidden", "method", "RMSE ln", "/ best baseline"];
     header.extend(["MAE", "PCC", "CRPS", "in 50 %", "in 90 %"]);
+    let has_depth = rows.iter().any(|row| row.depth.is_some());
     if has_presence {
-        header.push("AUROC");
+        header.extend(["n", "AUROC", "- best baseline", "AUPR", "RMSE of zeros"]);
+    }
+    if has_depth {
+        header.extend(["BC thin", "BC completed", "closer"]);
     }
     header.push("seconds");
     table.set_header(header);
@@ -38,13 +42,27 @@ pub fn draw(rows: &[Row]) -> String {
             of_draws(row.draws.map(|draws| draws.coverage_90)),
         ];
         if has_presence {
+            texts.push(row.n.to_string());
             texts.push(of_draws(row.auroc));
+            let difference = row.auroc_difference.map(|difference| {
+                let (value, low, high) = (difference.value, difference.low, difference.high);
+                format!("{value:+.3} [{low:+.3}, {high:+.3}]")
+            });
+            texts.push(difference.unwrap_or("–".to_string()));
+            texts.push(of_draws(row.aupr));
+            texts.push(of_draws(row.completed_rmse));
+        }
+        if has_depth {
+            let depth = row.depth;
+            let dissimilarity =
+                |value: Option<f64>| value.map_or("–".to_string(), |v| format!("{v:.4}"));
+            texts.push(dissimilarity(depth.map(|d| d.bray_curtis_thin)));
+            texts.push(dissimilarity(depth.map(|d| d.bray_curtis_completed)));
+            let closer = depth.map(|d| format!("{:.0} %", 100.0 * d.share_closer));
+            texts.push(closer.unwrap_or("–".to_string()));
         }
         texts.push(format!("{:.1}", row.seconds));
-        let mut cells = vec![
-            Cell::new(format!("{} %", 100.0 * row.fraction)),
-            Cell::new(&row.method),
-        ];
+        let mut cells = vec![Cell::new(row.what()), Cell::new(&row.method)];
         let right = |text| Cell::new(text).set_alignment(CellAlignment::Right);
         cells.extend(texts.into_iter().map(right));
         table.add_row(cells);

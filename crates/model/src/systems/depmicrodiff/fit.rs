@@ -187,6 +187,7 @@ pub fn fit(config: &Config, cohort: &Cohort, options: &mut FitOptions) -> Result
         config: *config,
         feature_ids: cohort.table.feature_ids().to_vec(),
         guide,
+        trust: 1.0,
         calibration: None,
         standardisation,
         latent_scale,

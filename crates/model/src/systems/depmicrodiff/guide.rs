@@ -17,9 +17,11 @@ use crate::error::Result;
 use crate::nn::mlp::MlpShape;
 use crate::nn::norm::{Modulation, modulate};
 use crate::nn::{Linear, Mlp};
-use crate::parameters::{Absent, Builder, Parameters, values};
-use burn::tensor::activation::softplus;
-use burn::tensor::{Device, Tensor};
+use crate::parameters::{Absent, Builder, Initial, Parameters, values};
+use burn::tensor::activation::{silu, softplus};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use suffuse_data::transform::Scale;
 use suffuse_data::transform::percent::ln1p_percent;
@@ -34,6 +36,12 @@ const MAX_STANDARDISED: f64 = 10.0;
 /// Shares of the offset's prior and of a taxon's own spread, in observations.
 const PRIOR_OBSERVATIONS: f64 = 3.0;
 const N_ALTERNATIONS: usize = 10;
+/// Partners of a taxon that are read directly.
+const N_PARTNERS: usize = 12;
+/// Samples with both taxa that count half.
+const FEW_SAMPLES: f64 = 10.0;
+/// Hidden units over the partners of a taxon.
+const PARTNER_WIDTH: usize = 8;
 /// Smallest spread of a taxon in ln(percent).
 const MIN_SD: f64 = 0.1;
 
@@ -46,6 +54,8 @@ pub(super) struct LogScale {
     pub(super) sd: Vec<f64>,
     /// Log-odds of presence, shrunk to even odds by one observation.
     pub(super) presence_logit: Vec<f64>,
+    /// Per taxon, the taxa that tell most of it where both are present, the first tells most.
+    pub(super) partners: Vec<Vec<usize>>,
 }
 
 /// ln(percent) and ln(1+percent) of the entries in sight of a row, and what follows from them.
@@ -73,6 +83,7 @@ impl LogScale {
             mean: vec![0.0; n_taxa],
             sd: vec![1.0; n_taxa],
             presence_logit: presence_logits(cohorts, n_taxa),
+            partners: Vec::new(),
         };
         let mut offsets = vec![0.0; rows.len()];
         for _ in 0..N_ALTERNATIONS {
@@ -101,7 +112,54 @@ impl LogScale {
                 *offset = scale.offset(row);
             }
         }
+        scale.partners = scale.find_partners(&rows, &offsets);
         scale
+    }
+
+    /// The taxa whose residuals correlate most with those of each taxon over samples that have both, less
+    /// where these are few.
+    fn find_partners(&self, rows: &[Vec<(usize, f64)>], offsets: &[f64]) -> Vec<Vec<usize>> {
+        let n_taxa = self.mean.len();
+        let mut product = vec![0.0; n_taxa * n_taxa];
+        let mut square = vec![0.0; n_taxa * n_taxa];
+        let mut n_both = vec![0.0; n_taxa * n_taxa];
+        for (row, offset) in rows.iter().zip(offsets) {
+            let residual = |(taxon, value): &(usize, f64)| {
+                (
+                    *taxon,
+                    (value - self.mean[*taxon] - offset) / self.sd[*taxon],
+                )
+            };
+            let residuals: Vec<(usize, f64)> = row.iter().map(residual).collect();
+            for (i, a) in &residuals {
+                for (j, b) in &residuals {
+                    let at = i * n_taxa + j;
+                    product[at] += a * b;
+                    square[at] += a * a;
+                    n_both[at] += 1.0;
+                }
+            }
+        }
+        let n_partners = N_PARTNERS.min(n_taxa.saturating_sub(1));
+        (0..n_taxa)
+            .map(|i| {
+                let tells = |j: usize| {
+                    let (at, back) = (i * n_taxa + j, j * n_taxa + i);
+                    let spread = (square[at] * square[back]).sqrt();
+                    let n = n_both[at];
+                    match spread > 0.0 {
+                        true => (product[at] / spread).abs() * (n / (n + FEW_SAMPLES)).sqrt(),
+                        false => 0.0,
+                    }
+                };
+                let mut order: Vec<(f64, usize)> = (0..n_taxa)
+                    .filter(|j| *j != i)
+                    .map(|j| (tells(j), j))
+                    .collect();
+                order.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+                order.into_iter().take(n_partners).map(|(_, j)| j).collect()
+            })
+            .collect()
     }
 
     /// How far ln(percent) of a sample lie above the means of their taxa: a mean weighted by
@@ -290,8 +348,68 @@ pub(super) struct Member {
     first: Linear,
     blocks: Vec<Mlp>,
     last: Linear,
+    partners: Option<Partners>,
     sd: Tensor<2>,
     presence_logit: Tensor<2>,
+}
+
+/// What a taxon reads off its partners: a small perceptron of its own for each taxon.
+#[derive(Debug, Clone)]
+struct Partners {
+    /// Positions of the partners' channels among the inputs, `[n_taxa * n_channels]`.
+    channels: Tensor<1, Int>,
+    inner: Tensor<3>,
+    inner_bias: Tensor<3>,
+    outer: Tensor<3>,
+}
+
+impl Partners {
+    fn new(p: &mut Builder, scale: &LogScale) -> Option<Partners> {
+        let n_taxa = scale.partners.len();
+        let n_channels = N_CHANNELS * scale.partners.first().map_or(0, Vec::len);
+        if n_channels == 0 {
+            return None;
+        }
+        let channels: Vec<i64> = scale
+            .partners
+            .iter()
+            .flatten()
+            .flat_map(|partner| (0..N_CHANNELS).map(move |k| (partner * N_CHANNELS + k) as i64))
+            .collect();
+        let n = channels.len();
+        let channels =
+            Tensor::<1, Int>::from_data(TensorData::new(channels, [n]), &p.device().clone());
+        let initial = Initial::FanIn(n_channels);
+        Some(p.within("partners", |p| {
+            Partners {
+                channels,
+                inner: p
+                    .matrix("inner", [n_taxa * n_channels, PARTNER_WIDTH], initial)
+                    .reshape([n_taxa, n_channels, PARTNER_WIDTH]),
+                inner_bias: p
+                    .matrix("inner_bias", [n_taxa, PARTNER_WIDTH], Initial::Zero)
+                    .reshape([n_taxa, 1, PARTNER_WIDTH]),
+                outer: p
+                    .matrix("outer", [n_taxa * PARTNER_WIDTH, 2], Initial::Zero)
+                    .reshape([n_taxa, PARTNER_WIDTH, 2]),
+            }
+        }))
+    }
+
+    /// - `inputs`: `[rows, n_inputs]`
+    /// - returns `[rows, 2 n_taxa]`: corrections of the values, then of the log-odds
+    fn forward(&self, inputs: &Tensor<2>) -> Tensor<2> {
+        let [rows, _] = inputs.dims();
+        let [n_taxa, n_channels, _] = self.inner.dims();
+        let x = inputs
+            .clone()
+            .select(1, self.channels.clone())
+            .reshape([rows, n_taxa, n_channels])
+            .swap_dims(0, 1); // [n_taxa, rows, n_channels]
+        let h = silu(x.matmul(self.inner.clone()) + self.inner_bias.clone());
+        let both = h.matmul(self.outer.clone()); // [n_taxa, rows, 2]
+        both.permute([1, 2, 0]).reshape([rows, 2 * n_taxa])
+    }
 }
 
 /// Shape and constants of the members.
@@ -349,6 +467,7 @@ pub(super) fn members(p: &mut Builder, shape: &Shape) -> Vec<Member> {
                     .map(|i| Mlp::new(p, &format!("block{i}"), square))
                     .collect(),
                 last: Linear::zero(p, "last", width, 2 * n_taxa),
+                partners: Partners::new(p, shape.scale),
                 sd,
                 presence_logit: row(&shape.scale.presence_logit),
             })
@@ -357,14 +476,27 @@ pub(super) fn members(p: &mut Builder, shape: &Shape) -> Vec<Member> {
 }
 
 impl Member {
-    pub(super) fn forward(&self, rows: &GuideRows, device: &Device) -> Said {
+    /// - `dropout`: while training, the share of hidden units that is left out, and a generator
+    pub(super) fn forward(
+        &self,
+        rows: &GuideRows,
+        device: &Device,
+        mut dropout: Option<Dropout>,
+    ) -> Said {
         let n_inputs = rows.inputs.len() / rows.n_rows;
         let inputs = tensor::<2>(rows.inputs.clone(), [rows.n_rows, n_inputs], device);
-        let mut h = self.first.forward(inputs); // [rows, width]
+        let mut h = self.first.forward(inputs.clone()); // [rows, width]
+        let mut thinned = |h: Tensor<2>| match &mut dropout {
+            Some(dropout) => dropout.apply(h),
+            None => h,
+        };
         for block in &self.blocks {
-            h = h.clone() + block.forward(normalised(h));
+            h = h.clone() + block.forward(thinned(normalised(h)));
         }
-        let both = self.last.forward(normalised(h)); // [rows, 2 n_taxa]
+        let mut both = self.last.forward(thinned(normalised(h))); // [rows, 2 n_taxa]
+        if let Some(partners) = &self.partners {
+            both = both + partners.forward(&inputs);
+        }
         let part = |k: usize| {
             let columns = k * self.n_taxa..(k + 1) * self.n_taxa;
             both.clone().slice([0..rows.n_rows, columns])
@@ -382,8 +514,13 @@ impl Member {
     }
 
     /// Mean squared error of hidden values, and cross-entropy of presence where that is hidden too.
-    pub(super) fn loss(&self, rows: &GuideRows, device: &Device) -> Tensor<1> {
-        let guess = self.forward(rows, device);
+    pub(super) fn loss(
+        &self,
+        rows: &GuideRows,
+        device: &Device,
+        dropout: Option<Dropout>,
+    ) -> Tensor<1> {
+        let guess = self.forward(rows, device, dropout);
         let mean = |x: Tensor<2>, weights: &[f32]| {
             let n: f32 = weights.iter().sum();
             (x * rows.matrix(weights, device)).sum() / f32::max(n, 1.0)
@@ -393,6 +530,30 @@ impl Member {
         let is_present = rows.matrix(&rows.is_present, device);
         let cross_entropy = softplus(logit.clone(), 1.0) - is_present * logit;
         mean(error.clone() * error, &rows.has_value) + mean(cross_entropy, &rows.has_presence)
+    }
+}
+
+/// Dropout whose draws are ours: the backend's would come from a generator that cannot be kept.
+pub(super) struct Dropout<'a> {
+    pub(super) share: f64,
+    pub(super) rng: &'a mut ChaCha8Rng,
+}
+
+impl Dropout<'_> {
+    fn apply(&mut self, h: Tensor<2>) -> Tensor<2> {
+        if self.share == 0.0 {
+            return h;
+        }
+        let [rows, width] = h.dims();
+        let kept = (1.0 / (1.0 - self.share)) as f32;
+        let mask = (0..rows * width)
+            .map(|_| match self.rng.random_bool(self.share) {
+                true => 0.0,
+                false => kept,
+            })
+            .collect();
+        let mask = tensor::<2>(mask, [rows, width], &h.device());
+        h * mask
     }
 }
 
@@ -491,7 +652,7 @@ impl BoundGuide<'_> {
             if (0..rows.n_rows).all(|row| weight(row) == 0.0) {
                 continue;
             }
-            let guess = member.forward(rows, &self.device);
+            let guess = member.forward(rows, &self.device, None);
             let (value, logit) = (values(guess.value), values(guess.presence_logit));
             for at in 0..n {
                 let weight = weight(at / rows.n_taxa);

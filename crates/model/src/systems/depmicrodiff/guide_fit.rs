@@ -4,7 +4,7 @@ use super::batch::Flag;
 use super::config::Config;
 use super::entries::{Entries, Standardisation};
 use super::guide::{
-    Guide, GuideRows, LogScale, Member, N_SPACES, Seen, Shape, members, metadata_of,
+    Dropout, Guide, GuideRows, LogScale, Member, N_SPACES, Seen, Shape, members, metadata_of,
 };
 use super::objective::{Source, hide};
 use crate::device::Device;
@@ -268,7 +268,11 @@ impl Objective for GuideObjective<'_> {
             let name = format!("guide {k}");
             let mut rng = generator(self.fit.seed, Stage::TrainingStep, &name, step as u64);
             let rows = self.rows(&self.chosen(k, step), &mut rng);
-            sum = sum + bound[k].loss(&rows, &device);
+            let dropout = Dropout {
+                share: self.fit.config.guide.dropout,
+                rng: &mut rng,
+            };
+            sum = sum + bound[k].loss(&rows, &device, Some(dropout));
         }
         Shard {
             loss: sum / n_own as f64,
@@ -308,7 +312,7 @@ impl GuideObjective<'_> {
         let name = format!("guide {k}");
         let mut rng = generator(self.fit.seed, Stage::Validation, &name, 0);
         let rows = self.rows(&samples.repeat(n_copies), &mut rng);
-        let loss = member.loss(&rows, device);
+        let loss = member.loss(&rows, device, None);
         Some(f64::from(loss.into_scalar::<f32>()))
     }
 }

@@ -6,7 +6,7 @@ use super::batch::Flag;
 use super::entries::{Cohort, Entries, Known};
 use super::fit::validation_samples;
 use super::guide_fit::folds;
-use super::sampling::{Job, Plan, Run};
+use super::sampling::{Drawn, Job, Plan, Run};
 use crate::device::Device;
 use crate::error::Result;
 use crate::rng::{Stage, generator};
@@ -14,6 +14,7 @@ use rand::RngExt;
 use std::sync::atomic::AtomicBool;
 use suffuse_data::transform::Scale;
 use suffuse_data::transform::percent::ln1p_percent;
+use suffuse_stats::blend::Blend;
 use suffuse_stats::calibration::{Calibration, CalibrationEntry, LEVELS};
 use suffuse_stats::scores::predictive_interval;
 
@@ -28,6 +29,17 @@ pub struct HeldOutEntry {
     pub taxon: usize,
     /// Truth, value and draws, ln(1+percent) of the total of what was left in sight.
     pub said: CalibrationEntry,
+    /// What the guide and the network expect, in the same unit.
+    expectations: Expectations,
+}
+
+/// What is expected of an entry, in ln(1+percent).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Expectations {
+    /// By the guide; without one, mean and offset.
+    pub(super) guess: f64,
+    /// By the network before it has seen any of the noise.
+    pub(super) network: f64,
 }
 
 /// Rows (sample, copy) that are filled at most: enough for intervals, seconds to fill.
@@ -111,9 +123,10 @@ impl Model {
             let abundance = entries.abundance_row(sample);
             for taxon in asked {
                 let draws: Vec<f64> = drawn.iter().map(|d| d.abundance[taxon]).collect();
-                let expected: Vec<f64> = drawn.iter().map(|d| d.expected[taxon]).collect();
-                let (value, draws) = centred(draws, &expected);
+                let expectations = Expectations::over(drawn, taxon);
+                let (value, draws) = self.centred(draws, &expectations);
                 found.push(HeldOutEntry {
+                    expectations,
                     copy,
                     sample,
                     taxon,
@@ -146,18 +159,65 @@ impl Model {
     ) -> Result<()> {
         if self.config.calibration.n_copies > 0 {
             let entries = self.held_out_entries(cohort, device, interrupted)?;
-            let said: Vec<CalibrationEntry> = entries.into_iter().map(|e| e.said).collect();
+            if self.guide.is_some() && !entries.is_empty() {
+                let column =
+                    |of: fn(&HeldOutEntry) -> f64| -> Vec<f64> { entries.iter().map(of).collect() };
+                let mut distinct: Vec<(usize, usize)> = entries
+                    .iter()
+                    .map(|entry| (entry.sample, entry.taxon))
+                    .collect();
+                distinct.sort_unstable();
+                distinct.dedup();
+                self.trust = Blend::least_squares(
+                    &column(|entry| entry.said.truth),
+                    &column(|entry| entry.expectations.network),
+                    &column(|entry| entry.expectations.guess),
+                    distinct.len(),
+                );
+            }
+            let said: Vec<CalibrationEntry> = entries
+                .into_iter()
+                .map(|entry| {
+                    let CalibrationEntry { truth, draws, .. } = entry.said;
+                    let (value, draws) = self.centred(draws, &entry.expectations);
+                    CalibrationEntry {
+                        truth,
+                        value,
+                        draws,
+                    }
+                })
+                .collect();
             self.calibration = Calibration::fit(&said);
         }
         Ok(())
     }
 }
 
-/// The mean of what the network expects, and draws moved together so that this is their mean.
-pub(super) fn centred(mut draws: Vec<f64>, expected: &[f64]) -> (f64, Vec<f64>) {
-    let mean = |x: &[f64]| x.iter().sum::<f64>() / x.len() as f64;
-    let value = mean(expected);
-    let shift = value - mean(&draws);
-    draws.iter_mut().for_each(|draw| *draw += shift);
-    (value, draws)
+impl Expectations {
+    /// Means over draws of what is expected of a taxon.
+    pub(super) fn over(drawn: &[Drawn], taxon: usize) -> Expectations {
+        let n = drawn.len() as f64;
+        Expectations {
+            guess: drawn.iter().map(|d| d.guess[taxon]).sum::<f64>() / n,
+            network: drawn.iter().map(|d| d.expected[taxon]).sum::<f64>() / n,
+        }
+    }
+}
+
+impl Model {
+    /// The value of an entry, and its draws moved together so that the value is their mean.
+    ///
+    /// The value stands between what the guide expects and what the network makes of it, where least
+    /// squares on held-out entries put it.
+    pub(super) fn centred(
+        &self,
+        mut draws: Vec<f64>,
+        expectations: &Expectations,
+    ) -> (f64, Vec<f64>) {
+        let Expectations { guess, network } = expectations;
+        let value = guess + self.trust * (network - guess);
+        let shift = value - draws.iter().sum::<f64>() / draws.len() as f64;
+        draws.iter_mut().for_each(|draw| *draw += shift);
+        (value, draws)
+    }
 }

@@ -3,7 +3,8 @@
 use super::Model;
 use super::batch::Flag;
 use super::entries::{Cohort, Entries, Known};
-use super::held_out::centred;
+use super::held_out::Expectations;
+use super::presence::folds;
 use super::sampling::{Job, Plan, Run};
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -73,6 +74,9 @@ pub struct ImputeOptions<'a> {
     pub interrupted: &'a AtomicBool,
 }
 
+/// Values of entries (sample, feature) by another method.
+pub type Predict<'a> = dyn Fn(&[(u32, u32)]) -> Vec<f64> + 'a;
+
 /// Another method that has a say in every filled value.
 #[derive(Clone, Copy)]
 pub struct Partner<'a> {
@@ -80,7 +84,7 @@ pub struct Partner<'a> {
     pub blend: Blend,
     /// ln(1+percent) given presence of each entry (sample, feature) that will be filled. It is asked once,
     /// when presence has been judged in the whole table.
-    pub predict: &'a dyn Fn(&[(u32, u32)]) -> Vec<f64>,
+    pub predict: &'a Predict<'a>,
 }
 
 /// A completed table.
@@ -101,70 +105,10 @@ pub struct Imputation {
     pub hidden_draws: Vec<Vec<f64>>,
 }
 
-/// Folds in which the entries of a sample are hidden: each zero is judged with four fifths of the
-/// entries in sight, at a rate that training has seen.
-const N_FOLDS: usize = 5;
 /// Separates the noise of the presence pass from that of the value pass.
 const PRESENCE_DRAWS: u64 = 1 << 32;
 /// Separates the draws of presence in the completed tables from both.
 const SET_PRESENCE: u64 = 1 << 33;
-
-/// What one round of the presence pass hides of a sample, and whose presence it judges.
-struct Fold {
-    number: usize,
-    flags: Vec<Flag>,
-    judged: Vec<usize>,
-}
-
-/// Rounds of the presence pass. Zeros are judged with a fifth of all entries hidden, non-zeros too:
-/// if only zeros were, "hidden" would mean "zero". A round that would hide all non-zeros leaves them in
-/// sight, since training never hides everything. Without zeros to judge, one round does.
-fn folds(known: &[Known], is_candidate: &[bool], seed: u64, sample_id: &str) -> Vec<Fold> {
-    let candidates: Vec<usize> = (0..known.len())
-        .filter(|taxon| is_candidate[*taxon])
-        .collect();
-    if candidates.is_empty() {
-        return Vec::new();
-    }
-    if candidates
-        .iter()
-        .all(|taxon| known[*taxon] == Known::Unknown)
-    {
-        let flags = known.iter().map(|known| Flag::of(*known)).collect();
-        return vec![Fold {
-            number: 0,
-            flags,
-            judged: candidates,
-        }];
-    }
-    let mut rng = generator(seed, Stage::Sampling, sample_id, u64::MAX);
-    let fold_of: Vec<usize> = known.iter().map(|_| rng.random_range(0..N_FOLDS)).collect();
-    let hides_all = |number: usize| {
-        let mut present = (0..known.len()).filter(|taxon| known[*taxon] == Known::Present);
-        present.all(|taxon| fold_of[taxon] == number)
-    };
-    let fold = |number: usize| Fold {
-        number,
-        flags: known
-            .iter()
-            .zip(&fold_of)
-            .map(|(known, fold)| match known {
-                Known::Absent if *fold == number => Flag::Hidden,
-                Known::Present if *fold == number && !hides_all(number) => Flag::Hidden,
-                known => Flag::of(*known),
-            })
-            .collect(),
-        judged: candidates
-            .iter()
-            .copied()
-            .filter(|taxon| fold_of[*taxon] == number)
-            .collect(),
-    };
-    (0..N_FOLDS)
-        .map(fold)
-        .filter(|fold| !fold.judged.is_empty())
-        .collect()
-}
 
 /// Consecutive samples of a cohort, filled.
 #[derive(Debug, Clone, PartialEq)]
@@ -464,9 +408,13 @@ impl Model {
         }
     }
 
-    /// The probability of presence of the candidates: a mean over draws.
+    /// The probability of presence of the candidates: as the guide has it, or a mean over draws.
     fn judge_presence(&self, passes: &Passes, n_draws: usize, work: &mut Work) -> Result<()> {
         let (run, plan) = (&passes.presence, &passes.presence_plan);
+        let n_draws = match self.guide {
+            Some(_) => 1, // it has no draws
+            None => n_draws,
+        };
         let mut jobs = Vec::new();
         for sample in work.fillable() {
             let range = work.range(sample);
@@ -489,17 +437,25 @@ impl Model {
             }
         }
         let (judged, rows): (Vec<Vec<usize>>, Vec<Job>) = jobs.into_iter().unzip();
-        for ((judged, job), drawn) in judged.iter().zip(&rows).zip(self.sample(run, plan, &rows)?) {
+        let probabilities = match self.presence_by_guide(run, plan, &rows)? {
+            Some(probabilities) => probabilities,
+            None => self
+                .sample(run, plan, &rows)?
+                .into_iter()
+                .map(|drawn| drawn.presence.into_iter().map(f64::from).collect())
+                .collect(),
+        };
+        for ((judged, job), probability) in judged.iter().zip(&rows).zip(probabilities) {
             let start = work.range(job.sample).start;
             for &taxon in judged {
-                work.presence[start + taxon] += f64::from(drawn.presence[taxon]) / n_draws as f64;
+                work.presence[start + taxon] += probability[taxon] / n_draws as f64;
             }
         }
         Ok(())
     }
 
     /// Draws of ln(1+percent) given presence of each entry that is taken to be positive, moved together
-    /// so that their mean is what the network expects: see [`Drawn::expected`](super::sampling::Drawn).
+    /// so that their mean is the value, and calibrated.
     fn draw_values(
         &self,
         passes: &Passes,
@@ -528,18 +484,13 @@ impl Model {
             }));
         }
         let mut draws: Vec<Vec<f64>> = vec![Vec::new(); work.known.len()];
-        let mut expected = draws.clone();
-        for (job, drawn) in jobs.iter().zip(self.sample(run, plan, &jobs)?) {
-            let start = work.range(job.sample).start;
+        let drawn = self.sample(run, plan, &jobs)?;
+        for (jobs, drawn) in jobs.chunks(n_draws).zip(drawn.chunks(n_draws)) {
+            let start = work.range(jobs[0].sample).start;
             for taxon in (0..work.n_taxa).filter(|taxon| is_positive[start + taxon]) {
-                draws[start + taxon].push(drawn.abundance[taxon]);
-                expected[start + taxon].push(drawn.expected[taxon]);
-            }
-        }
-        for (draws, expected) in draws.iter_mut().zip(expected) {
-            if !draws.is_empty() {
-                let (value, centred) = centred(std::mem::take(draws), &expected);
-                *draws = match &self.calibration {
+                let own = drawn.iter().map(|drawn| drawn.abundance[taxon]).collect();
+                let (value, centred) = self.centred(own, &Expectations::over(drawn, taxon));
+                draws[start + taxon] = match &self.calibration {
                     Some(calibration) => calibration.draws(&centred, value),
                     None => centred,
                 };

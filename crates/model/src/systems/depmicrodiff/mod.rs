@@ -21,10 +21,13 @@ pub mod entries;
 pub mod fit;
 mod guide;
 mod guide_fit;
+#[cfg(test)]
+mod guide_test;
 pub mod held_out;
 pub mod impute;
 pub mod mask;
 mod objective;
+mod presence;
 mod pretraining;
 mod sampling;
 mod stored;
@@ -48,6 +51,8 @@ pub struct Model {
     config: Config,
     feature_ids: Vec<String>,
     guide: Option<Guide>,
+    /// Weight of what the network expects, against the guide.
+    trust: f64,
     calibration: Option<Calibration>,
     standardisation: Standardisation,
     latent_scale: LatentScale,

@@ -57,6 +57,8 @@ pub(super) struct Drawn {
     /// the estimate of the clean latent is the mean over all that fit the condition, so its mean over
     /// draws scatters less than that of the draws.
     pub(super) expected: Vec<f64>,
+    /// What the guide expects; without a guide, mean and offset.
+    pub(super) guess: Vec<f64>,
 }
 
 impl Model {
@@ -87,6 +89,39 @@ impl Model {
             Ok(self.sample_tile(run, plan, tiles[i]))
         })?;
         Ok(drawn.into_iter().flatten().collect())
+    }
+
+    /// Probability of presence per taxon of every job, as the guide has it; `None` without a guide.
+    ///
+    /// The guide sees the table itself, not its latents, and is asked for nothing but the expectation: it tells
+    /// false zeros from true ones better than draws of the network do.
+    pub(super) fn presence_by_guide(
+        &self,
+        run: &Run,
+        plan: &Plan,
+        jobs: &[Job],
+    ) -> Result<Option<Vec<Vec<f64>>>> {
+        if plan.guide.is_none() {
+            return Ok(None);
+        }
+        let tiles: Vec<&[Job]> = jobs.chunks(TILE).collect();
+        let judged = device::each(run.device, tiles.len(), |i| {
+            if run.interrupted.load(Ordering::Relaxed) {
+                return Err(Error::Interrupted);
+            }
+            let seen: Vec<Seen> = jobs_in_tile(tiles[i]).map(|job| run.seen(job)).collect();
+            let folds: Vec<Option<usize>> = jobs_in_tile(tiles[i]).map(|job| job.fold).collect();
+            let guesses = Guesses::of(plan.guide.as_ref(), &seen, &folds);
+            let of_row = |row: usize| -> Vec<f64> {
+                let logits = guesses
+                    .row(row)
+                    .map_or(&[][..], |guess| guess.presence_logit);
+                let probability = |logit: &f64| 1.0 / (1.0 + (-logit).exp());
+                logits.iter().map(probability).collect()
+            };
+            Ok((0..tiles[i].len()).map(of_row).collect::<Vec<_>>())
+        })?;
+        Ok(Some(judged.into_iter().flatten().collect()))
     }
 
     fn sample_tile(&self, run: &Run, plan: &Plan, jobs: &[Job]) -> Vec<Drawn> {
@@ -228,6 +263,7 @@ impl Model {
                     presence: is_present[range.clone()].to_vec(),
                     abundance: in_logs(&abundance[range.clone()]),
                     expected: in_logs(&expected[range]),
+                    guess: in_logs(&vec![0.0; n_taxa]),
                 }
             })
             .collect()

@@ -28,6 +28,8 @@ struct Transform {
     seed: u64,
     standardisation: Standardisation,
     guide: Option<StoredGuide>,
+    /// Weight of what the network expects, against the guide.
+    trust: f64,
     calibration: Option<Calibration>,
     latent_scale: LatentScale,
     /// Positions of the features that each feature depends on.
@@ -87,6 +89,7 @@ impl Model {
             system: SYSTEM.to_string(),
             seed: self.seed,
             standardisation: self.standardisation.clone(),
+            trust: self.trust,
             calibration: self.calibration,
             guide: self.guide.as_ref().map(|guide| StoredGuide {
                 scale: guide.scale.clone(),
@@ -253,7 +256,16 @@ impl Model {
                     mean,
                     sd,
                     presence_logit,
+                    partners,
                 } = &stored.scale;
+                let is_even =
+                    |of: &Vec<usize>| of.len() == partners[0].len() && of.iter().all(|j| *j < n);
+                if partners.len() != n || !partners.iter().all(is_even) {
+                    return Err(broken(
+                        "transform.json",
+                        format!("its guide does not name partners for {n} features"),
+                    ));
+                }
                 let lengths = [mean.len(), sd.len(), presence_logit.len(), stored.sd.len()];
                 if lengths != [n; 4] {
                     return Err(broken(
@@ -288,6 +300,7 @@ impl Model {
         };
         Ok(Model {
             guide,
+            trust: transform.trust,
             calibration: transform.calibration,
             vae: take(
                 "vae",

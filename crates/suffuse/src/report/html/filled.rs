@@ -274,17 +274,16 @@ fn method_in_words(filled: &Filled) -> String {
             "{plain} Nothing was at hand to weigh the two on, so the model filled alone."
         );
     };
-    match choice.partner == Baseline::TaxonMean {
-        true => format!(
+    if choice.blend.weight == 0.0 {
+        return format!(
             "{plain} Here nothing was better than each taxon's average, so the table was filled with that."
-        ),
-        false => format!(
-            "{plain} Here the weights are {:.0} % DepMicroDiff and {:.0} % {}.",
-            100.0 * choice.blend.weight,
-            100.0 * (1.0 - choice.blend.weight),
-            choice.partner
-        ),
+        );
     }
+    let mut shares = vec![format!("{:.0} % DepMicroDiff", 100.0 * choice.blend.weight)];
+    let of_partner =
+        |(partner, share): &(Baseline, f64)| format!("{:.0} % {partner}", 100.0 * share);
+    shares.extend(choice.partners.iter().map(of_partner));
+    format!("{plain} Here the weights are {}.", shares.join(", "))
 }
 
 /// A ratio to the error of the taxon mean, as a sentence.
@@ -476,7 +475,8 @@ fn show_sparsity(page: &mut Page, counts: Counts) {
 fn topics<'a>(filled: &Filled<'a>) -> Vec<Topic<'a>> {
     let mut topics = vec![Topic::Method(filled.method)];
     if let Some(choice) = filled.choice {
-        topics.push(Topic::Method(choice.partner.name()));
+        let partners = choice.partners.iter();
+        topics.extend(partners.map(|(partner, _)| Topic::Method(partner.name())));
     }
     topics.extend(filled.tested.values.keys().map(|name| Topic::Method(name)));
     if !is_baseline(filled.method) {

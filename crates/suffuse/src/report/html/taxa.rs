@@ -275,7 +275,8 @@ mod tests {
     #[test]
     fn each_part_of_the_rule_alone_takes_trust_away() {
         assert_eq!(taxon().trust(), Trust::Yes);
-        let changes: [(fn(&mut Taxon), &str); 3] = [
+        type Change = (fn(&mut Taxon), &'static str);
+        let changes: [Change; 3] = [
             (|t| t.n_observed = MIN_OBSERVED - 1, "measured in 9 samples"),
             (|t| t.rmse = t.mean_rmse, "no better than its average"),
             (|t| t.width = 2.1, "wider than its own span"),

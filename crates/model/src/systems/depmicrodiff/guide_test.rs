@@ -1,0 +1,175 @@
+//! Tests of the guide: against numpy, and what must hold exactly.
+
+use super::batch::Flag;
+use super::config::{Config, GuideConfig};
+use super::entries::{Entries, Standardisation};
+use super::guide::{Estimates, Guide, GuideRows, LogScale, Seen, Shape, members};
+use super::guide_fit::folds;
+use crate::parameters::{Builder, Parameters};
+use burn::tensor::Device;
+use suffuse_data::Table;
+
+/// Of parity/depmicrodiff/guide.py.
+const X: [f64; 20] = [
+    5.0, 3.0, 0.0, 2.0, //
+    1.0, 0.0, 4.0, 5.0, //
+    2.0, 2.0, 2.0, 0.0, //
+    7.0, 1.0, 1.0, 1.0, //
+    0.0, 6.0, 3.0, 3.0,
+];
+const N_TAXA: usize = 4;
+const FIRST: [Flag; 4] = [
+    Flag::Present,
+    Flag::HiddenPresent,
+    Flag::Absent,
+    Flag::Present,
+];
+const LAST: [Flag; 4] = [Flag::Hidden, Flag::Present, Flag::Hidden, Flag::Present];
+
+fn config() -> GuideConfig {
+    GuideConfig {
+        n_members: 2,
+        width: 16,
+        ..Config::tiny().guide
+    }
+}
+
+fn entries(x: &[f64]) -> Entries<'static> {
+    let ids = |prefix: &str, n: usize| (0..n).map(|i| format!("{prefix}{i}")).collect();
+    let n_samples = x.len() / N_TAXA;
+    Entries::of_table(Table::from_dense(ids("s", n_samples), ids("t", N_TAXA), x).unwrap())
+}
+
+struct Fitted {
+    standardisation: Standardisation,
+    guide: Guide,
+}
+
+/// A guide with the weights of the script.
+fn fitted() -> Fitted {
+    let (config, entries) = (config(), entries(&X));
+    let standardisation = Standardisation::fit(&[&entries]);
+    let scale = LogScale::fit(&[&entries]);
+    let shape = Shape {
+        config: &config,
+        scale: &scale,
+        standardisation: &standardisation,
+        d_metadata: 0,
+    };
+    let make = |p: &mut Builder| members(p, &shape);
+    let mut weights = Parameters::initial(&Parameters::default(), 0, make).unwrap();
+    for (path, parameter) in &mut weights.by_path {
+        // The script's paths end before the name of the array.
+        let length = path.len() as f64;
+        for (i, value) in parameter.values.iter_mut().enumerate() {
+            *value = (0.3 * (1.0 + length + 0.7 * i as f64).sin()) as f32;
+        }
+    }
+    let guide = Guide {
+        weights,
+        scale,
+        sd: vec![1.0; N_TAXA],
+        loss: 0.0,
+    };
+    Fitted {
+        standardisation,
+        guide,
+    }
+}
+
+impl Fitted {
+    fn estimates(
+        &self,
+        entries: &Entries,
+        rows: &[(usize, [Flag; 4])],
+        folds: &[Option<usize>],
+    ) -> Estimates {
+        let config = config();
+        let bound = self
+            .guide
+            .bind(&config, &self.standardisation, 0, &Device::flex())
+            .unwrap();
+        let mut guide_rows = GuideRows::new(N_TAXA);
+        for (sample, flags) in rows {
+            let seen = Seen {
+                entries,
+                sample: *sample,
+                flags,
+                metadata: None,
+            };
+            guide_rows.push(&bound.shape, &seen);
+        }
+        bound.estimates(&guide_rows, folds)
+    }
+}
+
+#[test]
+fn the_members_agree_with_numpy() {
+    let golden: Vec<serde_json::Value> = serde_json::from_str(include_str!(
+        "../../../../../parity/depmicrodiff/guide.json"
+    ))
+    .unwrap();
+    let fitted = fitted();
+    let rows = [(0, FIRST), (4, LAST)];
+    // Both members leave out the same fold, so their mean is what is asked for.
+    let found = fitted.estimates(&entries(&X), &rows, &[None, None]);
+    for row in 0..2 {
+        for at in row * N_TAXA..(row + 1) * N_TAXA {
+            let mean = |name: &str| {
+                let of = |member: usize| {
+                    golden[2 * row + member][name][at % N_TAXA]
+                        .as_f64()
+                        .unwrap()
+                };
+                (of(0) + of(1)) / 2.0
+            };
+            let pairs = [
+                (found.value[at], mean("value")),
+                (found.presence_logit[at], mean("presence_logit")),
+            ];
+            for (found, expected) in pairs {
+                let error = (found - expected).abs();
+                assert!(
+                    error < 2e-5 * expected.abs().max(1.0),
+                    "{at}: {found} {expected}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_hidden_cannot_change_an_estimate_nor_can_the_depth_of_the_sample() {
+    let fitted = fitted();
+    let estimate = |x: &[f64]| fitted.estimates(&entries(x), &[(4, LAST)], &[None]);
+    let before = estimate(&X);
+    let mut hidden_changed = X;
+    (hidden_changed[16], hidden_changed[18]) = (400.0, 0.0);
+    let after = estimate(&hidden_changed);
+    assert_eq!(before.value, after.value);
+    assert_eq!(before.presence_logit, after.presence_logit);
+    let mut deeper = X;
+    deeper[16..].iter_mut().for_each(|x| *x *= 1024.0); // a power of two, so nothing is rounded
+    assert_eq!(before.value, estimate(&deeper).value);
+}
+
+#[test]
+fn a_row_does_not_depend_on_its_neighbours_and_a_fold_asks_its_own_members() {
+    let fitted = fitted();
+    let entries = entries(&X);
+    let alone = fitted.estimates(&entries, &[(4, LAST)], &[Some(0)]);
+    let both = fitted.estimates(&entries, &[(0, FIRST), (4, LAST)], &[Some(7), Some(0)]);
+    for (a, b) in alone.value.iter().zip(&both.value[N_TAXA..]) {
+        assert!((a - b).abs() < 1e-5);
+    }
+    assert_eq!(both.value[..N_TAXA], [0.0; N_TAXA], "no member has fold 7");
+}
+
+#[test]
+fn folds_keep_groups_whole_and_are_of_about_one_size() {
+    let groups: Vec<usize> = (0..40).map(|sample| sample / 2).collect();
+    let fold_of = folds(40, Some(&groups), 5, 3);
+    assert!((0..20).all(|group| fold_of[2 * group] == fold_of[2 * group + 1]));
+    assert!((0..5).all(|fold| fold_of.iter().filter(|f| **f == fold).count() == 8));
+    assert_ne!(fold_of, folds(40, Some(&groups), 5, 4));
+}

@@ -1,0 +1,191 @@
+//! `suffuse evaluate` under each protocol, with the model at its smallest and a few baselines. Runs the
+//! real program.
+
+#[expect(dead_code, reason = "the other tests use the rest of it")]
+mod program;
+
+use program::Workbench;
+use serde_json::Value;
+use suffuse_data::format;
+use suffuse_data::simulate::{SimulateOptions, simulate};
+
+/// Counts of 40 samples of 20 subjects, as h5ad.
+fn simulated(bench: &Workbench) {
+    let options = SimulateOptions {
+        n_samples: 40,
+        n_taxa: 12,
+        zero_fraction: 0.5,
+        seed: 3,
+        ..Default::default()
+    };
+    let table = simulate(&options).expect("the options are in range").table;
+    format::write(&table, &bench.path("table.h5ad"), &Default::default())
+        .expect("the folder of the test can be written to");
+}
+
+const METHODS: &str = "depmicrodiff,taxon-mean,taxon-mean-offset,knn,ridge";
+
+/// The scores of one fold of a protocol.
+fn scores(bench: &Workbench, protocol: &str, more: &[&str]) -> Value {
+    let setting = [
+        "evaluate",
+        "table.h5ad",
+        "--out",
+        "results",
+        "--protocol",
+        protocol,
+        "--methods",
+        METHODS,
+        "--config",
+        "tiny",
+        "--seeds",
+        "1",
+        "--json",
+        "-q",
+    ];
+    let run = bench.succeed(&[&setting[..], more].concat());
+    serde_json::from_str(&run.stdout).expect("the program writes JSON")
+}
+
+fn of<'a>(scores: &'a Value, method: &str) -> &'a Value {
+    let rows = scores["scores"].as_array().expect("scores are a list");
+    rows.iter()
+        .find(|row| row["method"] == method)
+        .expect("the method was asked for")
+}
+
+fn verdicts(scores: &Value) -> String {
+    let verdicts = scores["verdicts"]
+        .as_array()
+        .expect("verdicts are a list")
+        .iter();
+    let texts: Vec<&str> = verdicts
+        .map(|v| v.as_str().expect("a verdict is a text"))
+        .collect();
+    texts.join("\n")
+}
+
+#[test]
+fn blind_scores_the_presence_of_every_method() {
+    let bench = Workbench::new();
+    simulated(&bench);
+    let found = scores(&bench, "blind", &["--fraction", "0.3"]);
+    for method in METHODS.split(',') {
+        let row = of(&found, method);
+        let auroc = row["auroc"].as_f64().unwrap();
+        assert!((0.0..=1.0).contains(&auroc), "{method}: {row}");
+        assert!(row["aupr"].is_f64() && row["completed_rmse"].is_f64());
+        assert!(row["auroc_difference"]["low"].is_f64(), "{method}: {row}");
+    }
+    assert!(verdicts(&found).contains("in telling false zeros: AUROC"));
+    let tsv = std::fs::read_to_string(bench.path("results/results.tsv")).unwrap();
+    assert!(tsv.lines().next().unwrap().contains("\tauroc\taupr\t"));
+}
+
+#[test]
+fn thinning_compares_samples_with_their_full_depth() {
+    let bench = Workbench::new();
+    simulated(&bench);
+    let found = scores(&bench, "thinning", &["--fraction", "0.2,0.05"]);
+    let row = of(&found, "depmicrodiff");
+    let depth = &row["depth"];
+    // A fifth of 40, less those of which nothing is left.
+    let n_samples = depth["n_samples"].as_u64().unwrap();
+    assert!((1..=8).contains(&n_samples), "{row}");
+    assert!(depth["bray_curtis_thin"].as_f64().unwrap() > 0.0);
+    assert!(depth["bray_curtis_completed"].is_f64() && row["auroc"].is_f64());
+    // The thin samples are the same for every method.
+    let other = &of(&found, "knn")["depth"]["bray_curtis_thin"];
+    assert_eq!(other, &depth["bray_curtis_thin"]);
+    assert!(verdicts(&found).contains("20 % depth: Bray-Curtis to the full depth"));
+    let careful = ["--fraction", "0.05", "--completion", "zero-reads"];
+    let careful = scores(&bench, "thinning", &careful);
+    let completed = |found: &Value, method: &str| {
+        let rows = found["scores"].as_array().unwrap();
+        let is_meant = |row: &&Value| row["method"] == method && row["fraction"] == 0.05;
+        let row = rows.iter().find(is_meant).unwrap();
+        row["depth"]["bray_curtis_completed"].as_f64().unwrap()
+    };
+    for method in ["knn", "ridge", "taxon-mean"] {
+        let (careful, filled) = (completed(&careful, method), completed(&found, method));
+        assert!(careful <= filled, "{method}: {careful} after {filled}");
+    }
+}
+
+#[test]
+fn a_detection_limit_hides_the_low_values() {
+    let bench = Workbench::new();
+    simulated(&bench);
+    let found = scores(&bench, "detection_limit", &["--fraction", "0.3"]);
+    let row = of(&found, "depmicrodiff");
+    assert!(row["rmse"].is_f64() && row["auroc"].is_null(), "{row}");
+    assert_eq!(row["n"], of(&found, "ridge")["n"]);
+    assert!(verdicts(&found).contains("lowest 30 %: depmicrodiff is"));
+}
+
+#[test]
+fn whole_taxa_are_scored_for_presence_and_value() {
+    let bench = Workbench::new();
+    simulated(&bench);
+    let found = scores(&bench, "whole_taxon", &["--fraction", "0.25"]);
+    for method in METHODS.split(',') {
+        assert!(of(&found, method)["auroc"].is_f64(), "{method}");
+    }
+}
+
+#[test]
+fn whole_samples_and_visits_are_filled_by_baselines_and_the_model_says_it_cannot() {
+    let bench = Workbench::new();
+    simulated(&bench);
+    let visits = ["--subject", "subject", "--time", "age"];
+    for (protocol, more) in [("whole_sample", &[][..]), ("time_point", &visits[..])] {
+        let found = scores(&bench, protocol, more);
+        assert!(of(&found, "taxon-mean")["auroc"].is_f64(), "{found}");
+        assert_eq!(of(&found, "depmicrodiff")["n"], 0);
+        let verdicts = verdicts(&found);
+        let said = "depmicrodiff gives no value to a sample of which nothing was measured";
+        assert!(verdicts.contains(said), "{verdicts}");
+    }
+}
+
+#[test]
+fn a_mask_replaces_that_of_the_protocol() {
+    let bench = Workbench::new();
+    simulated(&bench);
+    let found = scores(&bench, "blind", &["--mask", "taxon:2+nonzero:0.1"]);
+    let row = of(&found, "ridge");
+    assert_eq!(row["mask"], "taxon:2+nonzero:0.1");
+    assert!(row["auroc"].is_f64());
+    // The mask of `strict` by its text gives the results of `strict`.
+    let plain = scores(&bench, "strict", &["--fraction", "0.3"]);
+    let masked = scores(&bench, "strict", &["--mask", "nonzero:0.3"]);
+    for score in ["rmse", "n", "pcc"] {
+        let of = |found| of(found, "taxon-mean")[score].clone();
+        assert_eq!(of(&plain), of(&masked), "{score}");
+    }
+    let run = |more: &[&str]| {
+        let setting = ["evaluate", "table.h5ad", "--out", "r", "-q"];
+        bench.run(&[&setting[..], more].concat())
+    };
+    for (more, words) in [
+        (
+            &["--protocol", "published", "--mask", "nonzero:0.1"][..],
+            "a mask of its own",
+        ),
+        (&["--protocol", "time_point"][..], "--subject COLUMN"),
+        (&["--completion", "zero-reads"][..], "--protocol thinning"),
+        (&["--mask", "nonzero:7"][..], "at most 1"),
+        (
+            &["--mask", "time:1", "--methods", "zero"][..],
+            "--subject COLUMN",
+        ),
+        (
+            &["--mask", "thin:0.5", "--fraction", "0.1"][..],
+            "cannot be used with",
+        ),
+    ] {
+        let run = run(more);
+        assert_ne!(run.code, 0, "{more:?}");
+        assert!(run.stderr.contains(words), "{more:?}: {}", run.stderr);
+    }
+}
