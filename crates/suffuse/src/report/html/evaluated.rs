@@ -118,6 +118,11 @@ fn done(evaluated: &Evaluated) -> Vec<String> {
         "strict" => "Hidden were values of samples that a method had not learned from, and 100 percent is the total of what was left of a sample, so that nothing gives the answer away. The method was told which entries were hidden.".to_string(),
         "blind" => "Hidden were values of samples that a method had not learned from. A hidden value looked like a zero, and as many true zeros were judged beside them: this is closest to a real table, where nobody says which zeros are false.".to_string(),
         "published" => "Hidden were values anywhere in the table, as in the literature. The totals were taken before hiding, which gives part of the answer away: use these numbers to compare with papers, and `--protocol strict` to judge a method.".to_string(),
+        "thinning" => "The counts were thinned at random, as if the samples had been sequenced less deeply. Methods saw the thin table alone, and what they made of samples that they had not learned from was compared with the full depth.".to_string(),
+        "detection_limit" => "Hidden were the lowest values of samples that a method had not learned from, as if they had fallen under a detection limit. The method was told which entries were hidden.".to_string(),
+        "whole_taxon" => "Hidden were whole taxa of samples that a method had not learned from, as if a panel had not measured them there.".to_string(),
+        "whole_sample" => "Hidden were whole samples that a method had not learned from, as if a run had failed: little but averages and metadata is left to go by.".to_string(),
+        "time_point" => "Hidden were all samples of a subject at one time, as if a visit had been missed.".to_string(),
         other => format!("What was hidden, and what a method could see, is protocol {other}; the guide describes it."),
     });
     if let Some(n_folds) = evaluated.n_folds {
