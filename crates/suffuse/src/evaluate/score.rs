@@ -91,11 +91,16 @@ fn judged(trial: &Trial, answer: &Answer) -> Result<Vec<JudgedSums>> {
         return Ok(Vec::new());
     };
     let n_positive = trial.scored.len();
-    if n_positive == 0 || scores.len() == n_positive {
+    let has_both = n_positive > 0 && scores.len() > n_positive;
+    if !has_both && trial.full_depth.is_none() {
         return Ok(Vec::new());
     }
     let is_positive: Vec<bool> = (0..scores.len()).map(|k| k < n_positive).collect();
-    let placed = placements(scores, &is_positive)?;
+    // Without positives or without negatives there is nothing to place; depths are compared all the same.
+    let placed = match has_both {
+        true => placements(scores, &is_positive)?,
+        false => Vec::new(),
+    };
     let mut sums = vec![JudgedSums::default(); trial.fill.n_samples()];
     let entries = trial.scored.iter().chain(&trial.zeros);
     for ((at, placement), is_positive) in entries.zip(placed).zip(is_positive) {

@@ -4,8 +4,9 @@ use super::batch::Flag;
 use super::config::Config;
 use super::entries::{Entries, Standardisation};
 use super::guide::{
-    Dropout, Guide, GuideRows, LogScale, Member, N_SPACES, Seen, Shape, members, metadata_of,
+    Dropout, Guide, GuideRows, Member, N_SPACES, Seen, Shape, members, metadata_of,
 };
+use super::log_scale::LogScale;
 use super::objective::{Source, hide};
 use crate::device::Device;
 use crate::error::Result;

@@ -3,8 +3,9 @@
 use super::batch::Flag;
 use super::config::{Config, GuideConfig};
 use super::entries::{Entries, Standardisation};
-use super::guide::{Estimates, Guide, GuideRows, LogScale, Seen, Shape, members};
+use super::guide::{Estimates, Guide, GuideRows, Seen, Shape, members};
 use super::guide_fit::folds;
+use super::log_scale::LogScale;
 use crate::parameters::{Builder, Parameters};
 use burn::tensor::Device;
 use suffuse_data::Table;
