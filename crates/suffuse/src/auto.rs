@@ -12,7 +12,7 @@ use crate::impute::ln1p_percent;
 use crate::method::Method;
 use ndarray::Array2;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use suffuse_data::Table;
 use suffuse_data::hide::{HiddenAs, hide_nonzero};
 use suffuse_data::transform::{Scale, percent};
@@ -392,38 +392,21 @@ fn hidden_copies(
 
 /// The cohort with the entries of one copy hidden, as classical methods see it.
 fn hidden_copy(cohort: &Cohort, entries: &[&HeldOutEntry]) -> Result<Incomplete> {
-    let mut hidden: Vec<(usize, usize)> = entries
-        .iter()
-        .map(|entry| (entry.sample, entry.taxon))
-        .collect();
-    hidden.extend(
-        cohort
-            .hidden
-            .iter()
-            .map(|(sample, taxon)| (*sample as usize, *taxon as usize)),
-    );
+    let places = entries.iter().map(|entry| (entry.sample, entry.taxon));
+    let withheld = cohort.hidden.iter();
+    let withheld = withheld.map(|(sample, taxon)| (*sample as usize, *taxon as usize));
+    let hidden: BTreeSet<(usize, usize)> = places.chain(withheld).collect();
     let table = cohort.table;
+    let left = |sample: usize| -> f64 {
+        let (columns, values) = table.row(sample);
+        let in_sight = columns.iter().zip(values).filter(|(column, value)| {
+            !value.is_nan() && !hidden.contains(&(sample, **column as usize))
+        });
+        in_sight.map(|(_, value)| value).sum()
+    };
     let totals = match &cohort.totals {
         Totals::Given(totals) => totals.clone(),
-        Totals::OfWhatIsLeft => {
-            let mut totals = table.totals();
-            for &(sample, taxon) in &hidden {
-                totals[sample] -= table.get(sample, taxon);
-            }
-            // What is left of a total may be rounding; sum again where entries are hidden.
-            let mut rows: Vec<usize> = hidden.iter().map(|(sample, _)| *sample).collect();
-            rows.sort_unstable();
-            rows.dedup();
-            let gone: std::collections::HashSet<(usize, usize)> = hidden.iter().copied().collect();
-            for sample in rows {
-                let (columns, values) = table.row(sample);
-                let left = columns.iter().zip(values).filter(|(column, value)| {
-                    !value.is_nan() && !gone.contains(&(sample, **column as usize))
-                });
-                totals[sample] = left.map(|(_, value)| value).sum();
-            }
-            totals
-        }
+        Totals::OfWhatIsLeft => (0..table.n_samples()).map(left).collect(),
     };
     let mut logs = ln1p_percent(table, &totals);
     for at in hidden {
