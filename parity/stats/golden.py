@@ -1,6 +1,6 @@
 """Writes a golden file next to the script that calls it, with the versions of the libraries used.
 
-Set up once: python3 -m venv venv && venv/bin/pip install numpy scipy scikit-learn statsmodels mpmath
+Set up once: python3 -m venv venv && venv/bin/pip install numpy scipy scikit-bio scikit-learn statsmodels mpmath
 Then, in this folder, run each script; `NaN` is written as null.
 """
 

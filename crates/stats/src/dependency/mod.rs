@@ -22,7 +22,10 @@ pub use f_test::{FTestForm, FTests, f_tests};
 pub use false_discovery::{Correction, adjust};
 pub use granger::{Granger, GrangerOptions, Intercept, SubjectSeries, granger, series_by_subject};
 pub use mutual_information::{MiTest, MutualInformation, mutual_information};
-pub use proportionality::{Proportionality, ZeroReplacement, centred_log_ratios, proportionality};
+pub use proportionality::{
+    Proportionality, ZeroReplacement, centred_log_ratios, proportionality,
+    proportionality_of_log_ratios,
+};
 
 use crate::error::{check_finite, check_length};
 use crate::{Error, Result};

@@ -43,15 +43,17 @@ pub fn proportionality(
     abundances: &Array2<f64>,
     zeros: ZeroReplacement,
 ) -> Result<Proportionality> {
-    let (n_samples, n_taxa) = abundances.dim();
-    if n_samples < 2 {
-        return Err(Error::TooFew {
-            what: "samples",
-            found: n_samples,
-            needed: 2,
-        });
-    }
-    let mut clr = centred_log_ratios(abundances, zeros)?; // [n_samples, n_taxa]
+    check_samples(abundances)?;
+    proportionality_of_log_ratios(centred_log_ratios(abundances, zeros)?)
+}
+
+/// The same from centred log-ratios, `[n_samples, n_taxa]`.
+///
+/// # Errors
+/// Fewer than 2 samples.
+pub fn proportionality_of_log_ratios(mut clr: Array2<f64>) -> Result<Proportionality> {
+    check_samples(&clr)?;
+    let (n_samples, n_taxa) = clr.dim();
     for mut column in clr.columns_mut() {
         let mean = column.sum() / n_samples as f64;
         column.mapv_inplace(|value| value - mean);
@@ -67,6 +69,17 @@ pub fn proportionality(
         rho_p: ratio(|ii, jj, ij| 2.0 * ij / (ii + jj)),
         phi_s: ratio(|ii, jj, ij| (ii + jj - 2.0 * ij).max(0.0) / (ii + jj + 2.0 * ij).max(0.0)),
     })
+}
+
+fn check_samples(table: &Array2<f64>) -> Result<()> {
+    match table.nrows() {
+        found @ 0..2 => Err(Error::TooFew {
+            what: "samples",
+            found,
+            needed: 2,
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// `ln x` minus its mean over the sample, after zeros are replaced; `[n_samples, n_taxa]`.
