@@ -6,10 +6,12 @@
 //! input ─► conditions ─► model, block by block ─► impute::Filling ─┬► output + provenance
 //!    │                 └► baseline ─► impute::Completed ────────────┘
 //!    ├──► pool: completed tables ─► two groups compared, by Rubin's rules
-//!    └──► evaluate: hide ─► fill ─► score ─► one result file each ─► summary, report
+//!    ├──► evaluate: hide ─► fill ─► score ─► one result file each ─► summary, report
+//!    └──► compare: real, generated ─► figures, with what real samples give ─► report
 //! ```
 
 pub mod auto;
+pub mod compare;
 pub mod conditions;
 pub mod demo;
 pub mod dependencies;

@@ -1,6 +1,7 @@
 //! The commands of the program, one file each, and the arguments that several of them share.
 
 mod audit;
+mod compare;
 mod completions;
 mod convert;
 mod demo;
@@ -76,6 +77,8 @@ pub(crate) enum Command {
     Fit(Box<fit::FitArgs>),
     /// Hide known entries, fill them with several methods, and score
     Evaluate(Box<evaluate::EvaluateArgs>),
+    /// Compare generated samples with real ones
+    Compare(Box<compare::CompareArgs>),
     /// Compare two groups of samples over completed tables (multiple imputation)
     Pool(Box<pool::PoolArgs>),
     /// Find which taxa depend on which
@@ -112,6 +115,7 @@ pub(crate) fn run(command: &Command, context: &mut Context) -> Result<()> {
         Command::Impute(arguments) => impute::run(arguments, context),
         Command::Fit(arguments) => fit::run(arguments, context),
         Command::Evaluate(arguments) => evaluate::run(arguments, context),
+        Command::Compare(arguments) => compare::run(arguments, context),
         Command::Pool(arguments) => pool::run(arguments, context),
         Command::Dependencies(arguments) => dependencies::run(arguments, context),
         Command::Audit(arguments) => audit::run(arguments, context),

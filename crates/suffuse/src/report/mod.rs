@@ -1,6 +1,7 @@
 //! Results as tables for the terminal, as pictures (SVG), and as one HTML page.
 
 pub mod attention_mask;
+pub mod band_table;
 pub mod box_plot;
 pub mod comparison_table;
 pub mod dependency_bars;
