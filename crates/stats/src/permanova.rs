@@ -34,8 +34,13 @@ pub struct Permanova {
 /// Label vectors in one product of matrices.
 const BLOCK: usize = 64;
 
-/// Permuted F within this of the observed one count as equal: the same labels summed in another order.
-const RELATIVE_TIE: f64 = 1e-9;
+/// Permuted F within this share of the observed one (or of 1) count as equal: rounding alone parts them.
+const TIE: f64 = 1e-9;
+
+/// The smallest permuted F that counts as large as the observed one.
+pub(crate) fn threshold(f: f64) -> f64 {
+    f - TIE * f.abs().max(1.0)
+}
 
 /// Tests whether groups differ in location (or in spread, see [`crate::permdisp`]).
 ///
@@ -74,7 +79,7 @@ pub fn permanova(
     };
     let observed = within(&[groups.to_vec()])[0];
     let pseudo_f = f(observed);
-    let threshold = pseudo_f - RELATIVE_TIE * pseudo_f.abs();
+    let threshold = threshold(pseudo_f);
     let starts: Vec<usize> = (0..permutations.n).step_by(BLOCK).collect();
     let n_as_large: Vec<usize> = starts
         .into_par_iter()

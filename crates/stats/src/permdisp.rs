@@ -12,7 +12,7 @@
 
 use crate::Result;
 use crate::differential::Permutations;
-use crate::permanova::{check, p_value, shuffled};
+use crate::permanova::{check, p_value, shuffled, threshold};
 use ndarray::Array2;
 use rayon::prelude::*;
 use serde::Serialize;
@@ -27,9 +27,6 @@ pub struct Permdisp {
     /// Mean distance to the centroid, per group.
     pub dispersions: Vec<f64>,
 }
-
-/// Permuted F within this of the observed one count as equal.
-const RELATIVE_TIE: f64 = 1e-9;
 
 /// Tests whether groups differ in spread.
 ///
@@ -56,7 +53,7 @@ pub fn permdisp(
         .into_par_iter()
         .map(|k| {
             let residuals = shuffled(&residuals, permutations.seed, k as u64);
-            f_of(&residuals, groups, &sizes) >= f - RELATIVE_TIE * f.abs()
+            f_of(&residuals, groups, &sizes) >= threshold(f)
         })
         .collect();
     let n_as_large = is_as_large.iter().filter(|is| **is).count();

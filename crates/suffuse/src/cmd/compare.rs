@@ -4,11 +4,12 @@ use super::{Context, InputArgs, OverwriteArgs, at_least_one};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use std::path::{Path, PathBuf};
-use suffuse::compare::{Features, Options, Results, Tables, compare};
+use suffuse::compare::{Comparison, Features, Options, Results, Tables, compare};
 use suffuse::input::{self, Input, InputOptions};
-use suffuse::output::{make_folder, write_text};
+use suffuse::output::{make_folder, require_writable, write_text};
 use suffuse::provenance::{Provenance, digest};
 use suffuse::report::band_table;
+use suffuse::report::html::{self, Compared};
 use suffuse::{Error, Result};
 use suffuse_data::tree::Tree;
 
@@ -25,7 +26,7 @@ depend on the depth. Samples without a non-zero entry are left out and counted.
 
 Examples:
   suffuse compare test.h5ad generated.h5ad
-  suffuse compare test.h5ad generated.h5ad --train train.h5ad --tree tree.nwk --out compared
+  suffuse compare test.h5ad generated.h5ad --train train.h5ad --tree tree.nwk --report page.html
   suffuse compare test.biom generated.tsv --train train.biom -m meta.tsv --group subject
   suffuse compare test.h5ad generated.h5ad --train train.h5ad --label body_site --json")]
 pub(crate) struct CompareArgs {
@@ -40,6 +41,9 @@ pub(crate) struct CompareArgs {
     /// Folder for the figures as files
     #[arg(short, long, value_name = "DIR", help_heading = "Output")]
     out: Option<PathBuf>,
+    /// One HTML page with the figures and pictures
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    report: Option<PathBuf>,
     #[command(flatten)]
     overwrite: OverwriteArgs,
     #[command(flatten)]
@@ -94,6 +98,9 @@ pub(super) fn run(arguments: &CompareArgs, context: &mut Context) -> Result<()> 
     if let Some(folder) = &arguments.out {
         make_folder(folder, arguments.overwrite.overwrite())?;
     }
+    if let Some(page) = &arguments.report {
+        require_writable(page, arguments.overwrite.overwrite())?;
+    }
     let mut provenance = Provenance {
         command: context.command.clone(),
         ..Provenance::default()
@@ -113,10 +120,28 @@ pub(super) fn run(arguments: &CompareArgs, context: &mut Context) -> Result<()> 
         seed: comparison.seed,
     };
     provenance.set("seed", options.seed);
-    let results = context.watched(|watch| compare(tables, &options, watch))?;
+    let Comparison { results, pictures } =
+        context.watched(|watch| compare(tables, &options, watch))?;
     context.notes(&results.notes);
     if let Some(folder) = &arguments.out {
         write(folder, &results, &provenance, context)?;
+    }
+    if let Some(file) = &arguments.report {
+        let name = |path: &Path| {
+            path.file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned()
+        };
+        let page = html::of_comparison(&Compared {
+            real: &name(&arguments.real),
+            synth: &name(&arguments.synth),
+            results: &results,
+            pictures: &pictures,
+            provenance: &provenance,
+        })?;
+        write_text(file, arguments.overwrite.overwrite(), &page)?;
+        context.talk.note(&format!("wrote {}", file.display()));
     }
     if context.json {
         return context.talk.json(&to_json(&results)?);

@@ -265,7 +265,11 @@ impl Figure {
             | Figure::OccupancyAbundance
             | Figure::LabelRatio => Good::High,
             Figure::PrevalenceSlope => Good::NearOne,
-            Figure::PermanovaP(_) | Figure::PermdispP(_) | Figure::LabelAuroc => Good::WithAnother,
+            // At one number of samples R2 says what F says.
+            Figure::PermanovaR2(_)
+            | Figure::PermanovaP(_)
+            | Figure::PermdispP(_)
+            | Figure::LabelAuroc => Good::WithAnother,
             _ => Good::Low,
         }
     }

@@ -10,10 +10,12 @@
 
 pub mod figure;
 mod measure;
+mod pictures;
 mod pool;
 mod results;
 mod split;
 
+pub use pictures::{Pictures, TaxonPair};
 pub use pool::{Features, Tables};
 pub use results::{Band, Results, Value};
 
@@ -56,11 +58,20 @@ pub const MIN_SAMPLES: usize = 10;
 /// Most real samples that the splits of the band are drawn from.
 const MAX_POOLED: usize = 8000;
 
-/// Compares; `None` of the figures need more than the tables give.
+/// A comparison: figures, and what a report draws.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Comparison {
+    /// The figures.
+    pub results: Results,
+    /// Numbers for pictures.
+    pub pictures: Pictures,
+}
+
+/// Compares. Figures that need a tree or a label are left out without one.
 ///
 /// # Errors
 /// Tables that do not fit each other or the options (see [`Tables`]), too few samples, an interruption.
-pub fn compare(tables: Tables, options: &Options, watch: &mut Watch) -> Result<Results> {
+pub fn compare(tables: Tables, options: &Options, watch: &mut Watch) -> Result<Comparison> {
     let (pool, mut notes) = Pool::new(tables, options)?;
     let n = n_per_side(&pool, options.samples, &mut notes)?;
     if pool.phylogeny.is_none() {
@@ -90,8 +101,10 @@ pub fn compare(tables: Tables, options: &Options, watch: &mut Watch) -> Result<R
         n: options.n_permutations,
         seed: options.seed,
     };
+    let mut pictures = Pictures::new(&pool, pair);
     for metric in Metric::ALL {
         if let Some(distances) = measure::distances(&pool, &pair.rows(), metric)? {
+            pictures.add(metric, &distances)?;
             found.extend(measure::of_distances(metric, &distances, permutations)?);
         }
         steps.next()?;
@@ -108,7 +121,7 @@ pub fn compare(tables: Tables, options: &Options, watch: &mut Watch) -> Result<R
             Some(Value::new(figure, value, splits.collect()))
         })
         .collect::<Vec<Value>>();
-    Ok(Results {
+    let results = Results {
         n_per_side: n,
         n_real: pool.real.len(),
         n_generated: pool.generated.len(),
@@ -119,7 +132,8 @@ pub fn compare(tables: Tables, options: &Options, watch: &mut Watch) -> Result<R
         verdict: results::verdict(&figures),
         figures,
         notes,
-    })
+    };
+    Ok(Comparison { results, pictures })
 }
 
 /// The figures of each random split of REAL and TRAIN.

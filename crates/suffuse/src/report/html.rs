@@ -1,15 +1,18 @@
-//! One self-contained HTML page on a filled table or an evaluation, for people who do not read code.
+//! One self-contained HTML page on a filled table, an evaluation or a comparison, for people who do not read
+//! code.
 //!
 //! ```text
 //! Filled    ─► words, tables, charts ─┐
 //!                                     ├► Page ─► page.html ─► text of one file
 //! Evaluated ─► words, tables, charts ─┘
+//! Compared  ─► figures, charts ─────────► compared.html
 //! ```
 //!
 //! The page asks no server for anything and holds no script; its content security policy forbids both, so
 //! that a hostile name in a table does no harm even where it were not escaped.
 
 mod citations;
+mod compared;
 mod evaluated;
 mod filled;
 mod gathered;
@@ -19,6 +22,7 @@ mod quality;
 mod svg;
 mod taxa;
 
+pub use compared::{Compared, of_comparison};
 pub use evaluated::{Evaluated, of_evaluation};
 pub use filled::{Filled, of_filled};
 pub use gathered::Gathered;
@@ -130,16 +134,22 @@ struct Fact {
 impl Page {
     /// The text of the file.
     fn render(&self) -> Result<String> {
-        let mut environment = Environment::new();
-        environment.set_auto_escape_callback(|_| AutoEscape::Html);
-        environment.add_filter("code", with_code);
-        let defect = |error: minijinja::Error| Error::Table(format!("report: {error:#}"));
-        environment
-            .add_template("page.html", include_str!("html/page.html"))
-            .map_err(defect)?;
-        let template = environment.get_template("page.html").map_err(defect)?;
-        template.render(Serde(self)).map_err(defect)
+        render(include_str!("html/page.html"), self)
     }
+}
+
+/// A page from its template; all pages have one style sheet.
+fn render(template: &str, page: &impl Serialize) -> Result<String> {
+    let mut environment = Environment::new();
+    environment.set_auto_escape_callback(|_| AutoEscape::Html);
+    environment.add_filter("code", with_code);
+    environment.add_global("style", include_str!("html/style.css"));
+    let defect = |error: minijinja::Error| Error::Table(format!("report: {error:#}"));
+    environment
+        .add_template("page.html", template)
+        .map_err(defect)?;
+    let template = environment.get_template("page.html").map_err(defect)?;
+    template.render(Serde(page)).map_err(defect)
 }
 
 /// Text with what stands between backticks as code.
@@ -255,10 +265,15 @@ fn show_audit(page: &mut Page, table: &Table) -> Result<usize> {
 const LONG_FACT: usize = 160;
 
 fn show_provenance(page: &mut Page, provenance: &Provenance) {
+    page.facts = facts(provenance);
+}
+
+/// Where a page comes from, as names and values.
+fn facts(provenance: &Provenance) -> Vec<Fact> {
     let serde_json::Value::Object(record) = provenance.to_json() else {
-        return;
+        return Vec::new();
     };
-    page.facts = record
+    record
         .into_iter()
         .map(|(name, value)| {
             let value = match value {
@@ -282,7 +297,7 @@ fn show_provenance(page: &mut Page, provenance: &Provenance) {
                 },
             }
         })
-        .collect();
+        .collect()
 }
 
 /// A bar of these parts: class, name, entries.

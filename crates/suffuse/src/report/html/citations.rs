@@ -28,6 +28,10 @@ pub(super) enum Topic<'a> {
     Ordination,
     /// Several completed tables.
     MultipleImputation,
+    /// Two sets of samples.
+    TwoSets,
+    /// Distances and diversity on a tree.
+    Phylogeny,
 }
 
 const DEPMICRODIFF: Citation = Citation {
@@ -105,6 +109,51 @@ const GOWER: Citation = Citation {
     link: "https://doi.org/10.1093/biomet/53.3-4.325",
     what: "principal coordinates",
 };
+const PERMANOVA: Citation = Citation {
+    text: "Anderson MJ (2001). A new method for non-parametric multivariate analysis of variance. Austral Ecology 26:32-46.",
+    link: "https://doi.org/10.1111/j.1442-9993.2001.01070.pp.x",
+    what: "PERMANOVA",
+};
+const PERMDISP: Citation = Citation {
+    text: "Anderson MJ (2006). Distance-based tests for homogeneity of multivariate dispersions. Biometrics 62:245-253.",
+    link: "https://doi.org/10.1111/j.1541-0420.2005.00440.x",
+    what: "PERMDISP",
+};
+const RANDOM_FOREST: Citation = Citation {
+    text: "Breiman L (2001). Random forests. Machine Learning 45:5-32.",
+    link: "https://doi.org/10.1023/A:1010933404324",
+    what: "the random forest",
+};
+const CLASSIFIER_TESTS: Citation = Citation {
+    text: "Lopez-Paz D, Oquab M (2017). Revisiting classifier two-sample tests. ICLR. arXiv:1610.06545.",
+    link: "https://arxiv.org/abs/1610.06545",
+    what: "telling two sets apart by a classifier and by neighbours",
+};
+const KERNEL_TEST: Citation = Citation {
+    text: "Gretton A et al. (2012). A kernel two-sample test. Journal of Machine Learning Research 13:723-773.",
+    link: "https://www.jmlr.org/papers/v13/gretton12a.html",
+    what: "MMD2",
+};
+const PROPORTIONALITY: Citation = Citation {
+    text: "Lovell D et al. (2015). Proportionality: a valid alternative to correlation for relative data. PLoS Computational Biology 11:e1004075.",
+    link: "https://doi.org/10.1371/journal.pcbi.1004075",
+    what: "proportionality of taxa",
+};
+const UNIFRAC: Citation = Citation {
+    text: "Lozupone C, Knight R (2005). UniFrac: a new phylogenetic method for comparing microbial communities. Applied and Environmental Microbiology 71:8228-8235.",
+    link: "https://doi.org/10.1128/AEM.71.12.8228-8235.2005",
+    what: "UniFrac",
+};
+const GENERALISED_UNIFRAC: Citation = Citation {
+    text: "Chen J et al. (2012). Associating microbiome composition with environmental covariates using generalized UniFrac distances. Bioinformatics 28:2106-2113.",
+    link: "https://doi.org/10.1093/bioinformatics/bts342",
+    what: "generalised UniFrac",
+};
+const FAITH: Citation = Citation {
+    text: "Faith DP (1992). Conservation evaluation and phylogenetic diversity. Biological Conservation 61:1-10.",
+    link: "https://doi.org/10.1016/0006-3207(92)91201-3",
+    what: "diversity on a tree",
+};
 const RUBIN: Citation = Citation {
     text: "Rubin DB (1987). Multiple imputation for nonresponse in surveys. Wiley.",
     link: "https://doi.org/10.1002/9780470316696",
@@ -130,6 +179,15 @@ pub(super) fn of<'a>(topics: impl IntoIterator<Item = Topic<'a>>) -> Vec<Citatio
             Topic::Bootstrap => &[BOOTSTRAP],
             Topic::Ordination => &[BRAY_CURTIS, GOWER],
             Topic::MultipleImputation => &[RUBIN],
+            Topic::TwoSets => &[
+                RANDOM_FOREST,
+                CLASSIFIER_TESTS,
+                KERNEL_TEST,
+                PERMANOVA,
+                PERMDISP,
+                PROPORTIONALITY,
+            ],
+            Topic::Phylogeny => &[UNIFRAC, GENERALISED_UNIFRAC, FAITH],
         };
         for paper in papers {
             if !found.contains(paper) {
@@ -149,7 +207,12 @@ mod tests {
         let methods = crate::method::all();
         let names: Vec<String> = methods.iter().map(ToString::to_string).collect();
         let topics = names.iter().map(|name| Topic::Method(name));
-        let found = of(topics.chain([Topic::Ordination, Topic::Ordination]));
+        let found = of(topics.chain([
+            Topic::Ordination,
+            Topic::Ordination,
+            Topic::TwoSets,
+            Topic::Phylogeny,
+        ]));
         assert_eq!(
             found
                 .iter()
