@@ -19,7 +19,6 @@ from playwright.sync_api import sync_playwright
 WIDTHS = {"phone": 390, "desktop": 1280}
 SCHEMES = ["light", "dark"]
 BROWSERS = ["chromium", "chromium-browser", "google-chrome"]
-SECTIONS = ["done", "methods", "calibration", "taxa", "ordination", "sparsity", "audit", "provenance", "citations"]
 
 # Text below this contrast (WCAG 2.2 AA for text of normal size) is hard to read.
 LEAST_CONTRAST = 4.5
@@ -62,6 +61,8 @@ UNNAMED = """() => [...document.querySelectorAll('svg')].filter((s) => {
   return s.getAttribute('role') !== 'img' || ids.length < 2 || ids.some((i) => !document.getElementById(i));
 }).length"""
 
+SECTIONS = "() => [...document.querySelectorAll('nav a')].map((link) => link.getAttribute('href'))"
+
 PARTS_IN_VIEW = "() => [...document.querySelectorAll('svg.chart')].map((s) => s.getBoundingClientRect().width)"
 
 
@@ -71,7 +72,10 @@ def faults(page, width):
     wide = page.evaluate("document.documentElement.scrollWidth")
     if wide > width:
         found.append(f"the page is {wide} px wide in a window of {width}")
-    for section in SECTIONS:
+    sections = [link.lstrip("#") for link in page.evaluate(SECTIONS)]
+    if len(sections) < 5:
+        found.append(f"the page links to {sections} alone")
+    for section in sections:
         box = page.locator(f"section#{section}").bounding_box()
         if box is None or box["height"] < 40:
             found.append(f"section {section} is missing or empty")

@@ -37,6 +37,8 @@ opened = gzip.open if tree_file.endswith(".gz") else open
 with opened(tree_file, "rt") as file:
     # Underscores belong to names here.
     tree = TreeNode.read(io.StringIO(file.read()), format="newick", convert_underscores=False)
+# suffuse leaves out a branch above the root, which scikit-bio counts.
+tree.length = None
 taxa = list(map(str, table.var_names))
 groups = [k % 2 for k in range(len(ids))]
 bray_curtis = DistanceMatrix(squareform(pdist(x / x.sum(axis=1, keepdims=True), "braycurtis")), ids)

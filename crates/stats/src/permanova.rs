@@ -13,7 +13,7 @@
 
 use crate::differential::Permutations;
 use crate::error::{Error, Result, check_finite, check_length};
-use ndarray::{Array1, Array2, Axis};
+use ndarray::{Array1, Array2, Axis, s};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -31,8 +31,8 @@ pub struct Permanova {
     pub p: f64,
 }
 
-/// Label vectors in one product of matrices.
-const BLOCK: usize = 64;
+/// Label vectors in one product of matrices, and samples in one panel of it.
+const BLOCK: usize = 128;
 
 /// Permuted F within this share of the observed one (or of 1) count as equal: rounding alone parts them.
 const TIE: f64 = 1e-9;
@@ -44,7 +44,7 @@ pub(crate) fn threshold(f: f64) -> f64 {
 
 /// Tests whether groups differ in location (or in spread, see [`crate::permdisp`]).
 ///
-/// - `distances`: `[n, n]`, symmetric with zeros on the diagonal
+/// - `distances`: `[n, n]`, symmetric (not checked) with zeros on the diagonal
 /// - `groups`: `[n]`, the group of each sample: 0, 1, ..., each with a member
 /// - `permutations`: label vectors in random order; 999 is the custom, 0 gives no p-value
 ///
@@ -133,8 +133,7 @@ fn within(squares: &Array2<f64>, labels: &[Vec<usize>], sizes: &[usize]) -> Vec<
     for group in 0..n_products {
         let is_member = |i: usize, k: usize| f64::from(u8::from(labels[k][i] == group));
         let members = Array2::from_shape_fn((n, labels.len()), |(i, k)| is_member(i, k));
-        let images = squares.dot(&members); // [n, labels]
-        let forms = (&images * &members).sum_axis(Axis(0)).to_vec();
+        let forms = forms(squares, &members);
         if sizes.len() == 2 {
             let all = row_sums.sum();
             let crossed = row_sums.dot(&members); // [labels]
@@ -148,6 +147,24 @@ fn within(squares: &Array2<f64>, labels: &[Vec<usize>], sizes: &[usize]) -> Vec<
         add(1, &last);
     }
     sums
+}
+
+/// `x' D x` of each column of `[n, labels]`. What stands right of the diagonal of a symmetric matrix also
+/// stands below it: it is multiplied once, panel by panel, and counted twice.
+fn forms(squares: &Array2<f64>, members: &Array2<f64>) -> Vec<f64> {
+    let n = squares.nrows();
+    let mut forms = Array1::<f64>::zeros(members.ncols());
+    for start in (0..n).step_by(BLOCK) {
+        let end = (start + BLOCK).min(n);
+        let panel = members.slice(s![start..end, ..]);
+        let own = squares.slice(s![start..end, start..end]).dot(&panel);
+        forms += &(&own * &panel).sum_axis(Axis(0));
+        let right = squares
+            .slice(s![start..end, end..])
+            .dot(&members.slice(s![end.., ..]));
+        forms.scaled_add(2.0, &(&right * &panel).sum_axis(Axis(0)));
+    }
+    forms.to_vec()
 }
 
 /// Checks distances and labels; returns the size of each group.
@@ -234,13 +251,39 @@ mod tests {
         );
     }
 
-    #[test]
-    fn one_thread_and_two_give_the_same_result() {
-        let distances = Array2::from_shape_fn((90, 90), |(i, j)| {
+    fn uneven(n: usize) -> (Array2<f64>, Vec<usize>) {
+        let distances = Array2::from_shape_fn((n, n), |(i, j)| {
             let (i, j) = (i.min(j) as f64, i.max(j) as f64);
             (i * 0.7).sin().abs() * (j - i).sqrt()
         });
-        let groups: Vec<usize> = (0..90).map(|i| i * i % 3 % 2).collect();
+        (distances, (0..n).map(|i| i % 7 % 3).collect())
+    }
+
+    #[test]
+    fn several_panels_give_the_sums_of_all_pairs() {
+        let (distances, groups) = uneven(2 * BLOCK + 7);
+        let n = groups.len();
+        let (mut total, mut inside) = (0.0, [0.0; 3]);
+        for i in 0..n {
+            for j in 0..i {
+                let square = distances[[i, j]].powi(2);
+                total += square;
+                if groups[i] == groups[j] {
+                    inside[groups[i]] += square;
+                }
+            }
+        }
+        let size = |group| groups.iter().filter(|g| **g == group).count() as f64;
+        let within: f64 = (0..3).map(|group| inside[group] / size(group)).sum();
+        let total = total / n as f64;
+        let none = Permutations { n: 0, seed: 0 };
+        let found = permanova(&distances, &groups, none).unwrap();
+        assert_close(found.r2, (total - within) / total, 1e-12, "R2");
+    }
+
+    #[test]
+    fn one_thread_and_two_give_the_same_result() {
+        let (distances, groups) = uneven(90);
         let of = |n_threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads);
             let run = || permanova(&distances, &groups, Permutations { n: 500, seed: 3 });

@@ -9,8 +9,9 @@
 //! generalised (Chen et al. 2012), s = p_A + p_B  sum b s^(alpha-1) |p_A - p_B|  /  sum b s^alpha
 //! ```
 //!
-//! Sums run over the branches; the branch above the root counts for nothing. `b` is multiplied into the
-//! rows before, so that all but the last form are one sum of absolute differences per pair.
+//! Sums run over the branches. One above the root counts for nothing (scikit-bio counts it, where a file
+//! gives it a length). `b` is multiplied into the rows before, so that all but the last form are one sum of
+//! absolute differences per pair.
 
 use crate::distance::{l1, rows, shares, symmetric};
 use crate::error::{Error, Result, check_length};

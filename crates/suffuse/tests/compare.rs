@@ -78,7 +78,9 @@ fn samples_of_one_distribution_are_inside_the_band_and_files_hold_the_figures() 
         "99",
         "--out",
         "compared",
-    ]; // fmt: skip
+        "--report",
+        "page.html",
+    ];
     let run = bench.succeed(&arguments);
     for fact in [
         "40 generated against 40 real samples, 15 features; band of 8 splits",
@@ -121,8 +123,14 @@ fn samples_of_one_distribution_are_inside_the_band_and_files_hold_the_figures() 
     let tsv = std::fs::read_to_string(bench.path("compared/comparison.tsv")).unwrap();
     assert_eq!(tsv.lines().count(), all.len() + 1);
     assert!(tsv.starts_with("figure\tvalue\treal_real_median"), "{tsv}");
+    let page = std::fs::read_to_string(bench.path("page.html")).unwrap();
+    // The ordination, two of taxa, four diversities, six distances.
+    assert_eq!(page.matches("<svg").count(), 13);
+    assert!(page.contains("generalised UniFrac") && !page.contains("<script"));
     // What is there is not written over unasked.
     bench.fail(1, &arguments, &["compared"]);
+    let without_folder = [&arguments[..11], &arguments[13..]].concat();
+    bench.fail(1, &without_folder, &["page.html"]);
 }
 
 #[test]
@@ -143,7 +151,6 @@ fn a_copy_of_the_real_table_differs_in_nothing_but_its_nearest_neighbours() {
         // Every sample lies on its copy.
         "nearest_neighbour_accuracy",
     ] {
-        // fmt: skip
         assert!(found[zero].abs() < 1e-12, "{zero}: {}", found[zero]);
     }
     for one in [
@@ -154,7 +161,9 @@ fn a_copy_of_the_real_table_differs_in_nothing_but_its_nearest_neighbours() {
     ] {
         assert!((found[one] - 1.0).abs() < 1e-9, "{one}: {}", found[one]);
     }
-    assert!(found["jaccard_permanova_f"].abs() < 1e-9 && found["jaccard_permanova_p"] == 1.0);
+    // Of Euclidean distances no labels give a smaller F.
+    assert!(found["aitchison_permanova_f"].abs() < 1e-9);
+    assert_eq!(found["aitchison_permanova_p"], 1.0);
     assert!(!found.contains_key("faith_ks"), "there is no tree");
 }
 
@@ -321,7 +330,10 @@ fn tables_that_do_not_fit_are_refused_with_a_way_out() {
         &["--features", "intersect"],
         &["found 2 features"],
     );
-    fail(1, "small.tsv", &[], &["5 generated", "at least 10"]);
+    let outputs = ["--out", "results", "--report", "page.html"];
+    fail(1, "small.tsv", &outputs, &["5 generated", "at least 10"]);
+    bench.file("page.html", "taken");
+    fail(1, "real.tsv", &outputs, &["page.html"]);
     fail(1, "gaps.tsv", &[], &["SYNTH: 1 entries are not measured"]);
     fail(
         2,

@@ -11,6 +11,7 @@ use suffuse::provenance::{Provenance, digest};
 use suffuse::report::band_table;
 use suffuse::report::html::{self, Compared};
 use suffuse::{Error, Result};
+use suffuse_data::format::Overwrite;
 use suffuse_data::tree::Tree;
 
 /// Arguments of `compare`.
@@ -96,7 +97,11 @@ enum FeaturesArg {
 pub(super) fn run(arguments: &CompareArgs, context: &mut Context) -> Result<()> {
     let comparison = &arguments.comparison;
     if let Some(folder) = &arguments.out {
-        make_folder(folder, arguments.overwrite.overwrite())?;
+        match folder.exists() {
+            true => make_folder(folder, arguments.overwrite.overwrite())?,
+            // Made once there is something to put into it.
+            false => require_writable(folder, arguments.overwrite.overwrite())?,
+        }
     }
     if let Some(page) = &arguments.report {
         require_writable(page, arguments.overwrite.overwrite())?;
@@ -209,13 +214,14 @@ fn write(
     context: &mut Context,
 ) -> Result<()> {
     let record = json!({"results": to_json(results)?, "provenance": provenance.to_json()});
+    make_folder(folder, Overwrite::Replace)?;
     for (name, text) in [
         ("comparison.tsv", results.tsv()),
         ("comparison.json", format!("{record:#}\n")),
     ] {
         let path = folder.join(name);
-        // The folder was found to be writable, and free or to be replaced.
-        write_text(&path, suffuse_data::format::Overwrite::Replace, &text)?;
+        // The folder was found to be free, or to be replaced.
+        write_text(&path, Overwrite::Replace, &text)?;
         context.talk.note(&format!("wrote {}", path.display()));
     }
     Ok(())

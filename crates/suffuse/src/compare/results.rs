@@ -137,7 +137,7 @@ impl Results {
 /// AUROC from which on samples are told apart so well, where there is no band to judge by.
 const LEVELS: [(f64, &str); 4] = [
     (0.9, "are told from real ones nearly always"),
-    (0.75, "are told from real ones more often than not"),
+    (0.75, "are often told from real ones"),
     (0.6, "are told from real ones at times"),
     (f64::NEG_INFINITY, "are hardly told from real ones"),
 ];
