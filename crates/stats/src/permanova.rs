@@ -13,7 +13,7 @@
 
 use crate::differential::Permutations;
 use crate::error::{Error, Result, check_finite, check_length};
-use ndarray::{Array1, Array2, Axis, s};
+use ndarray::{Array1, Array2, ArrayView2, Axis, Zip, s};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -68,16 +68,14 @@ pub fn permanova(
     groups: &[usize],
     permutations: Permutations,
 ) -> Result<Permanova> {
-    let sizes = check(distances, groups)?;
-    let squares = distances.mapv(|d| d * d); // [n, n]
+    let squares = Squares::new(distances, check(distances, groups)?);
     let n = groups.len() as f64;
-    let total = squares.sum_axis(Axis(1)).sum() / 2.0 / n;
-    let within = |labels: &[Vec<usize>]| within(&squares, labels, &sizes);
+    let total = squares.sum / 2.0 / n;
     let f = |within: f64| {
-        let n_groups = sizes.len() as f64;
+        let n_groups = squares.sizes.len() as f64;
         (total - within) / (n_groups - 1.0) / (within / (n - n_groups))
     };
-    let observed = within(&[groups.to_vec()])[0];
+    let observed = squares.within(&[groups.to_vec()])[0];
     let pseudo_f = f(observed);
     let threshold = threshold(pseudo_f);
     let starts: Vec<usize> = (0..permutations.n).step_by(BLOCK).collect();
@@ -88,8 +86,8 @@ pub fn permanova(
             let labels: Vec<Vec<usize>> = (start..end)
                 .map(|k| shuffled(groups, permutations.seed, k as u64))
                 .collect();
-            let large = within(&labels).into_iter().filter(|w| f(*w) >= threshold);
-            large.count()
+            let within = squares.within(&labels).into_iter();
+            within.filter(|within| f(*within) >= threshold).count()
         })
         .collect();
     let n_as_large: usize = n_as_large.iter().sum();
@@ -117,54 +115,86 @@ pub(crate) fn shuffled<T: Clone>(values: &[T], seed: u64, k: u64) -> Vec<T> {
     values
 }
 
-/// The within-group sum of squares of each label vector.
-fn within(squares: &Array2<f64>, labels: &[Vec<usize>], sizes: &[usize]) -> Vec<f64> {
-    let n = squares.nrows();
-    let row_sums: Array1<f64> = squares.sum_axis(Axis(1));
-    let mut sums = vec![0.0; labels.len()];
-    let mut add = |group: usize, forms: &[f64]| {
-        for (sum, form) in sums.iter_mut().zip(forms) {
-            *sum += form / 2.0 / sizes[group] as f64;
-        }
-    };
-    let mut last = vec![f64::NAN; labels.len()];
-    // Of two groups the second follows from the first: (1 - x)' D (1 - x) = 1' D 1 - 2 1' D x + x' D x.
-    let n_products = if sizes.len() == 2 { 1 } else { sizes.len() };
-    for group in 0..n_products {
-        let is_member = |i: usize, k: usize| f64::from(u8::from(labels[k][i] == group));
-        let members = Array2::from_shape_fn((n, labels.len()), |(i, k)| is_member(i, k));
-        let forms = forms(squares, &members);
-        if sizes.len() == 2 {
-            let all = row_sums.sum();
-            let crossed = row_sums.dot(&members); // [labels]
-            for ((last, form), crossed) in last.iter_mut().zip(&forms).zip(crossed) {
-                *last = all - 2.0 * crossed + form;
-            }
-        }
-        add(group, &forms);
-    }
-    if sizes.len() == 2 {
-        add(1, &last);
-    }
-    sums
+/// Squared distances with what every label vector needs of them.
+struct Squares {
+    /// `[n, n]`
+    matrix: Array2<f64>,
+    row_sums: Array1<f64>,
+    /// Of all entries.
+    sum: f64,
+    /// Samples per group.
+    sizes: Vec<usize>,
 }
 
-/// `x' D x` of each column of `[n, labels]`. What stands right of the diagonal of a symmetric matrix also
-/// stands below it: it is multiplied once, panel by panel, and counted twice.
-fn forms(squares: &Array2<f64>, members: &Array2<f64>) -> Vec<f64> {
-    let n = squares.nrows();
-    let mut forms = Array1::<f64>::zeros(members.ncols());
-    for start in (0..n).step_by(BLOCK) {
-        let end = (start + BLOCK).min(n);
-        let panel = members.slice(s![start..end, ..]);
-        let own = squares.slice(s![start..end, start..end]).dot(&panel);
-        forms += &(&own * &panel).sum_axis(Axis(0));
-        let right = squares
-            .slice(s![start..end, end..])
-            .dot(&members.slice(s![end.., ..]));
-        forms.scaled_add(2.0, &(&right * &panel).sum_axis(Axis(0)));
+impl Squares {
+    fn new(distances: &Array2<f64>, sizes: Vec<usize>) -> Squares {
+        let matrix = distances.mapv(|d| d * d);
+        let row_sums = matrix.sum_axis(Axis(1));
+        Squares {
+            sum: row_sums.sum(),
+            matrix,
+            row_sums,
+            sizes,
+        }
     }
-    forms.to_vec()
+
+    /// The within-group sum of squares of each label vector.
+    fn within(&self, labels: &[Vec<usize>]) -> Vec<f64> {
+        let mut sums = vec![0.0; labels.len()];
+        let mut add = |group: usize, forms: &[f64]| {
+            for (sum, form) in sums.iter_mut().zip(forms) {
+                *sum += form / 2.0 / self.sizes[group] as f64;
+            }
+        };
+        let members_of = |group: usize| {
+            let mut members = Array2::zeros((self.row_sums.len(), labels.len()));
+            for (mut column, labels) in members.columns_mut().into_iter().zip(labels) {
+                for (entry, label) in column.iter_mut().zip(labels) {
+                    *entry = f64::from(u8::from(*label == group));
+                }
+            }
+            members
+        };
+        if self.sizes.len() == 2 {
+            // The second group follows: (1 - x)' D (1 - x) = 1' D 1 - 2 1' D x + x' D x.
+            let members = members_of(0);
+            let forms = self.forms(&members);
+            let crossed = self.row_sums.dot(&members); // [labels]
+            let other = |(form, crossed): (&f64, &f64)| self.sum - 2.0 * crossed + form;
+            let others: Vec<f64> = forms.iter().zip(&crossed).map(other).collect();
+            add(0, &forms);
+            add(1, &others);
+        } else {
+            for group in 0..self.sizes.len() {
+                add(group, &self.forms(&members_of(group)));
+            }
+        }
+        sums
+    }
+
+    /// `x' D x` of each column of `[n, labels]`. What stands right of the diagonal of a symmetric matrix also
+    /// stands below it: it is multiplied once, panel by panel, and counted twice.
+    fn forms(&self, members: &Array2<f64>) -> Vec<f64> {
+        let n = self.row_sums.len();
+        let mut forms = Array1::<f64>::zeros(members.ncols());
+        let mut add = |weight: f64, images: Array2<f64>, panel: ArrayView2<f64>| {
+            for (image, panel) in images.outer_iter().zip(panel.outer_iter()) {
+                Zip::from(&mut forms)
+                    .and(&image)
+                    .and(&panel)
+                    .for_each(|form, image, member| *form += weight * image * member);
+            }
+        };
+        for start in (0..n).step_by(BLOCK) {
+            let end = (start + BLOCK).min(n);
+            let panel = members.slice(s![start..end, ..]);
+            let own = self.matrix.slice(s![start..end, start..end]);
+            add(1.0, own.dot(&panel), panel);
+            let right = self.matrix.slice(s![start..end, end..]);
+            add(2.0, right.dot(&members.slice(s![end.., ..])), panel);
+        }
+        forms.to_vec()
+    }
 }
 
 /// Checks distances and labels; returns the size of each group.
