@@ -211,7 +211,7 @@ pub fn unifrac(table: &Array2<f64>, tree: &Phylogeny, form: UniFrac) -> Result<A
         UniFrac::Generalised { alpha: 0.5 } => {
             // With q = b^2 p: b s^(-1/2) |p_A - p_B| = |q_A - q_B| / sqrt(q_A + q_B), b s^(1/2) = sqrt(q_A + q_B).
             let lines = below.mapped(|share, length| share * length * length);
-            generalised(&lines, |sum| sum.sqrt())
+            generalised(&lines)
         }
         UniFrac::Generalised { alpha } => {
             let lengths = below.lengths.clone();
@@ -247,28 +247,58 @@ fn normalised(lines: &Array2<f64>, form: impl Fn(f64, f64) -> f64 + Sync) -> Arr
 /// Sums that run beside each other, as in [`l1`].
 const LANES: usize = 8;
 
-/// `sum |q_A - q_B| / root(q_A + q_B)` over `sum root(q_A + q_B)`.
-fn generalised(lines: &Array2<f64>, root: impl Fn(f64) -> f64 + Sync) -> Array2<f64> {
-    // Zeros at the end of each row change no sum and spare the odd rest.
-    let width = lines.ncols().next_multiple_of(LANES);
-    let mut padded = Array2::zeros((lines.nrows(), width));
-    padded
-        .slice_mut(ndarray::s![.., ..lines.ncols()])
-        .assign(lines);
-    let lines = rows(&padded);
-    symmetric(lines.len(), |i, j| {
-        let (a, _) = lines[i].as_chunks::<LANES>();
-        let (b, _) = lines[j].as_chunks::<LANES>();
-        let (mut top, mut bottom) = ([0.0; LANES], [0.0; LANES]);
-        for (a, b) in a.iter().zip(b) {
+/// The branches below which a sample has something.
+struct Present {
+    /// Their numbers, and as filling up to full lanes one more, which no sample has.
+    branches: Vec<u32>,
+    /// The values there.
+    values: Vec<f64>,
+}
+
+impl Present {
+    fn new(line: &[f64]) -> Present {
+        let there = line.iter().enumerate().filter(|(_, q)| **q > 0.0);
+        let (mut branches, mut values): (Vec<u32>, Vec<f64>) =
+            there.map(|(branch, q)| (branch as u32, *q)).unzip();
+        let width = branches.len().next_multiple_of(LANES);
+        branches.resize(width, line.len() as u32);
+        values.resize(width, 0.0);
+        Present { branches, values }
+    }
+}
+
+/// `sum |q_A - q_B| / sqrt(q_A + q_B)` over `sum sqrt(q_A + q_B)`.
+///
+/// Most branches have nothing of a sample below them. A branch of one sample alone adds `sqrt(q)` to both sums, so
+/// that only those of the sample with fewer need a look; the rest of the other follows from its total.
+fn generalised(lines: &Array2<f64>) -> Array2<f64> {
+    let present: Vec<Present> = rows(lines).into_iter().map(Present::new).collect();
+    let (n, width) = (lines.nrows(), lines.ncols());
+    let mut padded = Array2::zeros((n, width + 1));
+    padded.slice_mut(ndarray::s![.., ..width]).assign(lines);
+    let roots = padded.mapv(f64::sqrt);
+    let (padded, roots) = (rows(&padded), rows(&roots));
+    let totals: Vec<f64> = roots.iter().map(|line| line.iter().sum()).collect();
+    symmetric(n, |i, j| {
+        let is_shorter = present[i].branches.len() <= present[j].branches.len();
+        let (few, other) = if is_shorter { (i, j) } else { (j, i) };
+        let (branches, _) = present[few].branches.as_chunks::<LANES>();
+        let (values, _) = present[few].values.as_chunks::<LANES>();
+        let (mut top, mut bottom, mut seen) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
+        for (branches, a) in branches.iter().zip(values) {
+            let b = branches.map(|branch| padded[other][branch as usize]);
+            let root_b = branches.map(|branch| roots[other][branch as usize]);
             for lane in 0..LANES {
-                let root = root(a[lane] + b[lane]);
-                // Where both are 0, so is the difference.
+                let root = (a[lane] + b[lane]).sqrt();
+                // In the filling both are 0, and so is the difference.
                 top[lane] += (a[lane] - b[lane]).abs() / root.max(f64::MIN_POSITIVE);
                 bottom[lane] += root;
+                seen[lane] += root_b[lane];
             }
         }
-        ratio(top.iter().sum(), bottom.iter().sum())
+        let alone = (totals[other] - seen.iter().sum::<f64>()).max(0.0);
+        let sum = |lanes: [f64; LANES]| lanes.iter().sum::<f64>() + alone;
+        ratio(sum(top), sum(bottom))
     })
 }
 
