@@ -16,6 +16,7 @@ pub mod distance;
 pub mod error;
 pub mod impute;
 pub mod incomplete;
+pub mod least_squares;
 pub mod pcoa;
 pub mod pool;
 pub mod ranks;

@@ -2,7 +2,7 @@
 //! The diffusion model starts from its estimate and learns what is left: the shape of the residual.
 //!
 //! ```text
-//! values, flags, figures of the sample, metadata -> member k -> correction of mean + offset, presence
+//! values, flags, figures of the sample, metadata -> member k -> correction of mean + offset + level, presence
 //! estimate = mean over members
 //! ```
 //!
@@ -13,7 +13,8 @@
 use super::batch::{Flag, Guess, tensor};
 use super::config::GuideConfig;
 use super::entries::{Conditions, Entries, Known, Standardisation};
-use super::log_scale::{LogScale, log_percents};
+use super::level::{Level, Standing};
+use super::log_scale::LogScale;
 use crate::error::Result;
 use crate::nn::mlp::MlpShape;
 use crate::nn::norm::{Modulation, modulate};
@@ -23,26 +24,17 @@ use burn::tensor::activation::{silu, softplus};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use suffuse_data::transform::Scale;
 use suffuse_data::transform::percent::ln1p_percent;
 
 /// Inputs per taxon: the standardised value in sight, and the flags of absence, of an entry that is hidden,
 /// and of one that is hidden but known to be present.
 const N_CHANNELS: usize = 4;
-/// Figures of the sample: share of the total in sight, offset, numbers of taxa in sight and hidden.
-const N_FIGURES: usize = 6;
+/// Figures of the sample: share of the total in sight, offset, numbers of taxa in sight and hidden, depth.
+const N_FIGURES: usize = 7;
 /// Largest standardised value that a member sees.
 const MAX_STANDARDISED: f64 = 10.0;
 /// Hidden units over the partners of a taxon.
 const PARTNER_WIDTH: usize = 8;
-
-/// ln(percent) and ln(1+percent) of the entries in sight of a row, and what follows from them.
-struct RowOffsets {
-    /// In ln(percent).
-    log: f64,
-    /// In ln(1+percent).
-    log1p: f64,
-}
 
 /// A sample and what is in sight of it.
 #[derive(Debug, Clone, Copy)]
@@ -61,7 +53,7 @@ pub(super) struct GuideRows {
     n_taxa: usize,
     /// `[n_rows, n_inputs]`
     inputs: Vec<f32>,
-    /// Mean + offset in ln(percent) and in ln(1+percent), `[n_rows, n_taxa]` each.
+    /// Mean + offset + level in ln(percent) and in ln(1+percent), `[n_rows, n_taxa]` each.
     base: [Vec<f32>; 2],
     /// True ln(1+percent) where hidden and present, `[n_rows, n_taxa]`, and 1 where that is.
     value: Vec<f32>,
@@ -90,15 +82,12 @@ impl GuideRows {
         let Shape {
             scale,
             standardisation,
+            level,
             ..
         } = *shape;
-        let hidden: Vec<bool> = flags.iter().map(|flag| !flag.is_observed()).collect();
-        let logs = log_percents(entries, sample, Some(&hidden));
-        let total = Scale(entries.total(sample, Some(&hidden)));
-        let offsets = RowOffsets {
-            log: scale.offset(&logs),
-            log1p: standardisation.offset(logs.iter().map(|(j, log)| (*j, log.exp().ln_1p()))),
-        };
+        let standing = Standing::of(entries, sample, flags, scale, standardisation);
+        let total = standing.total;
+        let [offset, _] = standing.offsets;
         let known = entries.known_row(sample);
         let abundance = entries.abundance_row(sample);
         let first = self.inputs.len();
@@ -110,8 +99,15 @@ impl GuideRows {
                 flag_of(Flag::Hidden),
                 flag_of(Flag::HiddenPresent),
             ]);
-            self.base[0].push((scale.mean[taxon] + offsets.log) as f32);
-            self.base[1].push((standardisation.mean[taxon] + offsets.log1p) as f32);
+            let means = [scale.mean[taxon], standardisation.mean[taxon]];
+            let sds = [scale.sd[taxon], standardisation.sd[taxon]];
+            for (space, base) in self.base.iter_mut().enumerate() {
+                let above = match flag.is_observed() {
+                    true => 0.0, // nobody asks
+                    false => level.above(space, &standing, means[space], sds[space]),
+                };
+                base.push((means[space] + standing.offsets[space] + above) as f32);
+            }
             let is_asked = !flag.is_observed() && total.0 > 0.0;
             let is_present = known[taxon] == Known::Present;
             let truth = ln1p_percent(abundance[taxon], total) as f32;
@@ -125,22 +121,26 @@ impl GuideRows {
             self.has_presence.push(f32::from(u8::from(has_presence)));
         }
         let mut share = 0.0;
-        for (taxon, log) in &logs {
-            let u = (log - scale.mean[*taxon] - offsets.log) / scale.sd[*taxon];
+        for (taxon, log) in &standing.logs {
+            let u = (log - scale.mean[*taxon] - offset) / scale.sd[*taxon];
             let u = u.clamp(-MAX_STANDARDISED, MAX_STANDARDISED);
             self.inputs[first + taxon * N_CHANNELS] = u as f32;
             share += log.exp() / 100.0;
         }
-        let count = |this: Flag| flags.iter().filter(|flag| **flag == this).count() as f64;
-        let (n_hidden, n_known) = (count(Flag::Hidden), count(Flag::HiddenPresent));
-        let n_seen = logs.len() as f64;
+        let Standing {
+            n_seen,
+            n_known,
+            n_hidden,
+            ..
+        } = standing;
         let figures = [
             share,
-            offsets.log,
+            offset,
             n_seen.ln_1p() - 2.0,
             n_known.ln_1p() - 1.0,
             (n_seen + n_known).ln_1p() - 2.0,
             n_hidden.ln_1p() - 1.0,
+            level.depth(total),
         ];
         self.inputs.extend(figures.map(|figure| figure as f32));
         if shape.d_metadata > 0 {
@@ -257,6 +257,7 @@ pub(super) struct Shape<'a> {
     pub(super) config: &'a GuideConfig,
     pub(super) scale: &'a LogScale,
     pub(super) standardisation: &'a Standardisation,
+    pub(super) level: &'a Level,
     pub(super) d_metadata: usize,
 }
 
@@ -413,6 +414,7 @@ fn normalised(x: Tensor<2>) -> Tensor<2> {
 pub(super) struct Guide {
     pub(super) weights: Parameters,
     pub(super) scale: LogScale,
+    pub(super) level: Level,
     /// Spread of what the guide leaves over, in ln(1+percent), per taxon.
     pub(super) sd: Vec<f64>,
     /// Best validation loss.
@@ -453,6 +455,7 @@ impl Guide {
             config,
             scale: &self.scale,
             standardisation,
+            level: &self.level,
             d_metadata,
         };
         let mut builder = Builder::new(&self.weights, Absent::Refuse, device);

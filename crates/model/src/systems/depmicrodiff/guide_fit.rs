@@ -6,6 +6,7 @@ use super::entries::{Entries, Standardisation};
 use super::guide::{
     Dropout, Guide, GuideRows, Member, N_SPACES, Seen, Shape, members, metadata_of,
 };
+use super::level::Level;
 use super::log_scale::LogScale;
 use super::objective::{Source, hide};
 use crate::device::Device;
@@ -62,6 +63,7 @@ pub(super) struct GuideFit<'a> {
     pub(super) config: &'a Config,
     pub(super) standardisation: &'a Standardisation,
     pub(super) scale: &'a LogScale,
+    pub(super) level: &'a Level,
     pub(super) d_metadata: usize,
     pub(super) seed: u64,
 }
@@ -93,9 +95,13 @@ impl GuideFit<'_> {
         let mut weights = self.initial()?;
         if !others.is_empty() {
             let entries: Vec<&Entries> = others.iter().map(|source| &source.entries).collect();
+            let (standardisation, scale) =
+                (Standardisation::fit(&entries), LogScale::fit(&entries));
+            let level = Level::fit(self.config, &scale, &standardisation, others, self.seed);
             let around = GuideFit {
-                standardisation: &Standardisation::fit(&entries),
-                scale: &LogScale::fit(&entries),
+                standardisation: &standardisation,
+                scale: &scale,
+                level: &level,
                 ..*self
             };
             let name = "guide-pretraining";
@@ -153,6 +159,7 @@ impl GuideFit<'_> {
             config: &self.config.guide,
             scale: self.scale,
             standardisation: self.standardisation,
+            level: self.level,
             d_metadata: self.d_metadata,
         }
     }
@@ -169,6 +176,7 @@ impl GuideFit<'_> {
         let mut guide = Guide {
             weights,
             scale: self.scale.clone(),
+            level: self.level.clone(),
             sd: vec![1.0; n_taxa],
             loss,
         };
