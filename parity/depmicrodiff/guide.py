@@ -78,6 +78,15 @@ partners = partners_of((log - scale[0] - scale[2]) / scale[1], present)
 n_present, n_all = present.sum(0) + 0.5, len(X) + 1.0
 prior_logit = np.log(n_present / (n_all - n_present))
 
+
+
+def level(space, of_sample, taxa, flags):
+    """A quadratic in offset, ln richness, ln(1 + hidden / seen), depth, and mean and sd of the taxon."""
+    z = [np.full(4, v) for v in of_sample] + [taxa[0], taxa[1]]
+    terms = [np.ones(4), *z] + [z[i] * z[j] for i in range(6) for j in range(i, 6)]
+    return np.where(flags >= 2, 0.3 * np.sin(1.0 + space + 0.7 * np.arange(28)) @ np.stack(terms), 0.0)
+
+
 expected = []
 for sample, flags in FLAGS.items():
     flags = np.array(flags)
@@ -88,23 +97,30 @@ for sample, flags in FLAGS.items():
     u = np.where(in_sight, np.clip((log - scale[0] - offset) / scale[1], -10, 10), 0.0)[0]
     per_taxon = np.stack([u, flags == 1, flags == 2, flags == 3], 1).ravel()
     n = [(flags == k).sum() for k in range(4)]
-    figures = [1.0, offset.item(), np.log1p(n[0]) - 2, np.log1p(n[3]) - 1, np.log1p(n[0] + n[3]) - 2, np.log1p(n[2]) - 1]
+    n_present = n[0] + n[3] + n[2] * n[0] / max(n[0] + n[1], 1)
+    depth = (np.log(X[sample][flags == 0].sum()) - 1.0) / 2.0
+    of_sample = [offset.item(), np.log1p(n_present), np.log1p((n[3] + n[2]) / n[0]), depth]
+    figures = [1.0, offset.item(), np.log1p(n[0]) - 2, np.log1p(n[3]) - 1, np.log1p(n[0] + n[3]) - 2, np.log1p(n[2]) - 1, depth]
     h0 = np.concatenate([per_taxon, figures])[None]
-    for member, (base, sd) in enumerate([(scale[0] + offset, scale[1]), (plain[0] + offset1p, plain[1])]):
-        h = linear(h0, f"member{member}.first", WIDTH)
+    said = {}
+    for member in ("member0", "member1", "presence0"):
+        h = linear(h0, f"{member}.first", WIDTH)
         for block in range(DEPTH):
-            path = f"member{member}.block{block}"
+            path = f"{member}.block{block}"
             h = h + linear(silu(linear(layer_norm(h), f"{path}.inner", WIDTH)), f"{path}.outer", WIDTH)
-        both = linear(layer_norm(h), f"member{member}.last", 8)
-        path, n_channels = f"member{member}.partners", 4 * 3
+        correction = linear(layer_norm(h), f"{member}.last", 4)
+        path, n_channels = f"{member}.partners", 4 * 3
         seen = np.array([[h0[0, 4 * j : 4 * j + 4] for j in of_taxon] for of_taxon in partners]).reshape(4, n_channels)
         inner = weights(f"{path}.inner", (4 * n_channels, 8)).reshape(4, n_channels, 8)
         inner_bias = weights(f"{path}.inner_bias", (4, 8))
-        outer = weights(f"{path}.outer", (4 * 8, 2)).reshape(4, 8, 2)
-        hidden = silu(np.einsum("nk,nkh->nh", seen, inner) + inner_bias)
-        both = both + np.einsum("nh,nho->on", hidden, outer).reshape(1, 8)
-        value = base + both[:, :4] * sd
-        value = np.logaddexp(value, 0.0) if member == 0 else value
-        expected.append({"value": value[0].tolist(), "presence_logit": (both[0, 4:] + prior_logit).tolist()})
+        outer = weights(f"{path}.outer", (4 * 8, 1)).reshape(4, 8)
+        correction = correction + (silu(np.einsum("nk,nkh->nh", seen, inner) + inner_bias) * outer).sum(1)[None]
+        said[member] = correction
+    row = {"presence_logit": (said["presence0"][0] + prior_logit).tolist()}
+    for space, (base, taxa) in enumerate([(scale[0] + offset, scale), (plain[0] + offset1p, plain)]):
+        value = base + level(space, of_sample, taxa, flags) + said[f"member{space}"] * taxa[1]
+        value = np.logaddexp(value, 0.0) if space == 0 else value
+        row[f"value{space}"] = value[0].tolist()
+    expected.append(row)
 
 Path(__file__).with_suffix(".json").write_text(json.dumps(expected, indent=1) + "\n")

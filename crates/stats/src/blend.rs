@@ -27,11 +27,11 @@ pub struct Said {
 
 /// The weight before anything is seen, and how many entries that belief counts for.
 const PRIOR_WEIGHT: f64 = 0.75;
-const PRIOR_ENTRIES: f64 = 100.0;
+const PRIOR_ENTRIES: f64 = 300.0;
 
 impl Blend {
     /// The weight `w` that leaves the least squares of `truth - (w a + (1 - w) b)`, shrunk:
-    /// `w = sum (a - b)(t - b) / sum (a - b)^2`, with 100 entries added at which it is .75.
+    /// `w = sum (a - b)(t - b) / sum (a - b)^2`, with 300 entries added at which it is .75.
     ///
     /// - `n_distinct`: entries without their copies, which say little new
     /// - returns a weight from 0 to 1
@@ -87,11 +87,11 @@ mod tests {
         let truth: Vec<f64> = a.iter().zip(&b).map(|(a, b)| 0.3 * a + 0.7 * b).collect();
         let weight = Blend::least_squares(&truth, &a, &b, a.len());
         assert!(
-            (weight - (0.3 + 0.01 * 0.75) / 1.01).abs() < 1e-9,
+            (weight - (0.3 + 0.03 * 0.75) / 1.03).abs() < 1e-9,
             "{weight}"
         );
         let few = Blend::least_squares(&truth[..20], &a[..20], &b[..20], 20);
-        assert!((few - (0.3 * 20.0 + 75.0) / 120.0).abs() < 1e-9, "{few}");
+        assert!((few - (0.3 * 20.0 + 225.0) / 320.0).abs() < 1e-9, "{few}");
         assert_eq!(Blend::least_squares(&[1.0], &[2.0], &[2.0], 1), 0.75);
     }
 

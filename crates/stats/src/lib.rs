@@ -19,6 +19,7 @@ pub mod error;
 pub mod impute;
 pub mod incomplete;
 pub mod ks;
+pub mod least_squares;
 pub mod pcoa;
 pub mod permanova;
 pub mod permdisp;

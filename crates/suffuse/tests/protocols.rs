@@ -8,6 +8,7 @@ use program::Workbench;
 use serde_json::Value;
 use suffuse_data::format;
 use suffuse_data::simulate::{SimulateOptions, simulate};
+use suffuse_data::split;
 
 /// Counts of 40 samples of 20 subjects, as h5ad.
 fn simulated(bench: &Workbench) {
@@ -189,4 +190,64 @@ fn a_mask_replaces_that_of_the_protocol() {
         assert_ne!(run.code, 0, "{more:?}");
         assert!(run.stderr.contains(words), "{more:?}: {}", run.stderr);
     }
+}
+
+/// Counts of samples with these ids, each value `count(sample, taxon)`.
+fn counted(bench: &Workbench, name: &str, ids: &str, count: impl Fn(usize, usize) -> usize) {
+    bench.table(name, (40, 12), |sample, taxon| {
+        count(sample, taxon).to_string()
+    });
+    let text = std::fs::read_to_string(bench.path(name)).expect("the table was written");
+    bench.file(name, text.replace("s", ids));
+}
+
+#[test]
+fn zero_shot_learns_from_other_tables_alone() {
+    let bench = Workbench::new();
+    let counts = |sample: usize, taxon: usize| (sample * 7 + taxon * 5 + sample * taxon) % 11;
+    let fold = &split::k_folds(&split::ungrouped(40), 5, 0).expect("40 samples have 5 folds")[0];
+    counted(&bench, "table.tsv", "s", counts);
+    counted(&bench, "other.tsv", "o", |sample, taxon| {
+        counts(sample + 3, taxon + 1)
+    });
+    // Other samples of the same table, of which nothing may be learned.
+    counted(&bench, "changed.tsv", "s", |sample, taxon| {
+        match fold.train.contains(&sample) {
+            true => 2 * counts(sample, taxon) + 1,
+            false => counts(sample, taxon),
+        }
+    });
+    let scores = |table: &str, more: &[&str]| -> Vec<Value> {
+        let setting = "--out results --config tiny --seeds 1 --fraction 0.3 --json -q \
+                       --methods depmicrodiff,taxon-mean,ridge --pretrain other.tsv";
+        let arguments: Vec<&str> = ["evaluate", table]
+            .into_iter()
+            .chain(setting.split_whitespace())
+            .chain(more.iter().copied())
+            .collect();
+        let run = bench.succeed(&arguments);
+        let found: Value = serde_json::from_str(&run.stdout).expect("the program writes JSON");
+        ["depmicrodiff", "taxon-mean", "ridge"]
+            .map(|method| of(&found, method)["rmse"].clone())
+            .to_vec()
+    };
+    let alone = scores("table.tsv", &["--zero-shot"]);
+    assert!(alone.iter().all(Value::is_f64));
+    assert_eq!(alone, scores("changed.tsv", &["--zero-shot"]));
+    assert_ne!(scores("table.tsv", &[]), scores("changed.tsv", &[]));
+    bench.fail(
+        2,
+        &["evaluate", "table.tsv", "-o", "r", "--zero-shot"],
+        &["--pretrain"],
+    );
+    let itself = [
+        "evaluate",
+        "table.tsv",
+        "-o",
+        "r",
+        "--zero-shot",
+        "--pretrain",
+        "table.tsv",
+    ];
+    bench.fail(1, &itself, &["stands in the table"]);
 }

@@ -4,12 +4,11 @@ use super::{Entry, draw, true_values};
 use crate::Table;
 use crate::seeded::seeded;
 
-/// Draws as many true zeros as non-zero entries are hidden, from the same samples.
+/// Draws as many true zeros as non-zero entries are hidden, or all of them if there are not as many:
+/// every zero of the table has the same chance, as in the table that a user has.
 ///
-/// Each sample gives as many as it has hidden non-zeros, so that no sample's depth tells the two
-/// kinds apart. Where a sample has too few zeros the others of these samples make up for it, as far
-/// as there are any. Entries not measured, hidden entries (the zeros of a whole hidden sample are
-/// scored as they are) and samples outside of `among` are left out.
+/// Entries not measured, hidden entries (the zeros of a whole hidden sample are scored as they are) and
+/// samples outside of `among` are left out.
 ///
 /// `table` is the one that the entries were hidden in, with its true values; numbers in `among` that
 /// it lacks are passed over. The result rises by sample, then feature.
@@ -28,29 +27,18 @@ pub fn zeros_to_score(
             *slot = true;
         }
     }
-    let mut n_wanted = vec![0usize; table.n_samples()];
+    let mut n_wanted = 0;
     let mut hidden_in = vec![Vec::new(); table.n_samples()];
     for (entry, truth) in hidden.iter().zip(true_values(table, hidden)) {
         let sample = entry.sample as usize;
-        n_wanted[sample] += usize::from(is_among[sample] && truth > 0.0);
+        n_wanted += usize::from(is_among[sample] && truth > 0.0);
         hidden_in[sample].push(entry.feature);
     }
-    let mut zeros = Vec::new();
-    let mut spare = Vec::new();
-    let mut n_short = 0;
-    for sample in (0..table.n_samples()).filter(|sample| n_wanted[*sample] > 0) {
-        let mut candidates = zeros_of(table, sample, &mut hidden_in[sample]);
-        let all = candidates.clone();
-        let id = &table.sample_ids()[sample];
-        let generator = seeded(seed, &format!("hide/zeros/{id}"));
-        draw(&mut candidates, n_wanted[sample], generator);
-        n_short += n_wanted[sample] - candidates.len();
-        let is_left = |zero: &Entry| candidates.binary_search(zero).is_err();
-        spare.extend(all.into_iter().filter(is_left));
-        zeros.extend(candidates);
-    }
-    draw(&mut spare, n_short, seeded(seed, "hide/zeros"));
-    zeros.extend(spare);
+    let samples = (0..table.n_samples()).filter(|sample| is_among[*sample]);
+    let mut zeros: Vec<Entry> = samples
+        .flat_map(|sample| zeros_of(table, sample, &mut hidden_in[sample]))
+        .collect();
+    draw(&mut zeros, n_wanted, seeded(seed, "hide/zeros"));
     zeros.sort_unstable();
     zeros
 }

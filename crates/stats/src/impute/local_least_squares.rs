@@ -12,6 +12,7 @@
 use super::MeanOffset;
 use super::deviations::Deviations;
 use crate::Incomplete;
+use crate::least_squares::solve_positive_definite;
 use ndarray::Array2;
 use rayon::prelude::*;
 
@@ -193,29 +194,6 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
         }
     }
     lanes.iter().sum::<f64>() + tail
-}
-
-/// Solves `G x = r` by Cholesky from the lower triangle of `G`; `x` comes in `r`.
-pub(super) fn solve_positive_definite(gram: &mut Array2<f64>, right: &mut [f64]) {
-    let n = right.len();
-    for i in 0..n {
-        for j in 0..=i {
-            let earlier: f64 = (0..j).map(|k| gram[[i, k]] * gram[[j, k]]).sum();
-            let left = gram[[i, j]] - earlier;
-            // The ridge keeps the diagonal positive.
-            gram[[i, j]] = if i == j {
-                left.sqrt()
-            } else {
-                left / gram[[j, j]]
-            };
-        }
-        let earlier: f64 = (0..i).map(|k| gram[[i, k]] * right[k]).sum();
-        right[i] = (right[i] - earlier) / gram[[i, i]];
-    }
-    for i in (0..n).rev() {
-        let later: f64 = (i + 1..n).map(|k| gram[[k, i]] * right[k]).sum();
-        right[i] = (right[i] - later) / gram[[i, i]];
-    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use suffuse::evaluate::outcome::Outcome;
 use suffuse::evaluate::protocol::{Protocol, occasions};
 use suffuse::evaluate::{
     EvaluateOptions, Finished, ModelSetting, Subject, Visits, comparison, evaluate, figures,
-    summary,
+    summary, zero_shot,
 };
 use suffuse::input::{self, Input};
 use suffuse::method::{self, Method};
@@ -20,10 +20,10 @@ use suffuse::provenance::Provenance;
 use suffuse::report::html::{self, Evaluated};
 use suffuse::report::{comparison_table, score_table};
 use suffuse::{Error, Result};
-use suffuse_data::Metadata;
 use suffuse_data::format::Overwrite;
 use suffuse_data::hide::Mask;
 use suffuse_data::split;
+use suffuse_data::{Metadata, Table};
 
 /// Arguments of `evaluate`.
 #[derive(Debug, Args)]
@@ -104,6 +104,9 @@ struct ProtocolArgs {
     /// Methods, separated by commas [default: depmicrodiff and every baseline]
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     methods: Vec<Method>,
+    /// Learn from the tables of --pretrain alone: no sample of TABLE goes into a fit
+    #[arg(long, requires = "pretrain")]
+    zero_shot: bool,
     /// Keep finished training in this folder and take it up again: settings that differ in sampling
     /// alone share one fit
     #[arg(long, value_name = "DIR")]
@@ -136,6 +139,11 @@ impl ProtocolArgs {
             return Err(Error::Usage(format!(
                 "--completion {}: {name} has no thin samples to complete; choose --protocol thinning",
                 self.completion
+            )));
+        }
+        if self.zero_shot && (!name.is_held_out() || name == Protocol::Thinning) {
+            return Err(Error::Usage(format!(
+                "--zero-shot: {name} learns from the table itself; choose another --protocol, such as strict"
             )));
         }
         if name == Protocol::TimePoint && self.mask.is_none() && self.subject.is_none() {
@@ -179,6 +187,10 @@ pub(super) fn run(arguments: &EvaluateArgs, context: &mut Context) -> Result<()>
     }
     context.notes(&input.notes);
     let mut fit = arguments.model.resolve(&input.table, &settings, context)?;
+    let learn = match arguments.protocol.zero_shot {
+        true => Some(zero_shot::pooled(&fit.pretrain, &input.table)?),
+        false => None,
+    };
     let visits = arguments.protocol.visits(&input.table.sample_metadata)?;
     if let (None, Some(visits)) = (&fit.groups, &visits) {
         let column = visits.columns[0].clone();
@@ -216,8 +228,10 @@ pub(super) fn run(arguments: &EvaluateArgs, context: &mut Context) -> Result<()>
         orientation: arguments.input.options().orientation,
         collapse: arguments.input.options().collapse,
     };
+    let pretrain: &[Table] = if learn.is_some() { &[] } else { &fit.pretrain };
     let options = EvaluateOptions {
         protocol,
+        learn,
         fractions: arguments.protocol.fractions(),
         seeds: (0..arguments.protocol.n_seeds() as u64).collect(),
         n_folds: arguments.protocol.folds.unwrap_or(N_FOLDS),
@@ -230,7 +244,7 @@ pub(super) fn run(arguments: &EvaluateArgs, context: &mut Context) -> Result<()>
             conditions: arguments.metadata.options(),
             groups: fit.groups,
             group_column: fit.group_column,
-            pretrain: &fit.pretrain,
+            pretrain,
             pretrain_sha256: fit.pretrain_sha256,
             encoder_sha256: arguments.metadata.encoder_sha256()?,
             device,

@@ -10,6 +10,7 @@ pub mod protocol;
 pub mod score;
 pub mod summary;
 pub mod trial;
+pub mod zero_shot;
 
 use crate::auto::Choice;
 use crate::conditions::ConditionOptions;
@@ -30,7 +31,7 @@ use suffuse_data::hide::{Mask, Occasions};
 use suffuse_data::split::{self, Fold};
 use suffuse_model::device::{Device, gpu_name};
 use suffuse_model::systems::depmicrodiff::Config;
-use trial::{Hiding, Trial};
+use trial::{Hiding, Learn, Trial};
 
 /// A table to be measured on.
 #[derive(Debug, Clone)]
@@ -87,6 +88,8 @@ pub struct EvaluateOptions<'a> {
     pub visits: Option<Visits>,
     /// How thin samples are completed, by the model and by the baselines.
     pub completion: Completion,
+    /// What is learned from in place of the other samples of the table, in a cross-validation.
+    pub learn: Option<Learn>,
     /// Seeds of masks and methods; in a cross-validation the folds to run, from 0 on.
     pub seeds: Vec<u64>,
     /// Folds of the cross-validation.
@@ -201,7 +204,14 @@ impl EvaluateOptions<'_> {
                     seed,
                     completion: self.completion,
                 };
-                Trial::held_out(table, &self.groups(table), fold, &hiding)
+                let trial = Trial::held_out(table, &self.groups(table), fold, &hiding)?;
+                Ok(match &self.learn {
+                    Some(learn) => Trial {
+                        learn: Some(learn.clone()),
+                        ..trial
+                    },
+                    None => trial,
+                })
             }
         }
     }
@@ -316,7 +326,7 @@ fn prepare(
 }
 
 /// Raised with every change that moves results, so that old files are not taken for finished ones.
-const RESULTS_VERSION: &str = "5";
+const RESULTS_VERSION: &str = "6";
 
 fn key(
     subject: &Subject,
@@ -356,6 +366,10 @@ fn key(
     {
         setting.insert("groups".to_string(), column.clone());
     }
+    if options.learn.is_some() {
+        let digests = model.pretrain_sha256.join(" ");
+        setting.insert("learn only from".to_string(), digests);
+    }
     let is_model = !matches!(method, Method::Baseline(_));
     if is_model {
         setting.insert("config".to_string(), model.config.to_toml());
@@ -366,7 +380,7 @@ fn key(
         if let Some(gpu) = gpu_name(&model.device) {
             setting.insert("device".to_string(), gpu);
         }
-        if !model.pretrain_sha256.is_empty() {
+        if !model.pretrain_sha256.is_empty() && options.learn.is_none() {
             setting.insert("pretrain".to_string(), model.pretrain_sha256.join(" "));
         }
     }

@@ -268,6 +268,8 @@ fn describe(key: &Key) -> String {
     parts.extend(others.filter_map(|name| text(name).map(|value| format!("{name}: {value}"))));
     let n_pretrain = text("pretrain").map(|digests| digests.split(' ').count());
     parts.extend(n_pretrain.map(|n| format!("pretrain: {n} tables")));
+    let n_learn = text("learn only from").map(|digests| digests.split(' ').count());
+    parts.extend(n_learn.map(|n| format!("zero-shot: from {n} other tables")));
     if parts.is_empty() {
         parts.push("default".to_string());
     }

@@ -214,6 +214,11 @@ impl<'a> Entries<'a> {
             .map(|(column, value)| (*column as usize, *value))
     }
 
+    /// Number of entries of a sample that are `Present`.
+    pub fn n_present(&self, sample: usize) -> usize {
+        self.present(sample).count()
+    }
+
     /// What 100 percent is for a sample when the entries marked in `hidden` are hidden as well.
     pub fn total(&self, sample: usize, hidden: Option<&[bool]>) -> f64 {
         match &self.given_totals {

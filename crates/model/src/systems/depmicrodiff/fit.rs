@@ -6,6 +6,7 @@ use super::config::Config;
 use super::dat::Dat;
 use super::entries::{Cohort, Entries, Known, Standardisation, Totals};
 use super::guide_fit::{self, GuideFit};
+use super::level::Level;
 use super::log_scale::LogScale;
 use super::mask::Dependent;
 use super::objective::{DatObjective, Source, Split, VaeObjective};
@@ -99,10 +100,12 @@ pub fn fit(config: &Config, cohort: &Cohort, options: &mut FitOptions) -> Result
         0 => None,
         _ => {
             let scale = LogScale::fit(&[&target[0].entries]);
+            let level = Level::fit(config, &scale, &standardisation, &target, options.seed);
             let fitting = GuideFit {
                 config,
                 standardisation: &standardisation,
                 scale: &scale,
+                level: &level,
                 d_metadata,
                 seed: options.seed,
             };

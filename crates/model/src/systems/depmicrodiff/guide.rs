@@ -2,7 +2,8 @@
 //! The diffusion model starts from its estimate and learns what is left: the shape of the residual.
 //!
 //! ```text
-//! values, flags, figures of the sample, metadata -> member k -> correction of mean + offset, presence
+//! values, flags, figures of the sample, metadata -> member k   -> correction of mean + offset + level
+//!                                                -> presence k -> correction of the taxon's log-odds
 //! estimate = mean over members
 //! ```
 //!
@@ -13,7 +14,8 @@
 use super::batch::{Flag, Guess, tensor};
 use super::config::GuideConfig;
 use super::entries::{Conditions, Entries, Known, Standardisation};
-use super::log_scale::{LogScale, log_percents};
+use super::level::{Level, Standing};
+use super::log_scale::LogScale;
 use crate::error::Result;
 use crate::nn::mlp::MlpShape;
 use crate::nn::norm::{Modulation, modulate};
@@ -23,26 +25,17 @@ use burn::tensor::activation::{silu, softplus};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use suffuse_data::transform::Scale;
 use suffuse_data::transform::percent::ln1p_percent;
 
 /// Inputs per taxon: the standardised value in sight, and the flags of absence, of an entry that is hidden,
 /// and of one that is hidden but known to be present.
 const N_CHANNELS: usize = 4;
-/// Figures of the sample: share of the total in sight, offset, numbers of taxa in sight and hidden.
-const N_FIGURES: usize = 6;
+/// Figures of the sample: share of the total in sight, offset, numbers of taxa in sight and hidden, depth.
+const N_FIGURES: usize = 7;
 /// Largest standardised value that a member sees.
 const MAX_STANDARDISED: f64 = 10.0;
 /// Hidden units over the partners of a taxon.
 const PARTNER_WIDTH: usize = 8;
-
-/// ln(percent) and ln(1+percent) of the entries in sight of a row, and what follows from them.
-struct RowOffsets {
-    /// In ln(percent).
-    log: f64,
-    /// In ln(1+percent).
-    log1p: f64,
-}
 
 /// A sample and what is in sight of it.
 #[derive(Debug, Clone, Copy)]
@@ -61,7 +54,7 @@ pub(super) struct GuideRows {
     n_taxa: usize,
     /// `[n_rows, n_inputs]`
     inputs: Vec<f32>,
-    /// Mean + offset in ln(percent) and in ln(1+percent), `[n_rows, n_taxa]` each.
+    /// Mean + offset + level in ln(percent) and in ln(1+percent), `[n_rows, n_taxa]` each.
     base: [Vec<f32>; 2],
     /// True ln(1+percent) where hidden and present, `[n_rows, n_taxa]`, and 1 where that is.
     value: Vec<f32>,
@@ -90,15 +83,12 @@ impl GuideRows {
         let Shape {
             scale,
             standardisation,
+            level,
             ..
         } = *shape;
-        let hidden: Vec<bool> = flags.iter().map(|flag| !flag.is_observed()).collect();
-        let logs = log_percents(entries, sample, Some(&hidden));
-        let total = Scale(entries.total(sample, Some(&hidden)));
-        let offsets = RowOffsets {
-            log: scale.offset(&logs),
-            log1p: standardisation.offset(logs.iter().map(|(j, log)| (*j, log.exp().ln_1p()))),
-        };
+        let standing = Standing::of(entries, sample, flags, scale, standardisation);
+        let total = standing.total;
+        let [offset, _] = standing.offsets;
         let known = entries.known_row(sample);
         let abundance = entries.abundance_row(sample);
         let first = self.inputs.len();
@@ -110,8 +100,15 @@ impl GuideRows {
                 flag_of(Flag::Hidden),
                 flag_of(Flag::HiddenPresent),
             ]);
-            self.base[0].push((scale.mean[taxon] + offsets.log) as f32);
-            self.base[1].push((standardisation.mean[taxon] + offsets.log1p) as f32);
+            let means = [scale.mean[taxon], standardisation.mean[taxon]];
+            let sds = [scale.sd[taxon], standardisation.sd[taxon]];
+            for (space, base) in self.base.iter_mut().enumerate() {
+                let above = match flag.is_observed() {
+                    true => 0.0, // nobody asks
+                    false => level.above(space, &standing, means[space], sds[space]),
+                };
+                base.push((means[space] + standing.offsets[space] + above) as f32);
+            }
             let is_asked = !flag.is_observed() && total.0 > 0.0;
             let is_present = known[taxon] == Known::Present;
             let truth = ln1p_percent(abundance[taxon], total) as f32;
@@ -125,22 +122,26 @@ impl GuideRows {
             self.has_presence.push(f32::from(u8::from(has_presence)));
         }
         let mut share = 0.0;
-        for (taxon, log) in &logs {
-            let u = (log - scale.mean[*taxon] - offsets.log) / scale.sd[*taxon];
+        for (taxon, log) in &standing.logs {
+            let u = (log - scale.mean[*taxon] - offset) / scale.sd[*taxon];
             let u = u.clamp(-MAX_STANDARDISED, MAX_STANDARDISED);
             self.inputs[first + taxon * N_CHANNELS] = u as f32;
             share += log.exp() / 100.0;
         }
-        let count = |this: Flag| flags.iter().filter(|flag| **flag == this).count() as f64;
-        let (n_hidden, n_known) = (count(Flag::Hidden), count(Flag::HiddenPresent));
-        let n_seen = logs.len() as f64;
+        let Standing {
+            n_seen,
+            n_known,
+            n_hidden,
+            ..
+        } = standing;
         let figures = [
             share,
-            offsets.log,
+            offset,
             n_seen.ln_1p() - 2.0,
             n_known.ln_1p() - 1.0,
             (n_seen + n_known).ln_1p() - 2.0,
             n_hidden.ln_1p() - 1.0,
+            level.depth(total),
         ];
         self.inputs.extend(figures.map(|figure| figure as f32));
         if shape.d_metadata > 0 {
@@ -171,25 +172,66 @@ pub(super) fn metadata_of(conditions: Option<&Conditions>, sample: usize) -> Opt
     (!conditions.missing[sample]).then(|| &conditions.values[range])
 }
 
-/// What a member says of every entry.
-pub(super) struct Said {
-    /// ln(1+percent) given presence, `[rows, n_taxa]`
-    pub(super) value: Tensor<2>,
-    /// Log-odds of presence, `[rows, n_taxa]`
-    pub(super) presence_logit: Tensor<2>,
+/// What a member is asked for. Those that judge presence are networks of their own: what is learned of values
+/// blurs what is learned of presence, and the two are learned at different speed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// ln(1+percent) given presence.
+    Values,
+    /// Log-odds of presence.
+    Presence,
+}
+
+impl Part {
+    pub(super) const BOTH: [Part; 2] = [Part::Values, Part::Presence];
+
+    /// Number of members.
+    pub(super) fn n_members(self, config: &GuideConfig) -> usize {
+        match self {
+            Part::Values => config.n_members,
+            Part::Presence => config.n_folds(),
+        }
+    }
+
+    /// The fold that a member leaves out.
+    pub(super) fn fold(self, member: usize) -> usize {
+        match self {
+            Part::Values => member / N_SPACES,
+            Part::Presence => member,
+        }
+    }
+
+    /// Name of the stage of training.
+    pub(super) fn stage(self) -> &'static str {
+        match self {
+            Part::Values => "guide",
+            Part::Presence => "guide-presence",
+        }
+    }
+
+    fn prefix(self) -> &'static str {
+        match self {
+            Part::Values => "member",
+            Part::Presence => "presence",
+        }
+    }
 }
 
 /// One member.
 #[derive(Debug, Clone)]
 pub(super) struct Member {
-    space: usize,
-    n_taxa: usize,
+    output: Output,
     first: Linear,
     blocks: Vec<Mlp>,
     last: Linear,
     partners: Option<Partners>,
-    sd: Tensor<2>,
-    presence_logit: Tensor<2>,
+}
+
+/// Where a member's correction goes; constants are `[1, n_taxa]`.
+#[derive(Debug, Clone)]
+enum Output {
+    Value { space: usize, sd: Tensor<2> },
+    Presence { prior_logit: Tensor<2> },
 }
 
 /// What a taxon reads off its partners: a small perceptron of its own for each taxon.
@@ -229,14 +271,14 @@ impl Partners {
                     .matrix("inner_bias", [n_taxa, PARTNER_WIDTH], Initial::Zero)
                     .reshape([n_taxa, 1, PARTNER_WIDTH]),
                 outer: p
-                    .matrix("outer", [n_taxa * PARTNER_WIDTH, 2], Initial::Zero)
-                    .reshape([n_taxa, PARTNER_WIDTH, 2]),
+                    .matrix("outer", [n_taxa * PARTNER_WIDTH, 1], Initial::Zero)
+                    .reshape([n_taxa, PARTNER_WIDTH, 1]),
             }
         }))
     }
 
     /// - `inputs`: `[rows, n_inputs]`
-    /// - returns `[rows, 2 n_taxa]`: corrections of the values, then of the log-odds
+    /// - returns corrections, `[rows, n_taxa]`
     fn forward(&self, inputs: &Tensor<2>) -> Tensor<2> {
         let [rows, _] = inputs.dims();
         let [n_taxa, n_channels, _] = self.inner.dims();
@@ -246,8 +288,8 @@ impl Partners {
             .reshape([rows, n_taxa, n_channels])
             .swap_dims(0, 1); // [n_taxa, rows, n_channels]
         let h = silu(x.matmul(self.inner.clone()) + self.inner_bias.clone());
-        let both = h.matmul(self.outer.clone()); // [n_taxa, rows, 2]
-        both.permute([1, 2, 0]).reshape([rows, 2 * n_taxa])
+        let correction = h.matmul(self.outer.clone()); // [n_taxa, rows, 1]
+        correction.reshape([n_taxa, rows]).swap_dims(0, 1)
     }
 }
 
@@ -257,6 +299,7 @@ pub(super) struct Shape<'a> {
     pub(super) config: &'a GuideConfig,
     pub(super) scale: &'a LogScale,
     pub(super) standardisation: &'a Standardisation,
+    pub(super) level: &'a Level,
     pub(super) d_metadata: usize,
 }
 
@@ -273,8 +316,8 @@ const NARROW: usize = 64;
 /// Members that leave out the same fold: one adds in ln(percent), one in ln(1+percent).
 pub(super) const N_SPACES: usize = 2;
 
-/// Binds every member.
-pub(super) fn members(p: &mut Builder, shape: &Shape) -> Vec<Member> {
+/// Binds every member of a part.
+pub(super) fn members(p: &mut Builder, shape: &Shape, part: Part) -> Vec<Member> {
     let n_taxa = shape.scale.mean.len();
     let device = p.device().clone();
     let row = |values: &[f64]| {
@@ -292,36 +335,44 @@ pub(super) fn members(p: &mut Builder, shape: &Shape) -> Vec<Member> {
         n_hidden: width,
         n_outputs: width,
     };
-    (0..shape.config.n_members)
+    let output = |k: usize| match (part, k % N_SPACES) {
+        (Part::Values, 0) => Output::Value {
+            space: 0,
+            sd: row(&shape.scale.sd),
+        },
+        (Part::Values, space) => Output::Value {
+            space,
+            sd: row(&shape.standardisation.sd),
+        },
+        (Part::Presence, _) => Output::Presence {
+            prior_logit: row(&shape.scale.presence_logit),
+        },
+    };
+    (0..part.n_members(shape.config))
         .map(|k| {
-            let sd = match k % N_SPACES {
-                0 => row(&shape.scale.sd),
-                _ => row(&shape.standardisation.sd),
-            };
-            p.within(&format!("member{k}"), |p| Member {
-                space: k % N_SPACES,
-                n_taxa,
+            p.within(&format!("{}{k}", part.prefix()), |p| Member {
+                output: output(k),
                 first: Linear::new(p, "first", n_inputs, width),
                 blocks: (0..shape.config.depth)
                     .map(|i| Mlp::new(p, &format!("block{i}"), square))
                     .collect(),
-                last: Linear::zero(p, "last", width, 2 * n_taxa),
+                last: Linear::zero(p, "last", width, n_taxa),
                 partners: Partners::new(p, shape.scale),
-                sd,
-                presence_logit: row(&shape.scale.presence_logit),
             })
         })
         .collect()
 }
 
 impl Member {
+    /// What the member says of every entry, `[rows, n_taxa]`.
+    ///
     /// - `dropout`: while training, the share of hidden units that is left out, and a generator
     pub(super) fn forward(
         &self,
         rows: &GuideRows,
         device: &Device,
         mut dropout: Option<Dropout>,
-    ) -> Said {
+    ) -> Tensor<2> {
         let n_inputs = rows.inputs.len() / rows.n_rows;
         let inputs = tensor::<2>(rows.inputs.clone(), [rows.n_rows, n_inputs], device);
         let mut h = self.first.forward(inputs.clone()); // [rows, width]
@@ -332,43 +383,45 @@ impl Member {
         for block in &self.blocks {
             h = h.clone() + block.forward(thinned(normalised(h)));
         }
-        let mut both = self.last.forward(thinned(normalised(h))); // [rows, 2 n_taxa]
+        let mut correction = self.last.forward(thinned(normalised(h))); // [rows, n_taxa]
         if let Some(partners) = &self.partners {
-            both = both + partners.forward(&inputs);
+            correction = correction + partners.forward(&inputs);
         }
-        let part = |k: usize| {
-            let columns = k * self.n_taxa..(k + 1) * self.n_taxa;
-            both.clone().slice([0..rows.n_rows, columns])
-        };
-        let base = rows.matrix(&rows.base[self.space], device);
-        let value = base + part(0) * self.sd.clone();
-        Said {
-            // ln(1 + percent) of ln(percent) is the softplus.
-            value: match self.space {
-                0 => softplus(value, 1.0),
-                _ => value,
-            },
-            presence_logit: part(1) + self.presence_logit.clone(),
+        match &self.output {
+            Output::Presence { prior_logit } => correction + prior_logit.clone(),
+            Output::Value { space, sd } => {
+                let value = rows.matrix(&rows.base[*space], device) + correction * sd.clone();
+                match space {
+                    0 => softplus(value, 1.0), // ln(1 + percent) of ln(percent)
+                    _ => value,
+                }
+            }
         }
     }
 
-    /// Mean squared error of hidden values, and cross-entropy of presence where that is hidden too.
+    /// Mean squared error of hidden values, or cross-entropy of presence where that is hidden.
     pub(super) fn loss(
         &self,
         rows: &GuideRows,
         device: &Device,
         dropout: Option<Dropout>,
     ) -> Tensor<1> {
-        let guess = self.forward(rows, device, dropout);
+        let said = self.forward(rows, device, dropout);
         let mean = |x: Tensor<2>, weights: &[f32]| {
             let n: f32 = weights.iter().sum();
             (x * rows.matrix(weights, device)).sum() / f32::max(n, 1.0)
         };
-        let error = guess.value - rows.matrix(&rows.value, device);
-        let logit = guess.presence_logit;
-        let is_present = rows.matrix(&rows.is_present, device);
-        let cross_entropy = softplus(logit.clone(), 1.0) - is_present * logit;
-        mean(error.clone() * error, &rows.has_value) + mean(cross_entropy, &rows.has_presence)
+        match &self.output {
+            Output::Value { .. } => {
+                let error = said - rows.matrix(&rows.value, device);
+                mean(error.clone() * error, &rows.has_value)
+            }
+            Output::Presence { .. } => {
+                let is_present = rows.matrix(&rows.is_present, device);
+                let cross_entropy = softplus(said.clone(), 1.0) - is_present * said;
+                mean(cross_entropy, &rows.has_presence)
+            }
+        }
     }
 }
 
@@ -413,6 +466,7 @@ fn normalised(x: Tensor<2>) -> Tensor<2> {
 pub(super) struct Guide {
     pub(super) weights: Parameters,
     pub(super) scale: LogScale,
+    pub(super) level: Level,
     /// Spread of what the guide leaves over, in ln(1+percent), per taxon.
     pub(super) sd: Vec<f64>,
     /// Best validation loss.
@@ -433,7 +487,8 @@ pub(super) struct Estimates {
 pub(super) struct BoundGuide<'a> {
     pub(super) guide: &'a Guide,
     pub(super) shape: Shape<'a>,
-    members: Vec<Member>,
+    /// By [`Part::BOTH`].
+    members: [Vec<Member>; 2],
     device: Device,
 }
 
@@ -453,10 +508,11 @@ impl Guide {
             config,
             scale: &self.scale,
             standardisation,
+            level: &self.level,
             d_metadata,
         };
         let mut builder = Builder::new(&self.weights, Absent::Refuse, device);
-        let members = members(&mut builder, &shape);
+        let members = Part::BOTH.map(|part| members(&mut builder, &shape, part));
         builder.finish()?;
         Ok(BoundGuide {
             guide: self,
@@ -480,23 +536,25 @@ impl BoundGuide<'_> {
         if rows.n_rows == 0 {
             return all;
         }
-        let n_members = self.members.len();
-        for (k, member) in self.members.iter().enumerate() {
-            let n_of_fold = |fold: usize| N_SPACES.min(n_members - fold * N_SPACES) as f64;
-            let weight = |row: usize| match folds[row] {
-                None => 1.0 / n_members as f64,
-                Some(fold) if fold == k / N_SPACES => 1.0 / n_of_fold(fold),
-                Some(_) => 0.0,
+        for (part, members) in Part::BOTH.into_iter().zip(&self.members) {
+            let said = match part {
+                Part::Values => &mut all.value,
+                Part::Presence => &mut all.presence_logit,
             };
-            if (0..rows.n_rows).all(|row| weight(row) == 0.0) {
-                continue;
-            }
-            let guess = member.forward(rows, &self.device, None);
-            let (value, logit) = (values(guess.value), values(guess.presence_logit));
-            for at in 0..n {
-                let weight = weight(at / rows.n_taxa);
-                all.value[at] += weight * f64::from(value[at]);
-                all.presence_logit[at] += weight * f64::from(logit[at]);
+            let n_of_fold = |fold| (0..members.len()).filter(|k| part.fold(*k) == fold).count();
+            for (k, member) in members.iter().enumerate() {
+                let weight = |row: usize| match folds[row] {
+                    None => 1.0 / members.len() as f64,
+                    Some(fold) if fold == part.fold(k) => 1.0 / n_of_fold(fold) as f64,
+                    Some(_) => 0.0,
+                };
+                if (0..rows.n_rows).all(|row| weight(row) == 0.0) {
+                    continue;
+                }
+                let of_member = values(member.forward(rows, &self.device, None));
+                for (at, value) in of_member.iter().enumerate() {
+                    said[at] += weight(at / rows.n_taxa) * f64::from(*value);
+                }
             }
         }
         all

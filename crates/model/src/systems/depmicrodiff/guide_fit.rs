@@ -3,9 +3,8 @@
 use super::batch::Flag;
 use super::config::Config;
 use super::entries::{Entries, Standardisation};
-use super::guide::{
-    Dropout, Guide, GuideRows, Member, N_SPACES, Seen, Shape, members, metadata_of,
-};
+use super::guide::{Dropout, Guide, GuideRows, Member, Part, Seen, Shape, members, metadata_of};
+use super::level::Level;
 use super::log_scale::LogScale;
 use super::objective::{Source, hide};
 use crate::device::Device;
@@ -62,12 +61,14 @@ pub(super) struct GuideFit<'a> {
     pub(super) config: &'a Config,
     pub(super) standardisation: &'a Standardisation,
     pub(super) scale: &'a LogScale,
+    pub(super) level: &'a Level,
     pub(super) d_metadata: usize,
     pub(super) seed: u64,
 }
 
 struct GuideObjective<'a> {
     fit: &'a GuideFit<'a>,
+    part: Part,
     cohorts: &'a [Source<'a>],
     /// Per member: (cohort, sample).
     train: Vec<Vec<(usize, usize)>>,
@@ -89,42 +90,57 @@ impl GuideFit<'_> {
         target: &[Source],
     ) -> Result<Guide> {
         let device = stages.device.clone();
-        let mut training = self.config.guide.training;
-        let mut weights = self.initial()?;
-        if !others.is_empty() {
-            let entries: Vec<&Entries> = others.iter().map(|source| &source.entries).collect();
-            let around = GuideFit {
-                standardisation: &Standardisation::fit(&entries),
-                scale: &LogScale::fit(&entries),
-                ..*self
-            };
-            let name = "guide-pretraining";
-            (weights, _) = around.train(stages, name, &training, others, weights)?;
-            training.learning_rate *= FINE_TUNING;
+        let entries: Vec<&Entries> = others.iter().map(|source| &source.entries).collect();
+        let around = (!others.is_empty()).then(|| {
+            let (standardisation, scale) =
+                (Standardisation::fit(&entries), LogScale::fit(&entries));
+            let level = Level::fit(self.config, &scale, &standardisation, others, self.seed);
+            (standardisation, scale, level)
+        });
+        let mut weights = Parameters::default();
+        let mut losses = Vec::new();
+        for part in Part::BOTH {
+            let make = |p: &mut Builder| members(p, &self.shape(), part);
+            let mut of_part = Parameters::initial(&Parameters::default(), self.seed, make)?;
+            let mut training = self.config.guide.training;
+            if let Some((standardisation, scale, level)) = &around {
+                let around = GuideFit {
+                    standardisation,
+                    scale,
+                    level,
+                    ..*self
+                };
+                let name = format!("{}-pretraining", part.stage());
+                (of_part, _) = around.train(stages, (part, &name), &training, others, of_part)?;
+                training.learning_rate *= FINE_TUNING;
+            }
+            let name = part.stage();
+            let (of_part, loss) = self.train(stages, (part, name), &training, target, of_part)?;
+            weights.by_path.extend(of_part.by_path);
+            losses.push(loss);
         }
-        let (weights, loss) = self.train(stages, "guide", &training, target, weights)?;
-        self.finish(weights, loss, &target[0], &device)
+        self.finish(weights, losses.iter().sum(), &target[0], &device)
     }
 
     fn train(
         &self,
         stages: &mut Stages,
-        name: &str,
+        (part, name): (Part, &str),
         training: &TrainConfig,
         cohorts: &[Source],
         initial: Parameters,
     ) -> Result<(Parameters, f64)> {
-        let n_members = self.config.guide.n_members;
+        let n_members = part.n_members(&self.config.guide);
         let (mut train, mut validation) =
             (vec![Vec::new(); n_members], vec![Vec::new(); n_members]);
         for (c, cohort) in cohorts.iter().enumerate() {
             for &sample in &cohort.samples {
                 for k in 0..n_members {
-                    let part = match cohort.folds[sample] == k / N_SPACES {
+                    let side = match cohort.folds[sample] == part.fold(k) {
                         true => &mut validation[k],
                         false => &mut train[k],
                     };
-                    part.push((c, sample));
+                    side.push((c, sample));
                 }
             }
         }
@@ -133,8 +149,16 @@ impl GuideFit<'_> {
                 train.clone_from(validation); // a single group: there is nothing else to learn from
             }
         }
+        let mut config = *self.config;
+        if part == Part::Presence {
+            config.hiding.known_present = 0.0; // where it is known there is nothing to learn
+        }
         let objective = GuideObjective {
-            fit: self,
+            fit: &GuideFit {
+                config: &config,
+                ..*self
+            },
+            part,
             cohorts,
             train,
             validation,
@@ -143,16 +167,12 @@ impl GuideFit<'_> {
         Ok((trained.best, trained.best_loss))
     }
 
-    fn initial(&self) -> Result<Parameters> {
-        let make = |p: &mut Builder| members(p, &self.shape());
-        Parameters::initial(&Parameters::default(), self.seed, make)
-    }
-
     fn shape(&self) -> Shape<'_> {
         Shape {
             config: &self.config.guide,
             scale: self.scale,
             standardisation: self.standardisation,
+            level: self.level,
             d_metadata: self.d_metadata,
         }
     }
@@ -169,6 +189,7 @@ impl GuideFit<'_> {
         let mut guide = Guide {
             weights,
             scale: self.scale.clone(),
+            level: self.level.clone(),
             sd: vec![1.0; n_taxa],
             loss,
         };
@@ -243,9 +264,13 @@ impl GuideObjective<'_> {
         self.train.len()
     }
 
+    fn name(&self, member: usize) -> String {
+        format!("{} {member}", self.part.stage())
+    }
+
     fn chosen(&self, member: usize, step: usize) -> Vec<(usize, usize)> {
         let train = &self.train[member];
-        let name = format!("guide {member}");
+        let name = self.name(member);
         let mut rng = generator(self.fit.seed, Stage::Batch, &name, step as u64);
         let n = self.fit.config.guide.training.batch_size.min(train.len());
         (0..n)
@@ -261,12 +286,12 @@ impl Objective for GuideObjective<'_> {
 
     fn loss(&self, builder: &mut Builder, step: usize, shard: usize) -> Shard {
         let device = builder.device().clone();
-        let bound = members(builder, &self.fit.shape());
+        let bound = members(builder, &self.fit.shape(), self.part);
         let own = (shard..self.n_members()).step_by(self.n_shards());
         let n_own = own.len();
         let mut sum = Tensor::<1>::zeros([1], &device);
         for k in own {
-            let name = format!("guide {k}");
+            let name = self.name(k);
             let mut rng = generator(self.fit.seed, Stage::TrainingStep, &name, step as u64);
             let rows = self.rows(&self.chosen(k, step), &mut rng);
             let dropout = Dropout {
@@ -283,7 +308,7 @@ impl Objective for GuideObjective<'_> {
 
     fn validate(&self, parameters: &Parameters, device: &Device) -> Result<Option<f64>> {
         let mut builder = Builder::new(parameters, Absent::Refuse, device);
-        let bound = members(&mut builder, &self.fit.shape());
+        let bound = members(&mut builder, &self.fit.shape(), self.part);
         builder.finish()?;
         let losses = crate::device::each(device, bound.len(), |k| {
             Ok(self.validation_loss(k, &bound[k], device))
@@ -310,7 +335,7 @@ impl GuideObjective<'_> {
             return None;
         }
         let n_copies = MIN_VALIDATION_ROWS.div_ceil(samples.len());
-        let name = format!("guide {k}");
+        let name = self.name(k);
         let mut rng = generator(self.fit.seed, Stage::Validation, &name, 0);
         let rows = self.rows(&samples.repeat(n_copies), &mut rng);
         let loss = member.loss(&rows, device, None);

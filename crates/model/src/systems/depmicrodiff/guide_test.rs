@@ -3,8 +3,9 @@
 use super::batch::Flag;
 use super::config::{Config, GuideConfig};
 use super::entries::{Entries, Standardisation};
-use super::guide::{Estimates, Guide, GuideRows, Seen, Shape, members};
+use super::guide::{Estimates, Guide, GuideRows, Part, Seen, Shape, members};
 use super::guide_fit::folds;
+use super::level::Level;
 use super::log_scale::LogScale;
 use crate::parameters::{Builder, Parameters};
 use burn::tensor::Device;
@@ -47,17 +48,21 @@ struct Fitted {
 }
 
 /// A guide with the weights of the script.
-fn fitted() -> Fitted {
+///
+/// - `depth`: mean and standard deviation of ln(total), where depth is read
+fn fitted(depth: Option<[f64; 2]>) -> Fitted {
     let (config, entries) = (config(), entries(&X));
     let standardisation = Standardisation::fit(&[&entries]);
     let scale = LogScale::fit(&[&entries]);
+    let level = Level::of_sines(depth);
     let shape = Shape {
         config: &config,
         scale: &scale,
         standardisation: &standardisation,
+        level: &level,
         d_metadata: 0,
     };
-    let make = |p: &mut Builder| members(p, &shape);
+    let make = |p: &mut Builder| Part::BOTH.map(|part| members(p, &shape, part));
     let mut weights = Parameters::initial(&Parameters::default(), 0, make).unwrap();
     for (path, parameter) in &mut weights.by_path {
         // The script's paths end before the name of the array.
@@ -69,6 +74,7 @@ fn fitted() -> Fitted {
     let guide = Guide {
         weights,
         scale,
+        level,
         sd: vec![1.0; N_TAXA],
         loss: 0.0,
     };
@@ -110,23 +116,16 @@ fn the_members_agree_with_numpy() {
         "../../../../../parity/depmicrodiff/guide.json"
     ))
     .unwrap();
-    let fitted = fitted();
+    let fitted = fitted(Some([1.0, 2.0]));
     let rows = [(0, FIRST), (4, LAST)];
-    // Both members leave out the same fold, so their mean is what is asked for.
+    // Both members of the values leave out the same fold, so their mean is what is asked for.
     let found = fitted.estimates(&entries(&X), &rows, &[None, None]);
     for row in 0..2 {
         for at in row * N_TAXA..(row + 1) * N_TAXA {
-            let mean = |name: &str| {
-                let of = |member: usize| {
-                    golden[2 * row + member][name][at % N_TAXA]
-                        .as_f64()
-                        .unwrap()
-                };
-                (of(0) + of(1)) / 2.0
-            };
+            let of = |name: &str| golden[row][name][at % N_TAXA].as_f64().unwrap();
             let pairs = [
-                (found.value[at], mean("value")),
-                (found.presence_logit[at], mean("presence_logit")),
+                (found.value[at], (of("value0") + of("value1")) / 2.0),
+                (found.presence_logit[at], of("presence_logit")),
             ];
             for (found, expected) in pairs {
                 let error = (found - expected).abs();
@@ -141,7 +140,7 @@ fn the_members_agree_with_numpy() {
 
 #[test]
 fn what_is_hidden_cannot_change_an_estimate_nor_can_the_depth_of_the_sample() {
-    let fitted = fitted();
+    let fitted = fitted(None);
     let estimate = |x: &[f64]| fitted.estimates(&entries(x), &[(4, LAST)], &[None]);
     let before = estimate(&X);
     let mut hidden_changed = X;
@@ -156,7 +155,7 @@ fn what_is_hidden_cannot_change_an_estimate_nor_can_the_depth_of_the_sample() {
 
 #[test]
 fn a_row_does_not_depend_on_its_neighbours_and_a_fold_asks_its_own_members() {
-    let fitted = fitted();
+    let fitted = fitted(None);
     let entries = entries(&X);
     let alone = fitted.estimates(&entries, &[(4, LAST)], &[Some(0)]);
     let both = fitted.estimates(&entries, &[(0, FIRST), (4, LAST)], &[Some(7), Some(0)]);

@@ -25,6 +25,7 @@ mod guide_fit;
 mod guide_test;
 pub mod held_out;
 pub mod impute;
+mod level;
 mod log_scale;
 pub mod mask;
 mod objective;

@@ -7,7 +7,7 @@ use rand::RngExt;
 
 /// Folds in which the entries of a sample are hidden: each zero is judged with four fifths of the
 /// entries in sight, at a rate that training has seen.
-const N_FOLDS: usize = 5;
+const N_FOLDS: usize = 20;
 /// What one round of the presence pass hides of a sample, and whose presence it judges.
 pub(super) struct Fold {
     pub(super) number: usize,

@@ -6,6 +6,7 @@ use super::config::Config;
 use super::dat::Dat;
 use super::entries::Standardisation;
 use super::guide::Guide;
+use super::level::Level;
 use super::log_scale::LogScale;
 use super::mask::Dependent;
 use super::vae::Vae;
@@ -48,6 +49,7 @@ struct Transform {
 #[serde(deny_unknown_fields)]
 struct StoredGuide {
     scale: LogScale,
+    level: Level,
     sd: Vec<f64>,
     validation: Option<f64>,
 }
@@ -94,6 +96,7 @@ impl Model {
             calibration: self.calibration,
             guide: self.guide.as_ref().map(|guide| StoredGuide {
                 scale: guide.scale.clone(),
+                level: guide.level.clone(),
                 sd: guide.sd.clone(),
                 validation: finite(guide.loss),
             }),
@@ -267,6 +270,12 @@ impl Model {
                         format!("its guide does not name partners for {n} features"),
                     ));
                 }
+                if !stored.level.is_whole() {
+                    return Err(broken(
+                        "transform.json",
+                        "the level of its guide lacks numbers".to_string(),
+                    ));
+                }
                 let lengths = [mean.len(), sd.len(), presence_logit.len(), stored.sd.len()];
                 if lengths != [n; 4] {
                     return Err(broken(
@@ -283,6 +292,7 @@ impl Model {
                 let guide = Guide {
                     weights,
                     scale: stored.scale,
+                    level: stored.level,
                     sd: stored.sd,
                     loss: stored.validation.unwrap_or(f64::INFINITY),
                 };

@@ -8,8 +8,8 @@
 //! All taxa are solved from one inverse `P = (X'X + penalty)^-1`: with `S` the columns of `j` and `v = P
 //! X'y_j` of which the part of `S` in `X'y_j` was set to 0, `beta_j = v_R - P_RS P_SS^-1 v_S`.
 
-use super::super::local_least_squares::solve_positive_definite;
 use super::samples::{Problem, View};
+use crate::least_squares::solve_positive_definite;
 use ndarray::{Array1, Array2, Axis, s};
 use rayon::prelude::*;
 
