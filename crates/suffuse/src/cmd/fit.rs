@@ -72,6 +72,7 @@ pub(super) fn run(arguments: &FitArgs, context: &mut Context) -> Result<()> {
         totals: Totals::OfWhatIsLeft,
         conditions: encoded.conditions,
         groups: setting.groups,
+        times: None,
     };
     let mut provenance = Provenance {
         command: context.command.clone(),

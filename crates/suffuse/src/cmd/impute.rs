@@ -375,6 +375,7 @@ impl Job<'_> {
             totals: Totals::OfWhatIsLeft,
             conditions,
             groups: None,
+            times: None,
         };
         let mut filling = Filling::new(self.files, &table, self.own_order)?
             .reconciling(self.sums)
@@ -590,6 +591,7 @@ fn fit_model(
         totals: Totals::OfWhatIsLeft,
         conditions: encoded.conditions,
         groups: setting.groups,
+        times: None,
     };
     if arguments.dry_run {
         let mut lines = vec![format!(

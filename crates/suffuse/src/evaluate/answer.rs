@@ -306,6 +306,7 @@ impl FittedModel {
             totals: trial.totals.clone(),
             conditions: self.conditions(trial)?,
             groups: None,
+            times: None,
         };
         let mut options = ImputeOptions {
             fill: match trial.told {

@@ -215,6 +215,7 @@ impl Trial {
                 totals: Totals::OfWhatIsLeft,
                 conditions,
                 groups: learn.groups.clone(),
+                times: None,
             },
             None => Cohort {
                 table: &self.fill,
@@ -222,6 +223,7 @@ impl Trial {
                 totals: self.totals.clone(),
                 conditions,
                 groups: self.groups.clone(),
+                times: None,
             },
         }
     }
