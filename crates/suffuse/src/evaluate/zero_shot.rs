@@ -39,6 +39,7 @@ pub fn pooled(cohorts: &[Table], target: &Table) -> Result<Learn> {
     Ok(Learn {
         table: Table::from_dense(ids, features.to_vec(), &dense)?,
         groups: None,
+        times: None,
     })
 }
 
