@@ -3,9 +3,10 @@
 
     python3 scripts/imputation_results.py --suffuse target/release/suffuse --data $SUFFUSE_DATA --work FOLDER
 
-FOLDER keeps every result: the same command goes on where it stopped, and a finished one only writes the
-page. `--tables stad,coad` takes some of the tables, `--folds 2` some of the folds; the page says so. Two
-cores need some hours for all of it, most of them for the tables of 500 taxa.
+FOLDER keeps every result and every fit: the same command goes on where it stopped, and a finished one only
+writes the page. `--tables stad,coad` takes some of the tables, `--parts strict,blind` some of the parts,
+`--folds 2` some of the folds, `--wide-folds 1` some of those of the tables of 500 taxa; the page says so. Two
+cores need most of a day for all of it.
 """
 
 import argparse
@@ -29,6 +30,7 @@ class Table:
     path: str
     group: str | None
     sisters: tuple[str, ...] = ()
+    is_wide: bool = False
 
 
 def tcga(cancer):
@@ -41,8 +43,8 @@ TABLES = {
         c: Table(c.upper(), tcga(c), "patient_barcode", tuple(tcga(o) for o in CANCERS if o != c))
         for c in ("stad", "coad", "hnsc")
     },
-    "hmp": Table("HMPv35", "microbiome/HMPv35_top500.h5ad", "host_subject_id"),
-    "ag": Table("AG gut", "microbiome/AG_gut_top500.h5ad", None),
+    "hmp": Table("HMPv35", "microbiome/HMPv35_top500.h5ad", "host_subject_id", is_wide=True),
+    "ag": Table("AG gut", "microbiome/AG_gut_top500.h5ad", None, is_wide=True),
 }
 
 
@@ -52,7 +54,9 @@ def run(options, table, setting, extra):
     record = out.with_suffix(".json")
     command = [str(options.suffuse), "evaluate", str(options.data / table.path), "--out", str(out), "--json", "-q"]
     command += ["--group", table.group] if table.group else []
-    command += ["--seeds", str(options.folds)] if options.folds else []
+    command += ["--models", str(options.work / "models")]
+    folds = options.wide_folds if table.is_wide else options.folds
+    command += ["--seeds", str(folds)] if folds else []
     command += extra
     if record.exists():
         return json.loads(record.read_text())
@@ -83,15 +87,40 @@ def interval(ratio):
     return "" if ratio is None else f"{ratio['value']:.3f} [{ratio['low']:.3f}, {ratio['high']:.3f}]"
 
 
+def bold(method):
+    return f"**{method}**" if method in ("auto", "depmicrodiff") else method
+
+
+def sisters_of(options, table):
+    return ["--pretrain", *(str(options.data / sister) for sister in table.sisters)]
+
+
+def presence_rows(table, result):
+    """Markdown rows of a blind or thinning evaluation, best first."""
+    for row in sorted(result["scores"], key=lambda r: (r["fraction"], -(r["auroc"] or 0))):
+        difference = row["auroc_difference"]
+        depth = row["depth"] or {}
+        cells = [
+            table.name,
+            f"{row['fraction']}",
+            bold(row["method"]),
+            number(row["auroc"]),
+            "" if difference is None else f"{difference['value']:+.3f} [{difference['low']:+.3f}, {difference['high']:+.3f}]",
+            number(row["aupr"]),
+            number(depth.get("bray_curtis_thin")),
+            number(depth.get("bray_curtis_completed")),
+        ]
+        yield "| " + " | ".join(cells) + " |"
+
+
 def rows_of(table, result):
     """Markdown rows of a strict evaluation, best first."""
     for row in sorted(result["scores"], key=lambda r: (r["fraction"], r["rmse"])):
         draws = row["draws"] or {}
-        bold = "**" if row["method"] in ("auto", "depmicrodiff") else ""
         cells = [
             table.name,
             f"{100 * row['fraction']:.0f} %",
-            f"{bold}{row['method']}{bold}",
+            bold(row["method"]),
             number(row["rmse"]),
             interval(row["rmse_ratio"]),
             number(row["mae"]),
@@ -129,62 +158,130 @@ def summary(results):
     return "\n".join(lines)
 
 
+PRESENCE_HEADER = """| table | hidden | method | AUROC | - best baseline | AUPR | Bray-Curtis thin | completed |
+|---|---|---|---|---|---|---|---|"""
+PARTS = ("strict", "sisters", "zero-shot", "metadata", "blind", "thinning")
+
+
+def strict_part(options, tables):
+    results = [(table, run(options, table, "strict", [])) for table in tables]
+    page = ["Geometric mean over the tables of the ratio of RMSE to the best baseline:", "", summary(results), ""]
+    page += ["## All methods", "", HEADER]
+    for table, result in results:
+        page += rows_of(table, result)
+    return page, results
+
+
+def sisters_part(options, tables):
+    results = [(t, run(options, t, "strict-sisters", sisters_of(options, t))) for t in tables if t.sisters]
+    page = ["## Pre-trained on sister cohorts", ""]
+    page += ["`--pretrain` with the other four cancers. Geometric mean of the ratio of RMSE to the best baseline:", ""]
+    page += [summary(results), "", HEADER]
+    for table, result in results:
+        page += rows_of(table, {"scores": [r for r in result["scores"] if r["method"] in ("auto", "depmicrodiff")]})
+    return page, results
+
+
+def zero_shot_part(options, tables):
+    extra = ["--zero-shot", "--fraction", "0.3"]
+    results = [
+        (t, run(options, t, "zero-shot", extra + sisters_of(options, t))) for t in tables if t.sisters
+    ]
+    page = ["## Zero-shot", "", "`--zero-shot`: learned from the other four cancers alone, 30 % hidden.", "", HEADER]
+    for table, result in results:
+        page += rows_of(table, result)
+    return page, results
+
+
+def metadata_part(options, tables):
+    results, page = [], ["## Metadata", "", "All columns, kept for a share of the samples (`--metadata-keep`), 30 % hidden."]
+    page += ["", "| table | kept | RMSE ln | CRPS |", "|---|---|---|---|"]
+    for table in tables:
+        for kept in ("0", "0.25", "0.5", "1"):
+            extra = ["--metadata-keep", kept, "--fraction", "0.3", "--methods", "depmicrodiff"]
+            result = run(options, table, f"metadata-{kept}", extra)
+            results.append((table, result))
+            row = result["scores"][0]
+            crps = number((row["draws"] or {}).get("crps"))
+            page.append(f"| {table.name} | {100 * float(kept):.0f} % | {number(row['rmse'])} | {crps} |")
+    return page, results
+
+
+def presence_part(options, tables, protocol, title, words):
+    results = [(table, run(options, table, protocol, ["--protocol", protocol])) for table in tables]
+    page = [f"## {title}", "", words, "", PRESENCE_HEADER]
+    for table, result in results:
+        page += presence_rows(table, result)
+    return page, results
+
+
+def blind_part(options, tables):
+    words = "`--protocol blind`: nothing says which zeros are false; as many true zeros are scored."
+    return presence_part(options, tables, "blind", "Which zeros are false", words)
+
+
+def thinning_part(options, tables):
+    words = "`--protocol thinning`: counts of all samples thinned to a share of their depth."
+    return presence_part(options, tables, "thinning", "Under-sequencing", words)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--suffuse", type=Path, default=Path("target/release/suffuse"))
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("SUFFUSE_DATA", "../shared/data")))
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--tables", default=",".join(TABLES))
+    parser.add_argument("--parts", default=",".join(PARTS))
     parser.add_argument("--folds", type=int)
+    parser.add_argument("--wide-folds", type=int)
     options = parser.parse_args()
     options.suffuse = options.suffuse.resolve()
     options.work.mkdir(parents=True, exist_ok=True)
     tables = [TABLES[name] for name in options.tables.split(",")]
-    strict = [(table, run(options, table, "strict", [])) for table in tables]
-    sisters = [
-        (table, run(options, table, "strict-sisters", ["--pretrain", *(str(options.data / s) for s in table.sisters)]))
-        for table in tables
-        if table.sisters
-    ]
-    folds = f"the first {options.folds} of five folds" if options.folds else "five folds"
+    functions = dict(
+        zip(PARTS, (strict_part, sisters_part, zero_shot_part, metadata_part, blind_part, thinning_part), strict=True)
+    )
+    pages, everything = [], []
+    for part in options.parts.split(","):
+        page, results = functions[part](options, tables)
+        pages += [*page, ""]
+        everything += results
+    asked = "".join(
+        f" --{name} {value}"
+        for name, value, usual in (
+            ("tables", options.tables, ",".join(TABLES)),
+            ("parts", options.parts, ",".join(PARTS)),
+            ("folds", options.folds, None),
+            ("wide-folds", options.wide_folds, None),
+        )
+        if value != usual
+    )
+    of_narrow = f"the first {options.folds}" if options.folds else "all"
+    of_wide = f"the first {options.wide_folds}" if options.wide_folds else "all"
+    folds = f"{of_narrow} of five folds"
+    if any(table.is_wide for table in tables) and of_wide != of_narrow:
+        folds += f", {of_wide} of the tables of 500 taxa"
     names = ", ".join(table.name for table in tables)
-    page = [
+    head = [
         "# Imputation, measured",
         "",
-        f"Protocol `strict` ([what is hidden, and what a method may see](../guide/evaluate.md)) on {names}: {folds},",
+        f"Protocol `strict` ([what is hidden, and what a method may see](../guide/evaluate.md)) on {names}: {folds};",
         "leaf taxa only, test samples hidden first and normalised after. Baselines are tuned on training samples. The",
         "ratio is to the baseline with the least RMSE on the same entries, which no user could have picked beforehand;",
-        "brackets are 95 % bootstrap intervals over groups of samples. Written by",
+        "brackets are 95 % bootstrap intervals over groups of samples. Baselines are not given the depth of a sample,",
+        "which ours reads where it varies by decades ([decision 11](../decisions/0011-how-high-a-present-taxon-stands.md)).",
+        "Written by",
         "",
         "```",
-        "python3 scripts/imputation_results.py --suffuse target/release/suffuse --data $SUFFUSE_DATA --work FOLDER"
-        + (f" --tables {options.tables}" if len(tables) < len(TABLES) else "")
-        + (f" --folds {options.folds}" if options.folds else ""),
+        "python3 scripts/imputation_results.py --suffuse target/release/suffuse --data $SUFFUSE_DATA --work FOLDER" + asked,
         "```",
-        "",
-        "Geometric mean over the tables of the ratio of RMSE to the best baseline:",
-        "",
-        summary(strict),
         "",
     ]
-    if sisters:
-        page += [
-            "The same with the guide pre-trained on the other four cohorts (`--pretrain`), where there are any:",
-            "",
-            summary(sisters),
-            "",
-        ]
-    page += ["## All methods", "", HEADER]
-    for table, result in strict:
-        page += rows_of(table, result)
-    if sisters:
-        page += ["", "## Pre-trained on sister cohorts", "", HEADER]
-        for table, result in sisters:
-            page += rows_of(table, {"scores": [r for r in result["scores"] if r["method"] in ("auto", "depmicrodiff")]})
-    page += ["", "## What it took", "", "| run | minutes | MiB |", "|---|---|---|"]
-    for table, result in strict + sisters:
-        page.append(f"| `suffuse {result['command']}` | {result['minutes']:.0f} | {result['mebibytes']:.0f} |")
-    PAGE.write_text("\n".join(page) + "\n")
+    tail = ["## What it took", "", "Runs of one table share their fits, so the first of them takes longest.", ""]
+    tail += ["| run | minutes | MiB |", "|---|---|---|"]
+    for _, result in everything:
+        tail.append(f"| `suffuse {result['command']}` | {result['minutes']:.0f} | {result['mebibytes']:.0f} |")
+    PAGE.write_text("\n".join(head + pages + tail) + "\n")
     print(f"wrote {PAGE}")
 
 

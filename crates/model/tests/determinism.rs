@@ -28,6 +28,7 @@ fn cohort<'a>(table: &'a Table, hidden: &'a [(u32, u32)]) -> Cohort<'a> {
         totals: Totals::OfWhatIsLeft,
         conditions: None,
         groups: None,
+        times: None,
     }
 }
 

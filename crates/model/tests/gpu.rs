@@ -222,6 +222,7 @@ fn a_fit_and_its_draws_are_those_of_the_cpu() {
         totals: Totals::OfWhatIsLeft,
         conditions: None,
         groups: None,
+        times: None,
     };
     on_gpu_as_on_cpu(|device| {
         let mut options = FitOptions {

@@ -11,7 +11,7 @@ use suffuse_model::parameters::{Absent, Bound, Builder, Parameters, values};
 use suffuse_model::systems::depmicrodiff::Config;
 use suffuse_model::systems::depmicrodiff::ar_steps::ArSteps;
 use suffuse_model::systems::depmicrodiff::dat::{
-    Dat, Known, N_FLAGS, N_GUESS, N_SUMMARY, Noisy, StreamMasks,
+    Beside, Dat, Known, N_FLAGS, N_GUESS, N_SUMMARY, Noisy, StreamMasks,
 };
 use suffuse_model::systems::depmicrodiff::mask::{DependencyMask, Dependent, attention_mask};
 use suffuse_model::systems::depmicrodiff::vae::Vae;
@@ -140,6 +140,12 @@ fn the_autoencoder_has_the_outputs_and_gradients_of_pytorch() {
     compare(&golden().vae, output, loss, &bound);
 }
 
+/// Metadata of three numbers, no times.
+const BESIDE: Beside = Beside {
+    d_metadata: 3,
+    n_neighbours: 0,
+};
+
 #[test]
 fn the_denoiser_has_the_outputs_and_gradients_of_pytorch() {
     let mut config = Config::tiny();
@@ -152,17 +158,17 @@ fn the_denoiser_has_the_outputs_and_gradients_of_pytorch() {
         pairs[i * 5 + j] = true;
     }
     let dependent = Dependent::new(5, pairs);
-    let parameters = filled(&|p| drop(Dat::new(p, &config.dat, &config.vae, &dependent, 3)));
+    let parameters = filled(&|p| drop(Dat::new(p, &config.dat, &config.vae, &dependent, BESIDE)));
     let device = Device::flex().autodiff();
     let mut builder = Builder::new(&parameters, Absent::Refuse, &device);
     let order = [3, 0, 4, 1, 2];
     let steps = ArSteps::of_sizes(&[2, 1, 2]);
-    let dat = Dat::new(&mut builder, &config.dat, &config.vae, &dependent, 3);
+    let dat = Dat::new(&mut builder, &config.dat, &config.vae, &dependent, BESIDE);
     let bound = builder.finish().expect("all weights are there");
     let mode = config.dat.dependency_mask;
     let mask = attention_mask(
         &steps,
-        Dat::n_condition_tokens(&config.dat),
+        Dat::n_condition_tokens(&config.dat, BESIDE),
         &dependent,
         &order,
         mode,
@@ -185,6 +191,7 @@ fn the_denoiser_has_the_outputs_and_gradients_of_pytorch() {
             tensor(sines(51, 9, 1.0), [BATCH, 3]),
             tensor(vec![0.0, 1.0, 0.0], [BATCH, 1]),
         )),
+        neighbours: None,
     };
     let clean = tensor::<3>(sines(52, 30, 1.0), shape).slice([0..BATCH, 0..3, 0..N_DIMENSIONS]);
     let order = Tensor::<1, Int>::from_data(

@@ -143,6 +143,7 @@ pub fn run(
         totals: Totals::Given(table.totals()),
         conditions: model.conditions(&trial)?,
         groups: None,
+        times: None,
     };
     let mut impute_options = ImputeOptions {
         fill: Fill::MissingAndZeros,

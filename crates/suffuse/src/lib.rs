@@ -27,6 +27,7 @@ pub mod report;
 pub mod settings;
 pub mod structural_zeros;
 pub mod summary;
+pub mod times;
 pub mod watch;
 
 pub use error::{Error, Result};

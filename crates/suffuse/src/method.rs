@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
-use suffuse_stats::impute::Method as Baseline;
+use suffuse_stats::impute::{LongitudinalMethod, Method as Baseline};
 
 /// A way to fill a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,18 +13,42 @@ pub enum Method {
     Auto,
     /// The diffusion model.
     DepMicroDiff,
+    /// The diffusion model that knows nothing of subjects and times: what they are worth.
+    WithoutTimes,
     /// A classical imputer.
     Baseline(Baseline),
+    /// A simple filling of visits from the others of their subject.
+    InTime(LongitudinalMethod),
 }
 
 const AUTO_NAME: &str = "auto";
 const MODEL_NAME: &str = "depmicrodiff";
+const WITHOUT_TIMES_NAME: &str = "depmicrodiff-without-times";
 
-/// All methods, the default first.
+/// All methods for any table, the default first.
 pub fn all() -> Vec<Method> {
     let mut methods = vec![Method::Auto, Method::DepMicroDiff];
     methods.extend(Baseline::ALL.map(Method::Baseline));
     methods
+}
+
+/// The methods for visits beside those: they need subjects and times, or show what these are worth.
+pub fn in_time() -> Vec<Method> {
+    let mut methods = vec![Method::WithoutTimes];
+    methods.extend(LongitudinalMethod::ALL.map(Method::InTime));
+    methods
+}
+
+impl Method {
+    /// Says whether it is one of [`in_time`].
+    pub fn is_in_time(self) -> bool {
+        matches!(self, Method::WithoutTimes | Method::InTime(_))
+    }
+
+    /// Says whether the model is compared with it.
+    pub fn is_baseline(self) -> bool {
+        matches!(self, Method::Baseline(_) | Method::InTime(_))
+    }
 }
 
 impl fmt::Display for Method {
@@ -32,7 +56,9 @@ impl fmt::Display for Method {
         match self {
             Method::Auto => f.write_str(AUTO_NAME),
             Method::DepMicroDiff => f.write_str(MODEL_NAME),
+            Method::WithoutTimes => f.write_str(WITHOUT_TIMES_NAME),
             Method::Baseline(baseline) => write!(f, "{baseline}"),
+            Method::InTime(method) => write!(f, "{method}"),
         }
     }
 }
@@ -43,6 +69,7 @@ impl FromStr for Method {
     fn from_str(name: &str) -> Result<Self, String> {
         all()
             .into_iter()
+            .chain(in_time())
             .find(|method| method.to_string() == name)
             .ok_or_else(|| {
                 let names: Vec<String> = all().iter().map(ToString::to_string).collect();
@@ -71,7 +98,7 @@ mod tests {
 
     #[test]
     fn every_name_reads_back_as_its_method() {
-        for method in all() {
+        for method in all().into_iter().chain(in_time()) {
             assert_eq!(method.to_string().parse::<Method>().unwrap(), method);
         }
         assert!(

@@ -99,6 +99,7 @@ fn the_size_of_a_block_changes_no_bit_of_the_files_nor_does_filling_at_once() {
         totals: Totals::OfWhatIsLeft,
         conditions: Some(conditions),
         groups: None,
+        times: None,
     };
     let mut options = ImputeOptions {
         fill: Fill::MissingAndZeros,

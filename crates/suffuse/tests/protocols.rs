@@ -4,7 +4,7 @@
 #[expect(dead_code, reason = "the other tests use the rest of it")]
 mod program;
 
-use program::Workbench;
+use program::{Workbench, count};
 use serde_json::Value;
 use suffuse_data::format;
 use suffuse_data::simulate::{SimulateOptions, simulate};
@@ -136,18 +136,98 @@ fn whole_taxa_are_scored_for_presence_and_value() {
 }
 
 #[test]
-fn whole_samples_and_visits_are_filled_by_baselines_and_the_model_says_it_cannot() {
+fn whole_samples_are_filled_by_baselines_and_the_model_says_it_cannot() {
     let bench = Workbench::new();
     simulated(&bench);
-    let visits = ["--subject", "subject", "--time", "age"];
-    for (protocol, more) in [("whole_sample", &[][..]), ("time_point", &visits[..])] {
-        let found = scores(&bench, protocol, more);
-        assert!(of(&found, "taxon-mean")["auroc"].is_f64(), "{found}");
-        assert_eq!(of(&found, "depmicrodiff")["n"], 0);
-        let verdicts = verdicts(&found);
-        let said = "depmicrodiff gives no value to a sample of which nothing was measured";
-        assert!(verdicts.contains(said), "{verdicts}");
+    let found = scores(&bench, "whole_sample", &[]);
+    assert!(of(&found, "taxon-mean")["auroc"].is_f64(), "{found}");
+    assert_eq!(of(&found, "depmicrodiff")["n"], 0);
+    let verdicts = verdicts(&found);
+    let said = "depmicrodiff gives no value to a sample of which nothing was measured";
+    assert!(verdicts.contains(said), "{verdicts}");
+}
+
+#[test]
+fn visits_are_filled_with_times_and_without_and_by_simple_methods_beside() {
+    let bench = Workbench::new();
+    bench.table("table.tsv", (24, 6), count);
+    let mut sheet = String::from("id\thost\tday\n");
+    for sample in 0..24 {
+        sheet.push_str(&format!(
+            "s{sample}\tH{}\t{}\n",
+            sample / 12,
+            3 * (sample % 12)
+        ));
     }
+    bench.file("sheet.tsv", sheet);
+    let methods = "auto,depmicrodiff,depmicrodiff-without-times,taxon-mean,last-value,linear-interpolation,subject-mean";
+    let visits = ["--subject", "host", "--time", "day", "--fraction", "0.3"];
+    let setting = [
+        "evaluate",
+        "table.tsv",
+        "-m",
+        "sheet.tsv",
+        "--out",
+        "results",
+        "--protocol",
+        "time_point",
+        "--methods",
+        methods,
+        "--config",
+        "tiny",
+        "--seeds",
+        "2",
+        "--json",
+        "-q",
+    ];
+    let run = bench.succeed(&[&setting[..], &visits].concat());
+    let found: Value = serde_json::from_str(&run.stdout).expect("the program writes JSON");
+    let n = of(&found, "linear-interpolation")["n"].as_u64().unwrap();
+    assert!(n > 0);
+    for method in methods.split(',') {
+        let row = of(&found, method);
+        // A taxon that is judged absent counts as one that is: every method has all entries.
+        assert_eq!(row["n"], n, "{row}");
+        assert!(row["rmse"].is_f64() && row["auroc"].is_f64(), "{row}");
+        let dissimilarity = row["depth"]["bray_curtis_completed"].as_f64().unwrap();
+        assert!(dissimilarity > 0.0 && dissimilarity < 1.0, "{row}");
+        assert_eq!(row["depth"]["bray_curtis_thin"], 1.0, "{row}");
+    }
+    assert_ne!(
+        of(&found, "depmicrodiff")["rmse"],
+        of(&found, "depmicrodiff-without-times")["rmse"]
+    );
+    let verdicts = verdicts(&found);
+    assert!(
+        verdicts.contains("Bray-Curtis to the hidden visits"),
+        "{verdicts}"
+    );
+    let page = std::fs::read_to_string(bench.path("results/report.html")).unwrap();
+    assert!(page.contains("carried forward"));
+    bench.fail(
+        2,
+        &[
+            "evaluate",
+            "table.tsv",
+            "--out",
+            "r",
+            "--methods",
+            "last-value",
+        ],
+        &["--protocol time_point"],
+    );
+    bench.fail(
+        2,
+        &[
+            "impute",
+            "table.tsv",
+            "-o",
+            "o.tsv",
+            "--method",
+            "subject-mean",
+        ],
+        &["suffuse evaluate --protocol time_point"],
+    );
 }
 
 #[test]

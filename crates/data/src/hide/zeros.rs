@@ -70,48 +70,52 @@ mod tests {
     }
 
     #[test]
-    fn each_sample_gives_as_many_zeros_as_it_has_hidden_entries() {
+    fn as_many_zeros_are_drawn_as_entries_are_hidden_and_every_zero_has_the_same_chance() {
         let dense: Vec<f64> = (0..400).map(|i| f64::from(i % 3 / 2)).collect(); // two thirds zero
         let table = table(&dense, 20);
         let hidden = hide_nonzero(&table, 0.4, 5, None).unwrap().entries;
         let zeros = zeros_to_score(&table, &hidden, 5, None);
+        assert_eq!(zeros.len(), hidden.len());
         assert!(zeros.is_sorted_by(|a, b| a < b));
-        assert!(
-            true_values(&table, &zeros)
-                .iter()
-                .all(|value| *value == 0.0)
-        );
-        let n_in =
-            |entries: &[Entry], sample| entries.iter().filter(|e| e.sample == sample).count();
-        assert!((0..20).all(|sample| n_in(&zeros, sample) == n_in(&hidden, sample)));
+        let is_zero = |value: &f64| *value == 0.0;
+        assert!(true_values(&table, &zeros).iter().all(is_zero));
         assert_eq!(zeros, zeros_to_score(&table, &hidden, 5, None));
         assert_ne!(zeros, zeros_to_score(&table, &hidden, 6, None));
-        let among = zeros_to_score(&table, &hidden, 5, Some(&[3, 4]));
-        let expected: Vec<Entry> = zeros
-            .into_iter()
-            .filter(|e| (3..5).contains(&e.sample))
-            .collect();
-        assert_eq!(among, expected);
+        // Over many seeds each sample gives its share of the zeros, however many it has hidden.
+        let mut n_of = [0_usize; 20];
+        for seed in 0..500 {
+            for zero in zeros_to_score(&table, &hidden, seed, None) {
+                n_of[zero.sample as usize] += 1;
+            }
+        }
+        let all: usize = n_of.iter().sum();
+        let n_zeros = dense.iter().filter(|value| is_zero(value)).count() as f64;
+        for (sample, n) in n_of.into_iter().enumerate() {
+            let own = dense[sample * 20..(sample + 1) * 20].iter();
+            let expected = all as f64 * own.filter(|value| is_zero(value)).count() as f64 / n_zeros;
+            assert!(
+                (n as f64 - expected).abs() < 5.0 * expected.sqrt(),
+                "{sample}: {n} {expected}"
+            );
+        }
     }
 
     #[test]
-    fn other_samples_make_up_for_one_with_too_few_zeros() {
+    fn hidden_entries_unmeasured_ones_and_other_samples_give_no_zeros() {
         let nan = f64::NAN;
         let table = table(
             &[1.0, 1.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, nan],
             3,
         );
         let entry = |sample, feature| Entry { sample, feature };
-        let hidden = [
-            entry(0, 0),
-            entry(0, 1),
-            entry(0, 2),
-            entry(1, 0),
-            entry(1, 1),
-        ];
-        let zeros = zeros_to_score(&table, &hidden, 1, None);
-        // Sample 0 has one zero, sample 1 two that are not hidden, and one to be matched; three
-        // in all, of four hidden non-zeros. Sample 2 has nothing hidden.
+        let hidden = [0, 1, 2].map(|feature| entry(0, feature));
+        let hidden = [&hidden[..], &[entry(1, 0), entry(1, 1)]].concat();
+        // Four non-zeros are hidden; three zeros are left of the first two samples, six in all.
+        let zeros = zeros_to_score(&table, &hidden, 1, Some(&[0, 1, 7]));
         assert_eq!(zeros, [entry(0, 3), entry(1, 2), entry(1, 3)]);
+        let zeros = zeros_to_score(&table, &hidden, 1, None);
+        assert_eq!(zeros.len(), 4);
+        let is_open = |zero: &Entry| *zero != entry(1, 1) && *zero != entry(2, 3);
+        assert!(zeros.iter().all(is_open));
     }
 }

@@ -16,7 +16,7 @@ use suffuse_model::systems::depmicrodiff::Config;
 use suffuse_model::systems::depmicrodiff::ar_steps::ArSteps;
 use suffuse_model::systems::depmicrodiff::batch::time_features;
 use suffuse_model::systems::depmicrodiff::dat::{
-    Context, Dat, Known, N_FLAGS, N_GUESS, N_SUMMARY, Noisy, StreamMasks,
+    Beside, Context, Dat, Known, N_FLAGS, N_GUESS, N_SUMMARY, Noisy, StreamMasks,
 };
 use suffuse_model::systems::depmicrodiff::mask::{Dependent, attention_mask};
 use suffuse_model::systems::depmicrodiff::vae::Vae;
@@ -36,6 +36,11 @@ const DEPTH: usize = 6;
 const SIDE: usize = 64;
 const CHANNELS: usize = 40;
 const CONDITION: usize = 256;
+/// No metadata and no samples in time beside the sample.
+const ALONE: Beside = Beside {
+    d_metadata: 0,
+    n_neighbours: 0,
+};
 
 /// A network with its batch.
 pub(crate) struct Bench {
@@ -115,7 +120,7 @@ impl Bench {
                     Dependent::new(n_taxa, is_dependent.iter().map(|x| *x > 0.5).collect());
                 let order: Vec<usize> = (0..n_taxa).rev().collect();
                 let steps = ArSteps::of_sizes(&sizes);
-                let n_condition = Dat::n_condition_tokens(&config.dat);
+                let n_condition = Dat::n_condition_tokens(&config.dat, ALONE);
                 let mode = config.dat.dependency_mask;
                 let mask = attention_mask(&steps, n_condition, &dependent, &order, mode);
                 let length = mask.len();
@@ -320,7 +325,13 @@ impl Bench {
 
 impl Denoiser {
     fn bind(&self, p: &mut Builder) -> Dat {
-        Dat::new(p, &self.config.dat, &self.config.vae, &self.dependent, 0)
+        Dat::new(
+            p,
+            &self.config.dat,
+            &self.config.vae,
+            &self.dependent,
+            ALONE,
+        )
     }
 
     /// Encodes the condition and denoises all tokens.
@@ -361,6 +372,7 @@ impl Denoiser {
             guess: bench.array("guess", rows.clone(), device),
             summary: bench.array("summary", rows.clone(), device),
             metadata: None,
+            neighbours: None,
         };
         let clean: Tensor<3> = bench.array("clean", rows, device);
         let [_, _, d] = clean.dims();

@@ -13,6 +13,7 @@ mod deviations;
 mod extra_trees;
 mod knn;
 mod local_least_squares;
+mod longitudinal;
 mod mean_offset;
 mod nmf;
 mod presence;
@@ -25,6 +26,7 @@ mod svd;
 mod taxon_forests;
 mod tuned;
 
+pub use longitudinal::{LongitudinalMethod, Visits, fill_in_time};
 pub use mean_offset::MeanOffset;
 pub use presence::{PresenceOptions, presence};
 pub use tuned::{Residual, Tuned, Validation, impute_tuned};

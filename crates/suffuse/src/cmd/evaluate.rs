@@ -1,5 +1,6 @@
 //! `suffuse evaluate TABLE`: hide known entries, fill them with several methods, score.
 
+use super::times::TimeArgs;
 use super::{
     Context, DeviceArgs, FitSettingArgs, InputArgs, MetadataArgs, SamplingArgs, at_least_one, share,
 };
@@ -8,7 +9,7 @@ use serde_json::json;
 use std::path::PathBuf;
 use suffuse::evaluate::completion::Completion;
 use suffuse::evaluate::outcome::Outcome;
-use suffuse::evaluate::protocol::{Protocol, occasions};
+use suffuse::evaluate::protocol::Protocol;
 use suffuse::evaluate::{
     EvaluateOptions, Finished, ModelSetting, Subject, Visits, comparison, evaluate, figures,
     summary, zero_shot,
@@ -37,7 +38,9 @@ Protocols:
   detection_limit  as strict, the entries under a quantile of their sample
   whole_taxon      taxa that test samples were not measured for
   whole_sample     test samples that were not measured at all
-  time_point       visits that were not measured; needs --subject and --time
+  time_point       visits that were not measured, in the whole table: the rest of it is learned from, other
+                   visits of the same subjects too; needs --subject and --time. Beside the baselines run
+                   the last value, a line and the mean of the subject, and the model without times
   published        entries of the whole table, totals from before hiding: leaks, for comparison only
 
 Every result is kept in one file, named by a hash of all that determines it; the same command goes
@@ -64,6 +67,8 @@ pub(crate) struct EvaluateArgs {
     #[command(flatten)]
     metadata: MetadataArgs,
     #[command(flatten)]
+    times: TimeArgs,
+    #[command(flatten)]
     sampling: SamplingArgs,
     #[command(flatten)]
     device: DeviceArgs,
@@ -84,12 +89,6 @@ struct ProtocolArgs {
     /// by +; not for published
     #[arg(long, value_name = "TEXT", conflicts_with = "fraction")]
     mask: Option<Mask>,
-    /// Metadata column that names the subject, for time points; keeps subjects whole unless --group does
-    #[arg(long, value_name = "COLUMN", requires = "time")]
-    subject: Option<String>,
-    /// Numeric metadata column that orders the visits of a subject
-    #[arg(long, value_name = "COLUMN", requires = "subject")]
-    time: Option<String>,
     /// How thin samples are completed: filled (the value given presence) or zero-reads (the median given
     /// that no read was seen)
     #[arg(long, value_name = "HOW", default_value_t = Completion::Filled)]
@@ -97,11 +96,11 @@ struct ProtocolArgs {
     /// Folds of the cross-validation [default: 5]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     folds: Option<usize>,
-    /// Number of mask seeds 0, 1, ... of published; of a cross-validation, how many folds to run
+    /// Number of mask seeds 0, 1, ... of published and time_point; of a cross-validation, how many folds to run
     /// [default: 5, or all folds]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     seeds: Option<usize>,
-    /// Methods, separated by commas [default: depmicrodiff and every baseline]
+    /// Methods, separated by commas [default: auto, depmicrodiff and every baseline]
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     methods: Vec<Method>,
     /// Learn from the tables of --pretrain alone: no sample of TABLE goes into a fit
@@ -128,9 +127,9 @@ impl ProtocolArgs {
     }
 
     /// What clap cannot check.
-    fn check(&self) -> Result<()> {
+    fn check(&self, times: &TimeArgs) -> Result<()> {
         let name = self.protocol;
-        if self.mask.is_some() && !name.is_held_out() {
+        if self.mask.is_some() && name == Protocol::Published {
             return Err(Error::Usage(format!(
                 "--mask: {name} has a mask of its own; choose another --protocol, such as strict"
             )));
@@ -146,23 +145,27 @@ impl ProtocolArgs {
                 "--zero-shot: {name} learns from the table itself; choose another --protocol, such as strict"
             )));
         }
-        if name == Protocol::TimePoint && self.mask.is_none() && self.subject.is_none() {
+        if name == Protocol::TimePoint && times.columns().is_none() {
             return Err(Error::Usage(
                 "--protocol time_point needs --subject COLUMN and --time COLUMN".to_string(),
             ));
         }
-        Ok(())
+        match self.methods.iter().find(|method| method.is_in_time()) {
+            Some(method) if name != Protocol::TimePoint => Err(Error::Usage(format!(
+                "--methods {method}: this fills visits; choose --protocol time_point"
+            ))),
+            _ => Ok(()),
+        }
     }
 
-    /// Who was sampled when, where the columns are named.
-    fn visits(&self, metadata: &Metadata) -> Result<Option<Visits>> {
-        let (Some(subject), Some(time)) = (&self.subject, &self.time) else {
-            return Ok(None);
-        };
-        Ok(Some(Visits {
-            occasions: occasions(metadata, subject, time)?,
-            columns: [subject.clone(), time.clone()],
-        }))
+    fn methods(&self) -> Vec<Method> {
+        match (self.methods.is_empty(), self.protocol) {
+            (false, _) => self.methods.clone(),
+            (true, Protocol::TimePoint) => {
+                method::all().into_iter().chain(method::in_time()).collect()
+            }
+            (true, _) => method::all(),
+        }
     }
 
     fn n_seeds(&self) -> usize {
@@ -178,10 +181,10 @@ pub(super) fn run(arguments: &EvaluateArgs, context: &mut Context) -> Result<()>
     let device = arguments.device.find()?;
     let settings = arguments.sampling.settings();
     arguments.model.check(&settings)?;
-    arguments.protocol.check()?;
+    arguments.protocol.check(&arguments.times)?;
     let mut input = input::read_to_learn(&arguments.table, &arguments.input.options())?;
     let protocol = arguments.protocol.protocol;
-    if protocol.is_held_out() {
+    if protocol.is_tight() {
         let notes = input.keep_what_counts()?;
         input.notes.extend(notes);
     }
@@ -191,16 +194,13 @@ pub(super) fn run(arguments: &EvaluateArgs, context: &mut Context) -> Result<()>
         true => Some(zero_shot::pooled(&fit.pretrain, &input.table)?),
         false => None,
     };
-    let visits = arguments.protocol.visits(&input.table.sample_metadata)?;
-    if let (None, Some(visits)) = (&fit.groups, &visits) {
+    let visits = visits(&arguments.times, &input.table.sample_metadata)?;
+    if let (None, Some(visits), true) = (&fit.groups, &visits, protocol.is_held_out()) {
         let column = visits.columns[0].clone();
         fit.groups = Some(split::groups(&input.table.sample_metadata, &column)?);
         fit.group_column = Some(column);
     }
-    let mut methods = arguments.protocol.methods.clone();
-    if methods.is_empty() {
-        methods = method::all();
-    }
+    let mut methods = arguments.protocol.methods();
     let mut seen = Vec::new();
     methods.retain(|method| {
         !seen.contains(method) && {
@@ -289,7 +289,7 @@ pub(super) fn run(arguments: &EvaluateArgs, context: &mut Context) -> Result<()>
     write_text(&page_file, Overwrite::Replace, &page)?;
     summary::write_tsv(&arguments.out, &summary::read_folder(&arguments.out)?)?;
     let pictures = figures::write(&arguments.out, &name, &outcomes)?;
-    if protocol.is_held_out() {
+    if protocol.is_tight() {
         let rows = comparison::rows(&outcomes);
         let verdicts = comparison::verdicts(&rows);
         if context.json {
@@ -322,6 +322,17 @@ pub(super) fn run(arguments: &EvaluateArgs, context: &mut Context) -> Result<()>
         context.talk.note(&format!("wrote {}", file.display()));
     }
     Ok(())
+}
+
+/// Who was sampled when, where the columns are named.
+fn visits(times: &TimeArgs, metadata: &Metadata) -> Result<Option<Visits>> {
+    let Some(columns) = times.columns() else {
+        return Ok(None);
+    };
+    Ok(Some(Visits {
+        occasions: columns.read(metadata)?,
+        columns: [columns.subject, columns.time],
+    }))
 }
 
 /// Where the results come from, for the page.

@@ -1,5 +1,6 @@
 //! `suffuse fit TABLE -o DIR`: fits a model and keeps it.
 
+use super::times::TimeArgs;
 use super::{Context, FitSettingArgs, InputArgs, MetadataArgs, OverwriteArgs, RunArgs};
 use clap::Args;
 use serde_json::json;
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 use suffuse::conditions::{ConditionEncoder, encode_for_fit};
 use suffuse::output::{make_folder, write_text};
 use suffuse::provenance::Provenance;
+use suffuse::times::TimeColumns;
 use suffuse::{Result, input};
 use suffuse_data::format::Overwrite;
 use suffuse_model::systems::depmicrodiff::{Cohort, FitOptions, SAVE_EVERY_S, Totals, fit};
@@ -40,6 +42,8 @@ pub(crate) struct FitArgs {
     #[command(flatten)]
     metadata: MetadataArgs,
     #[command(flatten)]
+    times: TimeArgs,
+    #[command(flatten)]
     run: RunArgs,
 }
 
@@ -72,6 +76,7 @@ pub(super) fn run(arguments: &FitArgs, context: &mut Context) -> Result<()> {
         totals: Totals::OfWhatIsLeft,
         conditions: encoded.conditions,
         groups: setting.groups,
+        times: arguments.times.to_fit(&input.table.sample_metadata)?,
     };
     let mut provenance = Provenance {
         command: context.command.clone(),
@@ -106,6 +111,11 @@ pub(super) fn run(arguments: &FitArgs, context: &mut Context) -> Result<()> {
     ConditionEncoder::forget(&arguments.out)?;
     if let Some(encoder) = encoded.encoder {
         encoder.save(&arguments.out)?;
+    }
+    TimeColumns::forget(&arguments.out)?;
+    if let Some(columns) = arguments.times.columns() {
+        columns.save(&arguments.out)?;
+        provenance.set("times", columns.to_string());
     }
     provenance.set("seed", arguments.run.seed);
     provenance.set("config", setting.config.to_toml());

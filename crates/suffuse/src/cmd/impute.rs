@@ -1,17 +1,20 @@
 //! `suffuse impute TABLE -o OUT`: fit and fill, or fill with a fitted model or a baseline.
 
+mod ready;
 mod told;
 
+use super::times::TimeArgs;
 use super::{
     Context, FitSettingArgs, InputArgs, MetadataArgs, OverwriteArgs, RunArgs, SamplingArgs, plan,
     share,
 };
 use clap::{Args, ValueEnum};
+use ready::{Ready, fit_model};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use suffuse::auto::{Choice, Tested};
-use suffuse::conditions::{ConditionEncoder, encode_for_fit};
+use suffuse::auto::Tested;
+use suffuse::conditions::ConditionEncoder;
 use suffuse::impute::sets::MAX_SETS;
 use suffuse::impute::zeros::ZeroThresholds;
 use suffuse::impute::{Counts, Files, Filling, by_baseline};
@@ -25,8 +28,7 @@ use suffuse_data::nested::{self, Sum};
 use suffuse_data::select;
 use suffuse_model::device::Device;
 use suffuse_model::systems::depmicrodiff::{
-    Cohort, Conditions, Config, Fill, FitOptions, ImputeOptions, Model, Partner, SAVE_EVERY_S,
-    Totals, fit,
+    Cohort, Conditions, Config, Fill, ImputeOptions, Model, Partner, Totals,
 };
 use suffuse_stats::impute::Method as Baseline;
 use told::{Seen, report};
@@ -46,6 +48,7 @@ probability that the taxon is absent. Compare groups over all of them with `suff
 Examples:
   suffuse impute table.h5ad -o completed.h5ad
   suffuse impute table.biom -o completed.biom -m metadata.tsv --metadata-columns age,body_site
+  suffuse impute visits.h5ad -o completed.h5ad --subject patient --time day
   suffuse impute table.tsv -o completed.tsv --fill missing --method soft-impute
   suffuse impute table.h5ad -o completed.h5ad --m 20 --zeros zeros.tsv
   suffuse impute table.h5ad -o completed.h5ad --report completed.html
@@ -91,6 +94,8 @@ pub(crate) struct ImputeArgs {
     folders: FolderArgs,
     #[command(flatten)]
     metadata: MetadataArgs,
+    #[command(flatten)]
+    times: TimeArgs,
     #[command(flatten)]
     sampling: SamplingArgs,
     #[command(flatten)]
@@ -217,7 +222,7 @@ pub(super) fn run(arguments: &ImputeArgs, context: &mut Context) -> Result<()> {
         Method::Baseline(baseline) => {
             job.fill_by_baseline(baseline, &input.table, provenance, context)
         }
-        Method::Auto | Method::DepMicroDiff => {
+        Method::Auto | Method::DepMicroDiff | Method::WithoutTimes | Method::InTime(_) => {
             match job.fill_by_model(fitted, input.table, provenance, context) {
                 Ok(Some(done)) => Ok(done),
                 Ok(None) => return Ok(()),
@@ -243,14 +248,6 @@ struct Job<'a> {
     /// Parents to reconcile with their children.
     sums: &'a [Sum],
     device: &'a Device,
-}
-
-/// A model that can fill, and what fills beside it.
-struct Ready {
-    model: Model,
-    conditions: Option<Conditions>,
-    choice: Choice,
-    tested: Tested,
 }
 
 /// What was done, and how long it took.
@@ -307,35 +304,23 @@ impl Job<'_> {
         context.say_device(self.device, &mut provenance);
         let settings = arguments.sampling.settings();
         let ready = match (fitted, &arguments.folders.model) {
-            (Some(model), Some(folder)) => {
-                let conditions = conditions_of(folder, &table, context)?;
-                if arguments.dry_run {
-                    let line = format!("model              {}", folder.display());
-                    say_plan(arguments, &table, vec![line], context)?;
-                    return Ok(None);
-                }
-                Ready {
-                    model,
-                    conditions,
-                    choice: Choice::model_alone(),
-                    tested: Tested::default(),
-                }
-            }
-            _ => match fit_model(
+            (Some(model), Some(folder)) => self.loaded(model, folder, &table, context)?,
+            _ => fit_model(
                 arguments,
                 &table,
                 &settings,
                 self.device,
                 &mut provenance,
                 context,
-            )? {
-                Some(fitted) => fitted,
-                None => return Ok(None),
-            },
+            )?,
+        };
+        let Some(ready) = ready else {
+            return Ok(None);
         };
         let Ready {
             mut model,
             conditions,
+            times,
             choice,
             tested,
         } = ready;
@@ -375,6 +360,7 @@ impl Job<'_> {
             totals: Totals::OfWhatIsLeft,
             conditions,
             groups: None,
+            times,
         };
         let mut filling = Filling::new(self.files, &table, self.own_order)?
             .reconciling(self.sums)
@@ -471,6 +457,12 @@ fn sums(table: &Table, context: &mut Context) -> Vec<Sum> {
 
 /// Finds what cannot work before anything is read.
 fn check(arguments: &ImputeArgs) -> Result<()> {
+    if arguments.filling.method.is_in_time() {
+        return Err(Error::Usage(format!(
+            "--method {}: this is there to compare with, in `suffuse evaluate --protocol time_point`; use --method auto with --subject and --time, or without them",
+            arguments.filling.method
+        )));
+    }
     if let Method::Baseline(baseline) = arguments.filling.method {
         if arguments.sets.is_some() {
             return Err(Error::Usage(format!(
@@ -494,6 +486,7 @@ fn check(arguments: &ImputeArgs) -> Result<()> {
         }
         if !arguments.model.is_default()
             || !arguments.metadata.is_default()
+            || arguments.times.columns().is_some()
             || !arguments.sampling.settings().is_empty()
         {
             return Err(Error::Usage(format!(
@@ -562,94 +555,6 @@ pub(super) fn conditions_of(
     let (conditions, notes) = encoder.encode(&table.sample_metadata)?;
     context.notes(&notes);
     Ok(Some(conditions))
-}
-
-/// Fits a model on the table that is to be filled; `None` after a dry run.
-fn fit_model(
-    arguments: &ImputeArgs,
-    table: &Table,
-    settings: &[Setting],
-    device: &Device,
-    provenance: &mut Provenance,
-    context: &mut Context,
-) -> Result<Option<Ready>> {
-    let setting = arguments.model.resolve(table, settings, context)?;
-    provenance.set("pretrain_sha256", setting.pretrain_sha256);
-    provenance.set("encoder_sha256", arguments.metadata.encoder_sha256()?);
-    let encoded = encode_for_fit(
-        &table.sample_metadata,
-        &arguments.metadata.options(),
-        arguments.run.seed,
-    )?;
-    for note in &encoded.notes {
-        context.talk.detail(note);
-    }
-    let cohort = Cohort {
-        table,
-        hidden: &[],
-        totals: Totals::OfWhatIsLeft,
-        conditions: encoded.conditions,
-        groups: setting.groups,
-    };
-    if arguments.dry_run {
-        let mut lines = vec![format!(
-            "configuration      {}",
-            arguments.model.config_name()
-        )];
-        let mut planned = setting.config;
-        let n_draws = planned.sampling.n_draws.max(arguments.sets.unwrap_or(0));
-        planned.sampling.n_draws = n_draws;
-        lines.extend(plan::measure(
-            &planned,
-            &cohort,
-            arguments.run.seed,
-            arguments.filling.fill(),
-            device,
-            context,
-        )?);
-        say_plan(arguments, table, lines, context)?;
-        return Ok(None);
-    }
-    let checkpoint = arguments.folders.checkpoint.as_deref();
-    if let Some(folder) = checkpoint {
-        std::fs::create_dir_all(folder)
-            .map_err(|error| Error::io(folder, "make the folder", error))?;
-    }
-    let model = context.watched(|watch| {
-        let mut options = FitOptions {
-            seed: arguments.run.seed,
-            pretrain: &setting.pretrain,
-            device: device.clone(),
-            checkpoint,
-            save_every_s: SAVE_EVERY_S,
-            progress: watch.progress,
-            interrupted: watch.interrupted,
-        };
-        Ok(fit(&setting.config, &cohort, &mut options)?)
-    })?;
-    if let Some(folder) = checkpoint {
-        model.save(folder)?;
-        if let Some(encoder) = encoded.encoder {
-            encoder.save(folder)?;
-        }
-    }
-    let is_weighed = arguments.filling.method == Method::Auto;
-    let (choice, tested) = match is_weighed || arguments.report.is_some() {
-        true => context.watched(|watch| {
-            let held_out = model.held_out_entries(&cohort, device, watch.interrupted)?;
-            match is_weighed {
-                true => Choice::weighed(&cohort, &held_out, model.calibration().copied()),
-                false => Ok((Choice::model_alone(), Tested::of_model(&cohort, &held_out)?)),
-            }
-        })?,
-        false => (Choice::model_alone(), Tested::default()),
-    };
-    Ok(Some(Ready {
-        model,
-        conditions: cohort.conditions,
-        choice,
-        tested,
-    }))
 }
 
 fn say_plan(

@@ -12,6 +12,7 @@ mod impute;
 mod inspect;
 mod plan;
 mod pool;
+mod times;
 
 use crate::talk::Talk;
 use clap::{Args, Parser, Subcommand, ValueEnum};

@@ -115,6 +115,7 @@ fn measure_filling(
         totals: Totals::OfWhatIsLeft,
         conditions,
         groups: None,
+        times: None,
     };
     let mut options = ImputeOptions {
         fill,

@@ -59,6 +59,7 @@ pub fn attention(
         totals: Totals::OfWhatIsLeft,
         conditions,
         groups: None,
+        times: None,
     };
     let weight = model.attention(&cohort, seed)?;
     let n_taxa = table.n_features();

@@ -306,6 +306,7 @@ impl FittedModel {
             totals: trial.totals.clone(),
             conditions: self.conditions(trial)?,
             groups: None,
+            times: trial.times.clone(),
         };
         let mut options = ImputeOptions {
             fill: match trial.told {
@@ -384,7 +385,11 @@ fn judged_by_model(trial: &Trial, model: &Filled) -> Answer {
             let here = block.filled.value[[row, feature]];
             // An entry that was not measured and is judged absent is filled with 0.
             if *action == Action::Filled && here > 0.0 {
-                value[at] = ln1p_percent(here, Scale(totals[at.0]));
+                let total = match totals[at.0] > 0.0 {
+                    true => totals[at.0],
+                    false => block.filled.value.row(row).sum(), // all of the sample was filled
+                };
+                value[at] = ln1p_percent(here, Scale(total));
                 filled.push(at);
             }
         }

@@ -271,6 +271,13 @@ pub fn verdicts(rows: &[Row]) -> Vec<String> {
             let other = other.map_or(String::new(), |(other, name)| {
                 format!("; best baseline ({name}) {other:.4}")
             });
+            if row.protocol == "time_point" {
+                say(format!(
+                    "Bray-Curtis to the hidden visits {:.4} by {method}{other}",
+                    depth.bray_curtis_completed
+                ));
+                continue;
+            }
             say(format!(
                 "Bray-Curtis to the full depth {:.4} thin, {:.4} completed by {method}, {:.0} % of samples closer{other}",
                 depth.bray_curtis_thin,
@@ -308,7 +315,7 @@ impl Row {
 }
 
 fn is_baseline(name: &str) -> bool {
-    matches!(name.parse::<Method>(), Ok(Method::Baseline(_)))
+    name.parse::<Method>().is_ok_and(Method::is_baseline)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ pub mod protocol;
 pub mod score;
 pub mod summary;
 pub mod trial;
+pub mod visits;
 pub mod zero_shot;
 
 use crate::auto::Choice;
@@ -18,7 +19,7 @@ use crate::input::Collapse;
 use crate::method::Method;
 use crate::watch::Watch;
 use crate::{Error, Result};
-use answer::FittedModel;
+use answer::{Answer, FittedModel};
 use completion::Completion;
 use outcome::{Key, Outcome, Seconds};
 use protocol::{Protocol, thinning_of};
@@ -82,9 +83,9 @@ pub struct EvaluateOptions<'a> {
     /// What the masks of the protocol are made with, see [`Protocol::mask`]; one number of no meaning
     /// where there is a mask.
     pub fractions: Vec<f64>,
-    /// A mask in place of that of the protocol, in a cross-validation.
+    /// A mask in place of that of the protocol; not for `published`.
     pub mask: Option<Mask>,
-    /// Subject and time of each sample.
+    /// Subject and time of each sample, which the model is told.
     pub visits: Option<Visits>,
     /// How thin samples are completed, by the model and by the baselines.
     pub completion: Completion,
@@ -140,8 +141,8 @@ pub fn evaluate(
     let mut all = Vec::new();
     for &seed in &options.seeds {
         let mut trials: Vec<Option<Trial>> = vec![None; options.fractions.len()];
-        let mut fits: Vec<Option<Ready>> = Vec::new();
-        fits.resize_with(options.fractions.len(), || None);
+        let mut fits: Vec<Fits> = Vec::new();
+        fits.resize_with(options.fractions.len(), Fits::default);
         for &method in &options.methods {
             for (number, &fraction) in options.fractions.iter().enumerate() {
                 if watch.is_interrupted() {
@@ -195,15 +196,16 @@ impl EvaluateOptions<'_> {
 
     fn trial(&self, table: &Table, fold: Option<&Fold>, fraction: f64, seed: u64) -> Result<Trial> {
         match fold {
-            None => Trial::published(table, self.model.groups.clone(), fraction, seed),
+            None if self.protocol == Protocol::Published => {
+                Trial::published(table, self.model.groups.clone(), fraction, seed)
+            }
+            None => {
+                let groups = self.model.groups.clone();
+                Trial::time_points(table, groups, &self.hiding(&self.mask_at(fraction)?, seed))
+            }
             Some(fold) => {
-                let hiding = Hiding {
-                    protocol: self.protocol,
-                    mask: &self.mask_at(fraction)?,
-                    occasions: self.visits.as_ref().map(|visits| &visits.occasions),
-                    seed,
-                    completion: self.completion,
-                };
+                let mask = self.mask_at(fraction)?;
+                let hiding = self.hiding(&mask, seed);
                 let trial = Trial::held_out(table, &self.groups(table), fold, &hiding)?;
                 Ok(match &self.learn {
                     Some(learn) => Trial {
@@ -213,6 +215,16 @@ impl EvaluateOptions<'_> {
                     None => trial,
                 })
             }
+        }
+    }
+
+    fn hiding<'a>(&'a self, mask: &'a Mask, seed: u64) -> Hiding<'a> {
+        Hiding {
+            protocol: self.protocol,
+            mask,
+            occasions: self.visits.as_ref().map(|visits| &visits.occasions),
+            seed,
+            completion: self.completion,
         }
     }
 
@@ -234,6 +246,15 @@ impl EvaluateOptions<'_> {
 /// Seed of the folds: the same for every mask, so that every sample is tested once.
 const FOLD_SEED: u64 = 0;
 
+/// The models of a trial.
+#[derive(Default)]
+struct Fits {
+    /// With all that is known.
+    own: Option<Ready>,
+    /// The one that knows nothing of times.
+    without_times: Option<Ready>,
+}
+
 /// A fitted model and how long that took.
 struct Ready {
     fitted: FittedModel,
@@ -247,11 +268,16 @@ fn run(
     trial: &Trial,
     options: &EvaluateOptions,
     method: Method,
-    ready: &mut Option<Ready>,
+    fits: &mut Fits,
     folder: &Path,
     watch: &mut Watch,
 ) -> Result<Outcome> {
     let start = Instant::now();
+    let of_simple = |answer: Answer| {
+        let filling = start.elapsed().as_secs_f64();
+        let total = filling;
+        (answer, Seconds { total, filling })
+    };
     let (answer, seconds) = match method {
         Method::Baseline(baseline) => {
             // Of the others the number says nothing of how many entries are hidden.
@@ -259,12 +285,23 @@ fn run(
                 Protocol::Published | Protocol::Strict | Protocol::Blind => key.fraction,
                 _ => 0.0,
             };
-            let answer = answer::of_baseline(baseline, trial, fraction, key.seed)?;
-            let filling = start.elapsed().as_secs_f64();
-            let total = filling;
-            (answer, Seconds { total, filling })
+            of_simple(answer::of_baseline(baseline, trial, fraction, key.seed)?)
         }
-        Method::DepMicroDiff | Method::Auto => {
+        Method::InTime(method) => {
+            let times = trial.times.as_ref().ok_or_else(|| {
+                Error::Usage(format!(
+                    "{method} needs to know who was sampled when: add --subject COLUMN and --time COLUMN"
+                ))
+            })?;
+            of_simple(visits::of_time(method, times, trial)?)
+        }
+        Method::DepMicroDiff | Method::Auto | Method::WithoutTimes => {
+            let alone = (method == Method::WithoutTimes).then(|| trial.without_times());
+            let trial = alone.as_ref().unwrap_or(trial);
+            let ready = match method {
+                Method::WithoutTimes => &mut fits.without_times,
+                _ => &mut fits.own,
+            };
             let ready = match ready {
                 Some(ready) => ready,
                 None => ready.insert(prepare(&key, trial, options, folder, watch)?),
@@ -290,6 +327,10 @@ fn run(
             total += filling;
             (answer, Seconds { total, filling })
         }
+    };
+    let answer = match options.protocol {
+        Protocol::TimePoint => visits::closed(answer, trial),
+        _ => answer,
     };
     score::score(key, trial, &answer, seconds)
 }
@@ -326,7 +367,7 @@ fn prepare(
 }
 
 /// Raised with every change that moves results, so that old files are not taken for finished ones.
-const RESULTS_VERSION: &str = "6";
+const RESULTS_VERSION: &str = "7";
 
 fn key(
     subject: &Subject,
@@ -362,7 +403,7 @@ fn key(
     if let Some(column) = model
         .group_column
         .as_ref()
-        .filter(|_| options.protocol.is_held_out() || !matches!(method, Method::Baseline(_)))
+        .filter(|_| options.protocol.is_held_out() || !method.is_baseline())
     {
         setting.insert("groups".to_string(), column.clone());
     }
@@ -370,7 +411,7 @@ fn key(
         let digests = model.pretrain_sha256.join(" ");
         setting.insert("learn only from".to_string(), digests);
     }
-    let is_model = !matches!(method, Method::Baseline(_));
+    let is_model = !method.is_baseline();
     if is_model {
         setting.insert("config".to_string(), model.config.to_toml());
         setting.insert("metadata".to_string(), model.conditions.to_string());
@@ -400,7 +441,9 @@ fn key(
 /// but for the settings of sampling.
 fn fit_name(key: &Key, options: &EvaluateOptions) -> String {
     let mut key = key.clone();
-    key.method = Method::DepMicroDiff.to_string();
+    if key.method == Method::Auto.to_string() {
+        key.method = Method::DepMicroDiff.to_string();
+    }
     if options.protocol.is_held_out() {
         // Nothing of how the others are hidden goes into it, but for the depth of the samples.
         let mask = options.mask_at(key.fraction).ok();
@@ -408,7 +451,7 @@ fn fit_name(key: &Key, options: &EvaluateOptions) -> String {
             key.setting
                 .insert("depth".to_string(), thinning.to_string());
         }
-        for name in ["mask", "visits", "completion"] {
+        for name in ["mask", "completion"] {
             key.setting.remove(name);
         }
         key.fraction = 0.0;

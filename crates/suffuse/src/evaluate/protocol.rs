@@ -1,12 +1,10 @@
 //! The protocols: what is hidden, and what a method may know of it.
 
-use crate::{Error, Result};
+use crate::Result;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
-use suffuse_data::hide::{HowMany, Mask, Occasions, Part, Which};
-use suffuse_data::metadata::ColumnValues;
-use suffuse_data::{Metadata, split};
+use suffuse_data::hide::{HowMany, Mask, Part, Which};
 
 /// What is hidden and what a method may see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,7 +26,7 @@ pub enum Protocol {
     WholeTaxon,
     /// Whole test samples.
     WholeSample,
-    /// All samples of a test subject at one time.
+    /// All samples of a subject at one time, in the whole table: the rest of it is learned from.
     TimePoint,
 }
 
@@ -58,6 +56,11 @@ const NAMES: [(Protocol, &str); 8] = [
 impl Protocol {
     /// Says whether test samples are kept apart from those that a method learns from.
     pub fn is_held_out(self) -> bool {
+        !matches!(self, Protocol::Published | Protocol::TimePoint)
+    }
+
+    /// Says whether nothing leaks: totals are those of what is left, and nested ranks are left out.
+    pub fn is_tight(self) -> bool {
         self != Protocol::Published
     }
 
@@ -104,28 +107,6 @@ pub fn thinning_of(mask: &Mask) -> Option<Mask> {
     let is_thinning = |part: &&Part| matches!(part, Part::Thin { .. });
     let parts: Vec<Part> = mask.parts().iter().filter(is_thinning).cloned().collect();
     Mask::new(parts).ok()
-}
-
-/// Subject and time of each sample by two metadata columns.
-///
-/// # Errors
-/// A column that is not there, times that are not numbers.
-pub fn occasions(metadata: &Metadata, subject: &str, time: &str) -> Result<Occasions> {
-    let subject = split::groups(metadata, subject)?;
-    let values = metadata.column(time).map(|column| &column.values);
-    let Some(ColumnValues::Numeric(values)) = values else {
-        let found = match values {
-            None => "no such metadata column",
-            Some(_) => "the column is not numeric",
-        };
-        return Err(Error::Table(format!(
-            "--time {time}: {found}; expected a column of numbers that order the visits of a subject"
-        )));
-    };
-    Ok(Occasions {
-        subject,
-        time: values.clone(),
-    })
 }
 
 impl fmt::Display for Protocol {

@@ -118,7 +118,10 @@ fn judged(trial: &Trial, answer: &Answer) -> Result<Vec<JudgedSums>> {
     if let (Some(full), Some(completed)) = (&trial.full_depth, &answer.completed) {
         for (sample, here) in sums.iter_mut().enumerate() {
             let full = full.dense_row(sample);
-            let thin = bray_curtis(&trial.fill.dense_row(sample), &full);
+            let thin = match trial.is_missing(sample) {
+                true => Some(1.0), // nothing in common
+                false => bray_curtis(&trial.fill.dense_row(sample), &full),
+            };
             let completed = bray_curtis(&completed.row(sample).to_vec(), &full);
             if let (Some(thin), Some(completed)) = (thin, completed) {
                 here.n_compared = 1.0;

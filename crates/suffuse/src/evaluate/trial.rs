@@ -22,6 +22,8 @@ pub struct Learn {
     pub table: Table,
     /// Group of each sample.
     pub groups: Option<Vec<usize>>,
+    /// Subject and time of each sample, where they are known.
+    pub times: Option<Occasions>,
 }
 
 /// One trial. Matrices have a row per sample of [`Trial::fill`] and a column per feature.
@@ -49,10 +51,13 @@ pub struct Trial {
     pub told: Told,
     /// Share of the non-zeros of the samples to fill, and not of those to learn from, that look like zeros.
     pub zeroed: f64,
-    /// The samples to fill at their full depth, where their counts were thinned.
+    /// The samples to fill as they are, where they are compared whole: counts that were thinned, visits that
+    /// were hidden.
     pub full_depth: Option<Table>,
     /// How thin samples are completed.
     pub completion: Completion,
+    /// Subject and time of each sample to fill, where a model may know them.
+    pub times: Option<Occasions>,
 }
 
 /// What is hidden from the samples under test.
@@ -62,7 +67,7 @@ pub struct Hiding<'a> {
     pub protocol: Protocol,
     /// What is hidden.
     pub mask: &'a Mask,
-    /// Subject and time of each sample of the table, for masks of time points.
+    /// Subject and time of each sample of the table, for masks of time points and for the model.
     pub occasions: Option<&'a Occasions>,
     /// Seed of the draws.
     pub seed: u64,
@@ -96,6 +101,7 @@ impl Trial {
             zeroed: 0.0,
             full_depth: None,
             completion: Completion::Filled,
+            times: None,
         })
     }
 
@@ -114,10 +120,13 @@ impl Trial {
         let of = |samples: &[usize]| Some(samples.iter().map(|sample| groups[*sample]).collect());
         let told = hiding.protocol.told();
         let full = take_samples(table, &fold.test)?;
-        let occasions = hiding.occasions.map(|occasions| Occasions {
-            subject: fold.test.iter().map(|s| occasions.subject[*s]).collect(),
-            time: fold.test.iter().map(|s| occasions.time[*s]).collect(),
-        });
+        let occasions_of = |samples: &[usize]| {
+            hiding.occasions.map(|occasions| Occasions {
+                subject: samples.iter().map(|s| occasions.subject[*s]).collect(),
+                time: samples.iter().map(|s| occasions.time[*s]).collect(),
+            })
+        };
+        let occasions = occasions_of(&fold.test);
         let options = MaskOptions {
             seed: hiding.seed,
             among: None,
@@ -183,6 +192,7 @@ impl Trial {
             learn: Some(Learn {
                 table: learn,
                 groups: of(&fold.train),
+                times: occasions_of(&fold.train),
             }),
             fill,
             groups: of(&fold.test),
@@ -195,6 +205,7 @@ impl Trial {
             zeroed: zeroed.min(MOST_ZEROED),
             full_depth: thinning.map(|_| full),
             completion: hiding.completion,
+            times: occasions,
         })
     }
 
@@ -215,6 +226,7 @@ impl Trial {
                 totals: Totals::OfWhatIsLeft,
                 conditions,
                 groups: learn.groups.clone(),
+                times: learn.times.clone(),
             },
             None => Cohort {
                 table: &self.fill,
@@ -222,6 +234,7 @@ impl Trial {
                 totals: self.totals.clone(),
                 conditions,
                 groups: self.groups.clone(),
+                times: self.times.clone(),
             },
         }
     }
@@ -341,7 +354,7 @@ fn pairs(entries: &[Entry]) -> Vec<(u32, u32)> {
     entries.iter().map(pair).collect()
 }
 
-fn positions(entries: &[Entry]) -> Vec<(usize, usize)> {
+pub(super) fn positions(entries: &[Entry]) -> Vec<(usize, usize)> {
     let place = |entry: &Entry| (entry.sample as usize, entry.feature as usize);
     entries.iter().map(place).collect()
 }

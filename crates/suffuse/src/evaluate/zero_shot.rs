@@ -10,7 +10,7 @@ use suffuse_data::select::{align_features, drop_empty_samples};
 /// cohort lacks are not measured there; samples without a non-zero entry are left out.
 ///
 /// # Errors
-/// No cohort, one without a common feature, a sample id that stands in two of them or in the target.
+/// A cohort without a common feature or without an entry above zero, a sample id that stands in two of them or in the target.
 pub fn pooled(cohorts: &[Table], target: &Table) -> Result<Learn> {
     let features = target.feature_ids();
     let mut seen: HashSet<String> = target.sample_ids().iter().cloned().collect();
@@ -30,15 +30,10 @@ pub fn pooled(cohorts: &[Table], target: &Table) -> Result<Learn> {
         }
         dense.extend(aligned.to_dense());
     }
-    if ids.is_empty() {
-        return Err(Error::Table(
-            "zero-shot: the other tables have no sample with a non-zero entry of these features"
-                .to_string(),
-        ));
-    }
     Ok(Learn {
         table: Table::from_dense(ids, features.to_vec(), &dense)?,
         groups: None,
+        times: None,
     })
 }
 
@@ -73,6 +68,6 @@ mod tests {
         let error = pooled(&[table(&["t"], &["a"], &[2.0])], &target).unwrap_err();
         assert!(error.to_string().contains("\"t\""), "{error}");
         let empty = pooled(&[table(&["u"], &["a"], &[0.0])], &target).unwrap_err();
-        assert!(empty.to_string().contains("non-zero"), "{empty}");
+        assert!(empty.to_string().contains("above zero"), "{empty}");
     }
 }

@@ -1,7 +1,8 @@
 //! Rows of the networks' inputs, made on the CPU from entries and from what is hidden of them.
 
-use super::dat::{self, N_FLAGS, N_GUESS, N_SUMMARY, N_TIME_FEATURES};
+use super::dat::{self, N_FLAGS, N_GAP, N_GUESS, N_NEIGHBOURS, N_SUMMARY, N_TIME_FEATURES};
 use super::entries::{Conditions, Entries, Known, Standardisation};
+use super::neighbours::PassedOver;
 use super::vae::{N_CHANNELS, Vae};
 use crate::nn::timestep::timestep_features;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -70,6 +71,16 @@ pub struct Rows {
     spread: Vec<f64>,
     metadata: Vec<f32>,
     no_metadata: Vec<f32>,
+    neighbours: Option<Box<Neighbours>>,
+}
+
+/// The nearest earlier and later sample of each row.
+#[derive(Debug, Clone, Default)]
+struct Neighbours {
+    /// [`N_NEIGHBOURS`] per row, in their order.
+    rows: Rows,
+    /// Whether there is one, `ln(1 + gap)`, and which of them it is, `[rows, 2, 3]`.
+    gaps: Vec<f32>,
 }
 
 /// Centre and scale of each latent dimension over the known entries of the training table.
@@ -101,7 +112,7 @@ impl Rows {
         self.n_rows == 0
     }
 
-    /// Adds a sample with these flags. Values are relative to the total of what stays observed; those in
+    /// Adds a sample with these flags. Values are relative to [`Entries::hundred_percent`]; those in
     /// sight are standardised around mean + offset, hidden ones around the guide's guess, if there is one.
     pub fn push(
         &mut self,
@@ -112,7 +123,7 @@ impl Rows {
         guess: Option<&Guess>,
     ) {
         let hidden: Vec<bool> = flags.iter().map(|flag| !flag.is_observed()).collect();
-        let total = entries.total(sample, Some(&hidden));
+        let total = entries.hundred_percent(sample, &hidden);
         let known_row = entries.known_row(sample);
         let abundance = entries.abundance_row(sample);
         let logs: Vec<f64> = abundance
@@ -158,6 +169,75 @@ impl Rows {
         let share = if total > 0.0 { observed / total } else { 0.0 };
         self.summary.extend([share as f32, offset as f32]);
         self.n_rows += 1;
+    }
+
+    /// Adds the samples around the last row, what is in sight of them.
+    pub(super) fn push_neighbours(
+        &mut self,
+        entries: &Entries,
+        sample: usize,
+        passed_over: PassedOver,
+        standardisation: &Standardisation,
+    ) {
+        let around = entries.around(sample, passed_over);
+        let nearest = around.map_or([None; N_NEIGHBOURS], |around| around.nearest());
+        let n_taxa = self.n_taxa;
+        let neighbours = self.neighbours.get_or_insert_with(|| {
+            Box::new(Neighbours {
+                rows: Rows::new(n_taxa),
+                gaps: Vec::new(),
+            })
+        });
+        for (near, side) in nearest.into_iter().zip([-1.0, 1.0]) {
+            match near {
+                Some(near) => {
+                    let known = entries.known_row(near.sample);
+                    let flags: Vec<Flag> = known.into_iter().map(Flag::of).collect();
+                    let rows = &mut neighbours.rows;
+                    rows.push(entries, near.sample, &flags, standardisation, None);
+                    let gap = near.gap.ln_1p() as f32;
+                    neighbours.gaps.extend([1.0, gap, side]);
+                }
+                None => {
+                    neighbours.rows.push_nothing();
+                    neighbours.gaps.extend([0.0, 0.0, side]);
+                }
+            }
+        }
+    }
+
+    /// Adds a row of which nothing is known, not even that something is hidden.
+    fn push_nothing(&mut self) {
+        let n = self.n_taxa;
+        self.entries.extend(vec![0.0; n * N_CHANNELS]);
+        self.flags.extend(vec![0.0; n * N_FLAGS]);
+        self.guess.extend(vec![0.0; n * N_GUESS]);
+        self.is_observed.extend(vec![0.0; n]);
+        self.is_known.extend(vec![0.0; n]);
+        self.target_flags.extend(vec![None; n]);
+        self.centre.extend(vec![0.0; n]);
+        self.spread.extend(vec![0.0; n]);
+        self.summary.extend([0.0; N_SUMMARY]);
+        self.n_rows += 1;
+    }
+
+    /// Latents, flags and gap of the samples around each row, `[rows, 2, n_taxa * (d_latent + 4) + 3]`.
+    pub(super) fn neighbours(
+        &self,
+        vae: &Vae,
+        scale: &LatentScale,
+        device: &Device,
+    ) -> Option<Tensor<3>> {
+        let Neighbours { rows, gaps } = self.neighbours.as_deref()?;
+        let latents = rows.latents(vae, scale, device);
+        let [_, n_taxa, d] = latents.dims();
+        let shape = |width: usize| [self.n_rows, N_NEIGHBOURS, width];
+        let parts = vec![
+            latents.reshape(shape(n_taxa * d)),
+            tensor(rows.flags.clone(), shape(n_taxa * N_FLAGS), device),
+            tensor(gaps.clone(), shape(N_GAP), device),
+        ];
+        Some(Tensor::cat(parts, 2))
     }
 
     /// ln(1+percent) of a standardised abundance, never below the smallest observed one of the taxon.
@@ -246,6 +326,7 @@ impl Rows {
             guess: tensor(self.guess.clone(), [rows, n_taxa, N_GUESS], device),
             is_filled: Tensor::ones([rows, n_taxa, 1], device),
             summary: tensor(self.summary.clone(), [rows, N_SUMMARY], device),
+            neighbours: None,
             metadata: (d_metadata > 0).then(|| {
                 (
                     tensor(self.metadata.clone(), [rows, d_metadata], device),

@@ -11,6 +11,7 @@
 
 use super::config::{DatConfig, VaeConfig};
 use super::mask::{DependencyMask, Dependent, Mask};
+use super::neighbours::Rhythm;
 use crate::nn::attention::{AttentionMask, KeyValue};
 use crate::nn::dit_block::{BlockModulation, DitShape, chunks};
 use crate::nn::mlp::MlpShape;
@@ -28,6 +29,10 @@ pub const N_FLAGS: usize = 4;
 pub const N_SUMMARY: usize = 2;
 /// What the guide says of a hidden entry: its standardised abundance, the log-odds of its presence.
 pub const N_GUESS: usize = 2;
+/// Samples of a subject that each have a condition token: the nearest earlier and the nearest later.
+pub const N_NEIGHBOURS: usize = 2;
+/// Figures of such a sample: whether there is one, its gap in time, on which side it lies.
+pub const N_GAP: usize = 3;
 /// Length of the sinusoidal features of a timestep.
 pub const N_TIME_FEATURES: usize = 64;
 
@@ -42,6 +47,7 @@ pub struct Dat {
     profile: Mlp,
     condition: Mlp,
     metadata: Option<Linear>,
+    neighbour: Option<Mlp>,
     no_metadata: Tensor<1>,
     clean: Linear,
     noisy: Linear,
@@ -69,6 +75,27 @@ pub struct Known {
     pub summary: Tensor<2>,
     /// Encoded metadata, `[batch, d_metadata]`, and 1 where there are none, `[batch, 1]`.
     pub metadata: Option<(Tensor<2>, Tensor<2>)>,
+    /// Latents, flags and gap of the samples around each, `[batch, 2, n_taxa * (d_latent + 4) + 3]`.
+    pub neighbours: Option<Tensor<3>>,
+}
+
+/// What a network knows beside the sample itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Beside {
+    /// Length of the metadata vectors; 0: none.
+    pub d_metadata: usize,
+    /// Other samples of the subject: 0, or [`N_NEIGHBOURS`] where there are times.
+    pub n_neighbours: usize,
+}
+
+impl Beside {
+    /// Metadata of this length, and neighbours where a model was fitted with times.
+    pub(super) fn new(d_metadata: usize, rhythm: Option<&Rhythm>) -> Self {
+        Beside {
+            d_metadata,
+            n_neighbours: rhythm.map_or(0, |_| N_NEIGHBOURS),
+        }
+    }
 }
 
 /// Tokens to be denoised.
@@ -132,14 +159,13 @@ fn cut(mask: &Mask, rows: Range<usize>, columns: &[Range<usize>]) -> Blocked {
 }
 
 impl Dat {
-    /// Binds the network for the taxa of `dependent` and metadata vectors of length `d_metadata`
-    /// (0: none).
+    /// Binds the network for the taxa of `dependent`.
     pub fn new(
         p: &mut Builder,
         config: &DatConfig,
         vae: &VaeConfig,
         dependent: &Dependent,
-        d_metadata: usize,
+        beside: Beside,
     ) -> Self {
         let n_taxa = dependent.n_features();
         let (width, d) = (config.width, vae.d_latent);
@@ -152,6 +178,11 @@ impl Dat {
             n_inputs: n_taxa * (d + N_FLAGS) + N_SUMMARY,
             n_hidden: config.profile_width,
             n_outputs: config.n_profile_tokens * width,
+        };
+        let d_metadata = beside.d_metadata;
+        let neighbour = MlpShape {
+            n_inputs: n_taxa * (d + N_FLAGS) + N_GAP,
+            ..square
         };
         let condition = MlpShape {
             n_inputs: (config.n_profile_tokens + 1) * width,
@@ -171,6 +202,7 @@ impl Dat {
             profile: Mlp::new(p, "profile", profile),
             condition: Mlp::new(p, "condition", condition),
             metadata: (d_metadata > 0).then(|| Linear::new(p, "metadata", d_metadata, width)),
+            neighbour: (beside.n_neighbours > 0).then(|| Mlp::new(p, "neighbour", neighbour)),
             no_metadata: p.vector("no_metadata", width, Initial::Spread(0.02)),
             clean: Linear::new(p, "clean", d + 1 + N_FLAGS + N_GUESS, width),
             noisy: Linear::new(p, "noisy", 2 * d + 1 + N_FLAGS + N_GUESS, width),
@@ -200,9 +232,9 @@ impl Dat {
         }
     }
 
-    /// Number of condition tokens, `c`: the profile's and one for the metadata.
-    pub fn n_condition_tokens(config: &DatConfig) -> usize {
-        config.n_profile_tokens + 1
+    /// Number of condition tokens, `c`: the profile's, one for the metadata, one per neighbour in time.
+    pub fn n_condition_tokens(config: &DatConfig, beside: Beside) -> usize {
+        config.n_profile_tokens + 1 + beside.n_neighbours
     }
 
     /// Encodes the condition and the clean tokens of earlier steps.
@@ -252,6 +284,11 @@ impl Dat {
             profile.reshape([batch, n_profile, width]),
             metadata.reshape([batch, 1, width]),
         ];
+        if let (Some(project), Some(neighbours)) = (&self.neighbour, &known.neighbours) {
+            let [_, n, n_inputs] = neighbours.dims();
+            let flat = neighbours.clone().reshape([batch * n, n_inputs]);
+            tokens.push(project.forward(flat).reshape([batch, n, width]));
+        }
         if n_visible > 0 {
             let taxa = self
                 .taxon

@@ -1,10 +1,12 @@
 //! What is known of each entry of a table, and the numbers that the networks see.
 
+use super::neighbours::{Around, PassedOver, Rhythm, Timeline, Usual};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::ops::Range;
 use suffuse_data::Table;
+use suffuse_data::hide::Occasions;
 use suffuse_data::transform::Scale;
 use suffuse_data::transform::percent::ln1p_percent;
 
@@ -43,6 +45,9 @@ pub struct Cohort<'a> {
     pub conditions: Option<Conditions>,
     /// Samples of one group (patient, subject) stay on one side of a split.
     pub groups: Option<Vec<usize>>,
+    /// Who was sampled when: other samples of the subject inform each sample, and samples of which
+    /// nothing was measured can be filled. `None`, and `NaN` for a sample: nothing is known of it.
+    pub times: Option<Occasions>,
 }
 
 /// What is known of an entry.
@@ -66,6 +71,8 @@ pub struct Entries<'a> {
     /// Sorted.
     hidden: &'a [(u32, u32)],
     given_totals: Option<Vec<f64>>,
+    /// Where the cohort has times.
+    timeline: Option<Timeline>,
     /// Number of features.
     pub n_taxa: usize,
 }
@@ -97,8 +104,8 @@ impl<'a> Entries<'a> {
     /// Entries of a cohort.
     ///
     /// # Errors
-    /// Totals of another length than the samples, or hidden entries that are not sorted or no
-    /// positive entries of the table.
+    /// Totals or times of another length than the samples, or hidden entries that are not sorted or
+    /// no positive entries of the table.
     pub fn new(cohort: &Cohort<'a>) -> Result<Self> {
         let table = cohort.table;
         for &(sample, feature) in cohort.hidden {
@@ -128,12 +135,17 @@ impl<'a> Entries<'a> {
                 )));
             }
         };
-        Ok(Entries {
+        let mut entries = Entries {
             n_taxa: table.n_features(),
             table: Cow::Borrowed(table),
             hidden: cohort.hidden,
             given_totals,
-        })
+            timeline: None,
+        };
+        if let Some(times) = &cohort.times {
+            entries.timeline = Some(Timeline::new(times, &entries)?);
+        }
+        Ok(entries)
     }
 
     /// Entries of a table of which nothing is hidden.
@@ -143,6 +155,7 @@ impl<'a> Entries<'a> {
             table: Cow::Owned(table),
             hidden: &[],
             given_totals: None,
+            timeline: None,
         }
     }
 
@@ -230,6 +243,48 @@ impl<'a> Entries<'a> {
         }
     }
 
+    /// What 100 percent is for a sample under these flags: what is left in sight, as for
+    /// [`Entries::total`]. Where the cohort has times and nothing is left, it is the sample's own total:
+    /// its composition is then learned from other samples, which hold none of it.
+    ///
+    /// - `hidden`: entries that are not in sight
+    pub fn hundred_percent(&self, sample: usize, hidden: &[bool]) -> f64 {
+        match self.total(sample, Some(hidden)) {
+            0.0 if self.timeline.is_some() => self.total(sample, None),
+            total => total,
+        }
+    }
+
+    /// The samples in time, where the cohort has times.
+    pub(super) fn timeline(&self) -> Option<&Timeline> {
+        self.timeline.as_ref()
+    }
+
+    /// Takes the rhythm of a model; without one, the model does not know of times.
+    pub(super) fn in_rhythm(mut self, rhythm: Option<&Rhythm>) -> Self {
+        match (&mut self.timeline, rhythm) {
+            (Some(timeline), Some(rhythm)) => timeline.set_rhythm(rhythm.clone()),
+            _ => self.timeline = None,
+        }
+        self
+    }
+
+    /// The samples of the subject around a sample, if there are any.
+    pub(super) fn around(&self, sample: usize, passed_over: PassedOver) -> Option<Around<'_>> {
+        self.timeline.as_ref()?.around(sample, passed_over)
+    }
+
+    /// Says whether nothing of a sample is in sight, but others of its subject are: it can be filled
+    /// from those. A sample of which zeros alone were measured is no such one.
+    pub(super) fn is_missing_in_time(&self, sample: usize) -> bool {
+        if self.given_totals.is_some() || self.present(sample).next().is_some() {
+            return false;
+        }
+        let known = self.known_row(sample);
+        let is_open = known.contains(&Known::Withheld) || !known.contains(&Known::Absent);
+        is_open && self.around(sample, PassedOver::default()).is_some()
+    }
+
     /// Samples with something to learn from: at least one observed abundance.
     pub fn informative_samples(&self) -> Vec<usize> {
         (0..self.n_samples())
@@ -239,9 +294,10 @@ impl<'a> Entries<'a> {
             .collect()
     }
 
-    /// Says whether a sample can be filled: whether its total is known and positive.
+    /// Says whether a sample can be filled: whether its total is known and positive, or others of its
+    /// subject are in sight.
     pub fn is_fillable(&self, sample: usize) -> bool {
-        self.total(sample, None) > 0.0
+        self.total(sample, None) > 0.0 || self.is_missing_in_time(sample)
     }
 }
 
@@ -262,6 +318,14 @@ fn is_measured(cohorts: &[&Entries], n_taxa: usize) -> Vec<bool> {
 }
 
 impl Standardisation {
+    /// What is usual in the table, beside these shares of samples in which the taxa are present.
+    pub(super) fn usual<'a>(&'a self, prevalence: &'a [f64]) -> Usual<'a> {
+        Usual {
+            value: &self.mean,
+            prevalence,
+        }
+    }
+
     /// Fits centre and scale on the observed non-zeros, shrunk to the pooled ones.
     ///
     /// The additive model `y ~ mean[taxon] + offset[sample]` is fitted by alternating between the two.
@@ -375,6 +439,7 @@ mod tests {
             totals: Totals::OfWhatIsLeft,
             conditions: None,
             groups: None,
+            times: None,
         };
         let entries = Entries::new(&cohort).unwrap();
         assert_eq!(
@@ -419,5 +484,44 @@ mod tests {
         assert!((left(0) + left(1) - 0.5 * offset).abs() < 1e-12);
         assert_eq!(standardisation.least[..2], logs);
         assert_eq!(standardisation.offset([].into_iter()), 0.0);
+    }
+
+    #[test]
+    fn a_sample_of_which_nothing_is_left_keeps_its_own_total_only_where_there_are_times() {
+        let nan = f64::NAN;
+        let rows = [[1.0, 3.0], [nan, nan], [2.0, 6.0], [0.0, 0.0], [0.0, nan]];
+        let ids = |prefix: &str, n: usize| (0..n).map(|i| format!("{prefix}{i}")).collect();
+        let table = Table::from_dense(ids("s", 5), ids("t", 2), rows.as_flattened()).unwrap();
+        let mut cohort = Cohort {
+            table: &table,
+            hidden: &[],
+            totals: Totals::OfWhatIsLeft,
+            conditions: None,
+            groups: None,
+            times: None,
+        };
+        let alone = Entries::new(&cohort).unwrap();
+        assert_eq!(alone.hundred_percent(0, &[true, false]), 3.0);
+        assert_eq!(alone.hundred_percent(0, &[true, true]), 0.0);
+        let fillable =
+            |entries: &Entries| [0, 1, 2, 3, 4].map(|sample| entries.is_fillable(sample));
+        assert_eq!(fillable(&alone), [true, false, true, false, false]);
+        cohort.times = Some(Occasions {
+            subject: vec![0; 5],
+            time: vec![0.0, 1.0, 2.0, 3.0, 4.0],
+        });
+        let in_time = Entries::new(&cohort).unwrap();
+        assert_eq!(in_time.hundred_percent(0, &[true, false]), 3.0);
+        assert_eq!(in_time.hundred_percent(0, &[true, true]), 4.0);
+        // Nothing was measured of sample 1. Samples 3 and 4 are measured zeros.
+        assert_eq!(fillable(&in_time), [true, true, true, false, false]);
+        // All that is left of sample 0 is withheld, but known to be there.
+        cohort.hidden = &[(0, 0), (0, 1)];
+        let withheld = Entries::new(&cohort).unwrap();
+        assert_eq!(fillable(&withheld), [true, true, true, false, false]);
+        assert!(!withheld.in_rhythm(None).is_fillable(0));
+        // A total that is given is known to be 100 percent, so nothing has to be closed.
+        cohort.totals = Totals::Given(vec![0.0; 5]);
+        assert!(!Entries::new(&cohort).unwrap().is_missing_in_time(1));
     }
 }

@@ -3,7 +3,7 @@
 use super::Model;
 use super::batch::LatentScale;
 use super::config::Config;
-use super::dat::Dat;
+use super::dat::{Beside, Dat};
 use super::entries::{Cohort, Entries, Known, Standardisation, Totals};
 use super::guide_fit::{self, GuideFit};
 use super::level::Level;
@@ -58,7 +58,7 @@ pub const SAVE_EVERY_S: f64 = 15.0;
 /// A table with fewer than two informative samples or features, a pre-training table that holds
 /// the target or has no common feature, a loss that is not finite, an interruption.
 pub fn fit(config: &Config, cohort: &Cohort, options: &mut FitOptions) -> Result<Model> {
-    let entries = Entries::new(cohort)?;
+    let mut entries = Entries::new(cohort)?;
     let informative = entries.informative_samples();
     if informative.len() < 2 || entries.n_taxa < 2 {
         return Err(Error::Table(format!(
@@ -70,11 +70,16 @@ pub fn fit(config: &Config, cohort: &Cohort, options: &mut FitOptions) -> Result
     let n_taxa = entries.n_taxa;
     let standardisation = Standardisation::fit(&[&entries]);
     let other = pretraining::aligned(cohort, options.pretrain, config.guide.n_folds())?;
+    let rhythm = entries
+        .timeline()
+        .map(|timeline| timeline.chosen_rhythm(&standardisation.usual(&prevalence(&entries))));
+    entries = entries.in_rhythm(rhythm.as_ref());
     let dependent = estimate_dependencies(config, &entries, &standardisation, options.seed)?;
     let d_metadata = cohort
         .conditions
         .as_ref()
         .map_or(0, |conditions| conditions.dim);
+    let beside = Beside::new(d_metadata, rhythm.as_ref());
     let mut stages = Stages {
         folder: options.checkpoint.map(Path::to_path_buf),
         fingerprint: fingerprint(config, cohort, &other, options),
@@ -106,7 +111,7 @@ pub fn fit(config: &Config, cohort: &Cohort, options: &mut FitOptions) -> Result
                 standardisation: &standardisation,
                 scale: &scale,
                 level: &level,
-                d_metadata,
+                beside,
                 seed: options.seed,
             };
             Some(fitting.run(&mut stages, &other, &target)?)
@@ -114,7 +119,7 @@ pub fn fit(config: &Config, cohort: &Cohort, options: &mut FitOptions) -> Result
     };
     let bound = guide
         .as_ref()
-        .map(|guide| guide.bind(&config.guide, &standardisation, d_metadata, &options.device));
+        .map(|guide| guide.bind(&config.guide, &standardisation, beside, &options.device));
     let bound = bound.transpose()?;
     let make_vae = |p: &mut Builder| Vae::new(p, &config.vae, n_taxa);
     let mut vae = Parameters::initial(&Parameters::default(), options.seed, make_vae)?;
@@ -152,7 +157,7 @@ pub fn fit(config: &Config, cohort: &Cohort, options: &mut FitOptions) -> Result
     let vae = stages.run("vae", &config.vae.training, vae, &objective)?;
     let latent_scale = measure_latents(config, &objective, &target[0], &vae.best, &options.device)?;
 
-    let make_dat = |p: &mut Builder| Dat::new(p, &config.dat, &config.vae, &dependent, d_metadata);
+    let make_dat = |p: &mut Builder| Dat::new(p, &config.dat, &config.vae, &dependent, beside);
     let mut dat = Parameters::initial(&Parameters::default(), options.seed, make_dat)?;
     let denoiser = |cohorts, split| DatObjective {
         config,
@@ -162,7 +167,7 @@ pub fn fit(config: &Config, cohort: &Cohort, options: &mut FitOptions) -> Result
         latent_scale: &latent_scale,
         vae: &vae.best,
         dependent: &dependent,
-        d_metadata,
+        beside,
         seed: options.seed,
         split,
     };
@@ -192,6 +197,8 @@ pub fn fit(config: &Config, cohort: &Cohort, options: &mut FitOptions) -> Result
         guide,
         trust: 1.0,
         calibration: None,
+        rhythm,
+        whole_samples: None,
         standardisation,
         latent_scale,
         dependent,
@@ -208,6 +215,21 @@ pub fn fit(config: &Config, cohort: &Cohort, options: &mut FitOptions) -> Result
     };
     model.calibrate(cohort, &options.device, options.interrupted)?;
     Ok(model)
+}
+
+/// Share of the informative samples in which each taxon is known to be present.
+fn prevalence(entries: &Entries) -> Vec<f64> {
+    let samples = entries.informative_samples();
+    let mut n_present = vec![0.0; entries.n_taxa];
+    for sample in &samples {
+        for (taxon, known) in entries.known_row(*sample).into_iter().enumerate() {
+            if matches!(known, Known::Present | Known::Withheld) {
+                n_present[taxon] += 1.0;
+            }
+        }
+    }
+    let n = samples.len() as f64;
+    n_present.into_iter().map(|present| present / n).collect()
 }
 
 fn no_split(cohorts: &[Source]) -> Split {
@@ -460,6 +482,16 @@ fn fingerprint(config: &Config, cohort: &Cohort, other: &[Source], options: &Fit
         .iter()
         .flatten()
         .for_each(|group| hash.update(group.to_le_bytes()));
+    if let Some(times) = &cohort.times {
+        times
+            .subject
+            .iter()
+            .for_each(|subject| hash.update(subject.to_le_bytes()));
+        times
+            .time
+            .iter()
+            .for_each(|time| hash.update(time.to_bits().to_le_bytes()));
+    }
     hash.finalize()
         .iter()
         .map(|byte| format!("{byte:02x}"))

@@ -13,9 +13,13 @@
 
 use super::batch::{Flag, Guess, tensor};
 use super::config::GuideConfig;
+use super::dat::Beside;
 use super::entries::{Conditions, Entries, Known, Standardisation};
+use super::guide_in_time::{InTime, N_TIME_CHANNELS, N_TIME_FIGURES};
+use super::held_out::InSight;
 use super::level::{Level, Standing};
 use super::log_scale::LogScale;
+use super::neighbours::PassedOver;
 use crate::error::Result;
 use crate::nn::mlp::MlpShape;
 use crate::nn::norm::{Modulation, modulate};
@@ -25,6 +29,7 @@ use burn::tensor::activation::{silu, softplus};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
+use suffuse_data::transform::Scale;
 use suffuse_data::transform::percent::ln1p_percent;
 
 /// Inputs per taxon: the standardised value in sight, and the flags of absence, of an entry that is hidden,
@@ -33,9 +38,17 @@ const N_CHANNELS: usize = 4;
 /// Figures of the sample: share of the total in sight, offset, numbers of taxa in sight and hidden, depth.
 const N_FIGURES: usize = 7;
 /// Largest standardised value that a member sees.
-const MAX_STANDARDISED: f64 = 10.0;
+pub(super) const MAX_STANDARDISED: f64 = 10.0;
 /// Hidden units over the partners of a taxon.
 const PARTNER_WIDTH: usize = 8;
+
+/// What a member adds to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Base {
+    /// In ln(percent) and in ln(1+percent).
+    pub(super) values: [f64; 2],
+    pub(super) presence_logit: f64,
+}
 
 /// A sample and what is in sight of it.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +56,8 @@ pub(super) struct Seen<'a> {
     pub(super) entries: &'a Entries<'a>,
     pub(super) sample: usize,
     pub(super) flags: &'a [Flag],
+    /// Of the samples around it.
+    pub(super) passed_over: PassedOver,
     /// `None` is the null of missing metadata.
     pub(super) metadata: Option<&'a [f32]>,
 }
@@ -54,8 +69,11 @@ pub(super) struct GuideRows {
     n_taxa: usize,
     /// `[n_rows, n_inputs]`
     inputs: Vec<f32>,
-    /// Mean + offset + level in ln(percent) and in ln(1+percent), `[n_rows, n_taxa]` each.
+    /// Mean + offset + level in ln(percent) and in ln(1+percent), `[n_rows, n_taxa]` each; where nothing of
+    /// a sample is in sight, what the samples around it say.
     base: [Vec<f32>; 2],
+    /// The same for the log-odds of presence: those of the taxon or those around.
+    presence_base: Vec<f32>,
     /// True ln(1+percent) where hidden and present, `[n_rows, n_taxa]`, and 1 where that is.
     value: Vec<f32>,
     has_value: Vec<f32>,
@@ -78,6 +96,7 @@ impl GuideRows {
             entries,
             sample,
             flags,
+            passed_over,
             metadata,
         } = *seen;
         let Shape {
@@ -86,9 +105,14 @@ impl GuideRows {
             level,
             ..
         } = *shape;
+        let hidden: Vec<bool> = flags.iter().map(|flag| !flag.is_observed()).collect();
+        let total = Scale(entries.hundred_percent(sample, &hidden));
         let standing = Standing::of(entries, sample, flags, scale, standardisation);
-        let total = standing.total;
         let [offset, _] = standing.offsets;
+        let in_time = shape.is_in_time.then(|| {
+            let around = entries.around(sample, passed_over);
+            InTime::new(around, scale, standardisation, InSight::of(&standing.logs))
+        });
         let known = entries.known_row(sample);
         let abundance = entries.abundance_row(sample);
         let first = self.inputs.len();
@@ -102,13 +126,18 @@ impl GuideRows {
             ]);
             let means = [scale.mean[taxon], standardisation.mean[taxon]];
             let sds = [scale.sd[taxon], standardisation.sd[taxon]];
+            let around = in_time.as_ref().and_then(|in_time| in_time.base(taxon));
             for (space, base) in self.base.iter_mut().enumerate() {
                 let above = match flag.is_observed() {
                     true => 0.0, // nobody asks
                     false => level.above(space, &standing, means[space], sds[space]),
                 };
-                base.push((means[space] + standing.offsets[space] + above) as f32);
+                let own = means[space] + standing.offsets[space] + above;
+                base.push(around.map_or(own, |around| around.values[space]) as f32);
             }
+            let own = scale.presence_logit[taxon];
+            let logit = around.map_or(own, |around| around.presence_logit);
+            self.presence_base.push(logit as f32);
             let is_asked = !flag.is_observed() && total.0 > 0.0;
             let is_present = known[taxon] == Known::Present;
             let truth = ln1p_percent(abundance[taxon], total) as f32;
@@ -141,7 +170,7 @@ impl GuideRows {
             n_known.ln_1p() - 1.0,
             (n_seen + n_known).ln_1p() - 2.0,
             n_hidden.ln_1p() - 1.0,
-            level.depth(total),
+            level.depth(standing.total),
         ];
         self.inputs.extend(figures.map(|figure| figure as f32));
         if shape.d_metadata > 0 {
@@ -150,6 +179,9 @@ impl GuideRows {
                 None => self.inputs.extend(vec![0.0; shape.d_metadata]),
             }
             self.inputs.push(f32::from(u8::from(metadata.is_none())));
+        }
+        if let Some(in_time) = in_time {
+            self.inputs.extend(in_time.inputs());
         }
         self.n_rows += 1;
     }
@@ -231,7 +263,7 @@ pub(super) struct Member {
 #[derive(Debug, Clone)]
 enum Output {
     Value { space: usize, sd: Tensor<2> },
-    Presence { prior_logit: Tensor<2> },
+    Presence,
 }
 
 /// What a taxon reads off its partners: a small perceptron of its own for each taxon.
@@ -301,6 +333,8 @@ pub(super) struct Shape<'a> {
     pub(super) standardisation: &'a Standardisation,
     pub(super) level: &'a Level,
     pub(super) d_metadata: usize,
+    /// Whether members are told of other samples of the subject.
+    pub(super) is_in_time: bool,
 }
 
 /// Width of the hidden layers: that of the configuration in tables of many taxa, less in small ones.
@@ -329,7 +363,11 @@ pub(super) fn members(p: &mut Builder, shape: &Shape, part: Part) -> Vec<Member>
         0 => 0,
         d => d + 1,
     };
-    let n_inputs = N_CHANNELS * n_taxa + N_FIGURES + n_metadata;
+    let n_in_time = match shape.is_in_time {
+        true => N_TIME_CHANNELS * n_taxa + N_TIME_FIGURES,
+        false => 0,
+    };
+    let n_inputs = N_CHANNELS * n_taxa + N_FIGURES + n_metadata + n_in_time;
     let square = MlpShape {
         n_inputs: width,
         n_hidden: width,
@@ -344,9 +382,7 @@ pub(super) fn members(p: &mut Builder, shape: &Shape, part: Part) -> Vec<Member>
             space,
             sd: row(&shape.standardisation.sd),
         },
-        (Part::Presence, _) => Output::Presence {
-            prior_logit: row(&shape.scale.presence_logit),
-        },
+        (Part::Presence, _) => Output::Presence,
     };
     (0..part.n_members(shape.config))
         .map(|k| {
@@ -388,7 +424,7 @@ impl Member {
             correction = correction + partners.forward(&inputs);
         }
         match &self.output {
-            Output::Presence { prior_logit } => correction + prior_logit.clone(),
+            Output::Presence => correction + rows.matrix(&rows.presence_base, device),
             Output::Value { space, sd } => {
                 let value = rows.matrix(&rows.base[*space], device) + correction * sd.clone();
                 match space {
@@ -416,7 +452,7 @@ impl Member {
                 let error = said - rows.matrix(&rows.value, device);
                 mean(error.clone() * error, &rows.has_value)
             }
-            Output::Presence { .. } => {
+            Output::Presence => {
                 let is_present = rows.matrix(&rows.is_present, device);
                 let cross_entropy = softplus(said.clone(), 1.0) - is_present * said;
                 mean(cross_entropy, &rows.has_presence)
@@ -501,7 +537,7 @@ impl Guide {
         &'a self,
         config: &'a GuideConfig,
         standardisation: &'a Standardisation,
-        d_metadata: usize,
+        beside: Beside,
         device: &Device,
     ) -> Result<BoundGuide<'a>> {
         let shape = Shape {
@@ -509,7 +545,8 @@ impl Guide {
             scale: &self.scale,
             standardisation,
             level: &self.level,
-            d_metadata,
+            d_metadata: beside.d_metadata,
+            is_in_time: beside.n_neighbours > 0,
         };
         let mut builder = Builder::new(&self.weights, Absent::Refuse, device);
         let members = Part::BOTH.map(|part| members(&mut builder, &shape, part));

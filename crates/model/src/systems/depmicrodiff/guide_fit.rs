@@ -1,12 +1,12 @@
 //! Training of the guide, member by member on its own folds.
 
-use super::batch::Flag;
 use super::config::Config;
+use super::dat::Beside;
 use super::entries::{Entries, Standardisation};
 use super::guide::{Dropout, Guide, GuideRows, Member, Part, Seen, Shape, members, metadata_of};
 use super::level::Level;
 use super::log_scale::LogScale;
-use super::objective::{Source, hide};
+use super::objective::{Source, hide_sample};
 use crate::device::Device;
 use crate::error::Result;
 use crate::parameters::{Absent, Builder, Parameters};
@@ -62,7 +62,7 @@ pub(super) struct GuideFit<'a> {
     pub(super) standardisation: &'a Standardisation,
     pub(super) scale: &'a LogScale,
     pub(super) level: &'a Level,
-    pub(super) d_metadata: usize,
+    pub(super) beside: Beside,
     pub(super) seed: u64,
 }
 
@@ -173,7 +173,8 @@ impl GuideFit<'_> {
             scale: self.scale,
             standardisation: self.standardisation,
             level: self.level,
-            d_metadata: self.d_metadata,
+            d_metadata: self.beside.d_metadata,
+            is_in_time: self.beside.n_neighbours > 0,
         }
     }
 
@@ -197,7 +198,7 @@ impl GuideFit<'_> {
         let bound = guide.bind(
             &self.config.guide,
             self.standardisation,
-            self.d_metadata,
+            self.beside,
             device,
         )?;
         for copy in 0..N_COPIES {
@@ -206,11 +207,12 @@ impl GuideFit<'_> {
                 let mut rows = GuideRows::new(n_taxa);
                 let mut asked = Vec::new();
                 for &sample in samples {
-                    let flags = hide(self.config, &source.entries.known_row(sample), &mut rng);
+                    let hidden = hide_sample(self.config, &source.entries, sample, &mut rng);
                     let seen = Seen {
                         entries: &source.entries,
                         sample,
-                        flags: &flags,
+                        flags: &hidden.flags,
+                        passed_over: hidden.passed_over,
                         metadata: metadata_of(source.conditions.as_ref(), sample),
                     };
                     rows.push(&bound.shape, &seen);
@@ -246,13 +248,14 @@ impl GuideObjective<'_> {
         let shape = self.fit.shape();
         for &(cohort, sample) in chosen {
             let source = &self.cohorts[cohort];
-            let flags: Vec<Flag> = hide(self.fit.config, &source.entries.known_row(sample), rng);
+            let hidden = hide_sample(self.fit.config, &source.entries, sample, rng);
             let is_dropped = rng.random_bool(self.fit.config.dat.metadata_dropout);
             let metadata = metadata_of(source.conditions.as_ref(), sample);
             let seen = Seen {
                 entries: &source.entries,
                 sample,
-                flags: &flags,
+                flags: &hidden.flags,
+                passed_over: hidden.passed_over,
                 metadata: metadata.filter(|_| !is_dropped),
             };
             rows.push(&shape, &seen);

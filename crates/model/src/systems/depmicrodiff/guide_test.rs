@@ -2,11 +2,13 @@
 
 use super::batch::Flag;
 use super::config::{Config, GuideConfig};
+use super::dat::Beside;
 use super::entries::{Entries, Standardisation};
 use super::guide::{Estimates, Guide, GuideRows, Part, Seen, Shape, members};
 use super::guide_fit::folds;
 use super::level::Level;
 use super::log_scale::LogScale;
+use super::neighbours::PassedOver;
 use crate::parameters::{Builder, Parameters};
 use burn::tensor::Device;
 use suffuse_data::Table;
@@ -20,6 +22,11 @@ const X: [f64; 20] = [
     0.0, 6.0, 3.0, 3.0,
 ];
 const N_TAXA: usize = 4;
+/// No metadata and no times.
+const ALONE: Beside = Beside {
+    d_metadata: 0,
+    n_neighbours: 0,
+};
 const FIRST: [Flag; 4] = [
     Flag::Present,
     Flag::HiddenPresent,
@@ -61,6 +68,7 @@ fn fitted(depth: Option<[f64; 2]>) -> Fitted {
         standardisation: &standardisation,
         level: &level,
         d_metadata: 0,
+        is_in_time: false,
     };
     let make = |p: &mut Builder| Part::BOTH.map(|part| members(p, &shape, part));
     let mut weights = Parameters::initial(&Parameters::default(), 0, make).unwrap();
@@ -94,7 +102,7 @@ impl Fitted {
         let config = config();
         let bound = self
             .guide
-            .bind(&config, &self.standardisation, 0, &Device::flex())
+            .bind(&config, &self.standardisation, ALONE, &Device::flex())
             .unwrap();
         let mut guide_rows = GuideRows::new(N_TAXA);
         for (sample, flags) in rows {
@@ -102,6 +110,7 @@ impl Fitted {
                 entries,
                 sample: *sample,
                 flags,
+                passed_over: PassedOver::default(),
                 metadata: None,
             };
             guide_rows.push(&bound.shape, &seen);

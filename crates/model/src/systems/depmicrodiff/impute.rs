@@ -2,13 +2,13 @@
 
 use super::Model;
 use super::batch::Flag;
+use super::closing::Unit;
 use super::entries::{Cohort, Entries, Known};
-use super::held_out::Expectations;
-use super::presence::folds;
+use super::held_out::{Expectations, InSight};
+use super::neighbours::PassedOver;
 use super::sampling::{Job, Plan, Run};
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::noise::target::Prediction;
 use crate::rng::{Stage, generator};
 use crate::sample::Sampler;
 use crate::train::Progress;
@@ -19,8 +19,6 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
-use suffuse_data::transform::Scale;
-use suffuse_data::transform::percent::from_ln1p_percent;
 use suffuse_stats::blend::{Blend, Said};
 
 /// Which entries may be filled, besides those that are withheld.
@@ -105,9 +103,7 @@ pub struct Imputation {
     pub hidden_draws: Vec<Vec<f64>>,
 }
 
-/// Separates the noise of the presence pass from that of the value pass.
-const PRESENCE_DRAWS: u64 = 1 << 32;
-/// Separates the draws of presence in the completed tables from both.
+/// Separates the draws of presence in the completed tables from those of both passes.
 const SET_PRESENCE: u64 = 1 << 33;
 
 /// Consecutive samples of a cohort, filled.
@@ -123,24 +119,30 @@ pub struct Block {
 }
 
 /// What is known of a block's entries and what was found out, in row-major order.
-struct Work {
+pub(super) struct Work {
     samples: Range<usize>,
     n_taxa: usize,
-    known: Vec<Known>,
+    pub(super) known: Vec<Known>,
     /// Entries that may be filled if their sample can be.
-    is_candidate: Vec<bool>,
+    pub(super) is_candidate: Vec<bool>,
     /// Per sample.
     is_fillable: Vec<bool>,
-    presence: Vec<f64>,
+    /// Per sample.
+    unit: Vec<Unit>,
+    pub(super) presence: Vec<f64>,
 }
 
 impl Work {
-    fn range(&self, sample: usize) -> Range<usize> {
+    pub(super) fn range(&self, sample: usize) -> Range<usize> {
         let row = sample - self.samples.start;
         row * self.n_taxa..(row + 1) * self.n_taxa
     }
 
-    fn fillable(&self) -> impl Iterator<Item = usize> {
+    fn unit(&self, sample: usize) -> Unit {
+        self.unit[sample - self.samples.start]
+    }
+
+    pub(super) fn fillable(&self) -> impl Iterator<Item = usize> {
         let is_fillable = |sample: &usize| self.is_fillable[sample - self.samples.start];
         self.samples.clone().filter(is_fillable)
     }
@@ -174,9 +176,9 @@ struct Asked<'a> {
 }
 
 /// The two passes over each block of samples; their networks and masks are prepared once.
-struct Passes<'a> {
-    presence: Run<'a>,
-    presence_plan: Plan<'a>,
+pub(super) struct Passes<'a> {
+    pub(super) presence: Run<'a>,
+    pub(super) presence_plan: Plan<'a>,
     values: Run<'a>,
     values_plan: Plan<'a>,
 }
@@ -185,7 +187,9 @@ impl Model {
     /// Fills a cohort that has the model's features.
     ///
     /// The value is the mean of the draws in ln(1+percent), turned back into the unit of the table.
-    /// Samples whose total is not known to be positive are left as they are.
+    /// Samples whose total is not known to be positive are left as they are, unless the model knows of
+    /// times and others of their subject are in sight: such a sample is filled as a composition, and its
+    /// total is the median of those around it.
     ///
     /// # Errors
     /// Other features than the model's, metadata of another length, an interruption.
@@ -232,7 +236,7 @@ impl Model {
             ))
             .into());
         }
-        let entries = Entries::new(cohort)?;
+        let entries = self.entries(cohort)?;
         let structural: HashSet<(u32, u32)> = options.structural_zeros.iter().copied().collect();
         let n_samples = entries.n_samples();
         let began = Instant::now();
@@ -329,17 +333,22 @@ impl Model {
         let mut others = partner.map(|(_, predicted)| predicted.iter());
         let said: Vec<Option<Said>> = draws
             .into_iter()
-            .map(|draws| {
+            .enumerate()
+            .map(|(at, draws)| {
                 let value = match draws.len() {
                     0 => return None,
                     n => draws.iter().sum::<f64>() / n as f64,
                 };
                 let other = others.as_mut().and_then(Iterator::next);
-                Some(match (partner, other) {
-                    (Some((blend, _)), Some(other)) => blend.join(value, *other, &draws),
+                let in_sight = work.unit[at / work.n_taxa].in_sight();
+                Some(match (partner, other, in_sight) {
+                    // Others know nothing of a sample of which nothing is in sight.
+                    (Some((blend, _)), Some(other), InSight::Some) => {
+                        blend.join(value, *other, &draws)
+                    }
                     _ => Said {
                         value,
-                        intervals: self.intervals(&draws, value),
+                        intervals: self.intervals_with(&draws, value, in_sight),
                         draws,
                     },
                 })
@@ -375,6 +384,10 @@ impl Model {
             .clone()
             .map(|sample| entries.is_fillable(sample))
             .collect();
+        let unit = samples
+            .clone()
+            .map(|sample| Unit::of(entries, sample))
+            .collect();
         let is_structural = |at: usize| {
             let sample = samples.start + at / n_taxa;
             asked
@@ -404,54 +417,9 @@ impl Model {
             known,
             is_candidate,
             is_fillable,
+            unit,
             presence,
         }
-    }
-
-    /// The probability of presence of the candidates: as the guide has it, or a mean over draws.
-    fn judge_presence(&self, passes: &Passes, n_draws: usize, work: &mut Work) -> Result<()> {
-        let (run, plan) = (&passes.presence, &passes.presence_plan);
-        let n_draws = match self.guide {
-            Some(_) => 1, // it has no draws
-            None => n_draws,
-        };
-        let mut jobs = Vec::new();
-        for sample in work.fillable() {
-            let range = work.range(sample);
-            for fold in folds(
-                &work.known[range.clone()],
-                &work.is_candidate[range],
-                run.seed,
-                run.entries.sample_id(sample),
-            ) {
-                jobs.extend((0..n_draws).map(|draw| {
-                    let draw = PRESENCE_DRAWS + (fold.number * n_draws + draw) as u64;
-                    let job = Job {
-                        sample,
-                        flags: fold.flags.clone(),
-                        draw,
-                        fold: None,
-                    };
-                    (fold.judged.clone(), job)
-                }));
-            }
-        }
-        let (judged, rows): (Vec<Vec<usize>>, Vec<Job>) = jobs.into_iter().unzip();
-        let probabilities = match self.presence_by_guide(run, plan, &rows)? {
-            Some(probabilities) => probabilities,
-            None => self
-                .sample(run, plan, &rows)?
-                .into_iter()
-                .map(|drawn| drawn.presence.into_iter().map(f64::from).collect())
-                .collect(),
-        };
-        for ((judged, job), probability) in judged.iter().zip(&rows).zip(probabilities) {
-            let start = work.range(job.sample).start;
-            for &taxon in judged {
-                work.presence[start + taxon] += probability[taxon] / n_draws as f64;
-            }
-        }
-        Ok(())
     }
 
     /// Draws of ln(1+percent) given presence of each entry that is taken to be positive, moved together
@@ -481,16 +449,20 @@ impl Model {
                 flags: flags.clone(),
                 draw: draw as u64,
                 fold: None,
+                passed_over: PassedOver::default(),
             }));
         }
         let mut draws: Vec<Vec<f64>> = vec![Vec::new(); work.known.len()];
         let drawn = self.sample(run, plan, &jobs)?;
         for (jobs, drawn) in jobs.chunks(n_draws).zip(drawn.chunks(n_draws)) {
             let start = work.range(jobs[0].sample).start;
+            let in_sight = work.unit(jobs[0].sample).in_sight();
+            let local = self.local(run.entries, jobs[0].sample, in_sight);
             for taxon in (0..work.n_taxa).filter(|taxon| is_positive[start + taxon]) {
                 let own = drawn.iter().map(|drawn| drawn.abundance[taxon]).collect();
-                let (value, centred) = self.centred(own, &Expectations::over(drawn, taxon));
-                draws[start + taxon] = match &self.calibration {
+                let expected = Expectations::over(drawn, taxon, local.as_deref());
+                let (value, centred) = self.centred(own, &expected, in_sight);
+                draws[start + taxon] = match self.calibration_of(in_sight) {
                     Some(calibration) => calibration.draws(&centred, value),
                     None => centred,
                 };
@@ -515,16 +487,22 @@ impl Model {
             hidden_draws: Vec::new(),
         };
         for (row, sample) in work.samples.clone().enumerate() {
-            let total = Scale(entries.total(sample, None));
+            let bounded = |said: &Said, taxon: usize| {
+                let least = self.standardisation.least[taxon];
+                let value = said.value.max(least);
+                let (low, high) = said.intervals[1];
+                [value, low.clamp(least.min(value), value), high.max(value)]
+            };
+            let values = said[work.range(sample)].iter().enumerate();
+            let values = values.filter_map(|(taxon, said)| Some(bounded(said.as_ref()?, taxon)[0]));
+            let scale = work.unit(sample).scale(values);
             for taxon in 0..work.n_taxa {
                 let (at, place) = (row * work.n_taxa + taxon, (row, taxon));
                 if let Some(said) = &said[at] {
-                    let (low, high) = said.intervals[1];
-                    let value = said.value.max(self.standardisation.least[taxon]);
-                    let low = low.clamp(self.standardisation.least[taxon].min(value), value);
-                    result.value[place] = from_ln1p_percent(value, total);
-                    result.lower[place] = from_ln1p_percent(low, total);
-                    result.upper[place] = from_ln1p_percent(high.max(value), total);
+                    let [value, low, high] = bounded(said, taxon).map(|y| scale.of(y));
+                    result.value[place] = value;
+                    result.lower[place] = low;
+                    result.upper[place] = high;
                     result.action[place] = Action::Filled;
                 } else if work.known[at] == Known::Unknown
                     && work.is_candidate[at]
@@ -559,7 +537,7 @@ impl Model {
     /// As [`Model::impute`].
     pub fn attention(&self, cohort: &Cohort, seed: u64) -> Result<Array2<f64>> {
         self.check_features(cohort)?;
-        let entries = Entries::new(cohort)?;
+        let entries = self.entries(cohort)?;
         let interrupted = AtomicBool::new(false);
         let run = Run {
             entries: &entries,
@@ -571,17 +549,6 @@ impl Model {
         };
         let map = self.attention_between_taxa(&run, &entries.informative_samples())?;
         Ok(Array2::from_shape_vec((entries.n_taxa, entries.n_taxa), map).expect("a square map"))
-    }
-
-    /// How presence is judged. A probability is a mean over all latents that fit what is observed, and
-    /// the first estimate of the clean latent from pure noise is nearly their mean: one step of it
-    /// tells false zeros from true ones better than many steps of as many draws. A network that
-    /// predicts the noise has no such estimate, since there it is divided by almost nothing.
-    fn presence_sampler(&self, sampler: Sampler) -> Sampler {
-        match self.config.dat.prediction {
-            Prediction::X0 | Prediction::V => Sampler::Ddim(1),
-            Prediction::Noise => sampler,
-        }
     }
 
     fn check_features(&self, cohort: &Cohort) -> Result<()> {
@@ -622,22 +589,21 @@ fn drawn_sets(
     let one_set = |k: usize| {
         let mut drawn = Vec::new();
         for sample in work.fillable() {
-            let total = Scale(entries.total(sample, None));
             let number = SET_PRESENCE + k as u64;
             let id = entries.sample_id(sample);
             let mut rng = generator(seed, Stage::Sampling, id, number);
+            let mut own = Vec::new();
             for at in work.range(sample) {
                 let u: f64 = rng.random();
                 if let Some(y) = said[at].as_ref().and_then(|said| said.draws.get(k)) {
-                    let is_present = u < work.presence[at];
-                    let value = if is_present {
-                        from_ln1p_percent(*y, total)
-                    } else {
-                        0.0
-                    };
-                    drawn.push((at, value));
+                    own.push((at, (u < work.presence[at]).then_some(*y)));
                 }
             }
+            let scale = work.unit(sample).scale(own.iter().filter_map(|(_, y)| *y));
+            drawn.extend(
+                own.into_iter()
+                    .map(|(at, y)| (at, y.map_or(0.0, |y| scale.of(y)))),
+            );
         }
         drawn
     };

@@ -7,7 +7,7 @@
 //!   |                 batch: what is hidden            vae: one latent token per taxon
 //!   |                    |                                |
 //!   +-- Dep (F-test, MI) --> mask <-- ar_steps      observed latents + metadata (condition)
-//!                             |                           |
+//!                             |                           |    + neighbours: samples around it in time
 //!                            dat: predicts the noise of the hidden tokens, step after step
 //!                             |
 //!                     sampling -> impute: presence, value, interval, what was done
@@ -15,12 +15,14 @@
 
 pub mod ar_steps;
 pub mod batch;
+mod closing;
 pub mod config;
 pub mod dat;
 pub mod entries;
 pub mod fit;
 mod guide;
 mod guide_fit;
+mod guide_in_time;
 #[cfg(test)]
 mod guide_test;
 pub mod held_out;
@@ -28,6 +30,7 @@ pub mod impute;
 mod level;
 mod log_scale;
 pub mod mask;
+mod neighbours;
 mod objective;
 mod presence;
 mod pretraining;
@@ -40,11 +43,15 @@ pub use entries::{Cohort, Conditions, Totals};
 pub use fit::{FitOptions, SAVE_EVERY_S, fit};
 pub use impute::{Action, Block, Fill, Imputation, ImputeOptions, Partner};
 
+use crate::error::Result;
 use crate::train::fit::Trained;
 use batch::LatentScale;
-use entries::Standardisation;
+use dat::Beside;
+use entries::{Entries, Standardisation};
 use guide::Guide;
+use held_out::WholeSamples;
 use mask::Dependent;
+use neighbours::Rhythm;
 use suffuse_stats::calibration::Calibration;
 
 /// A fitted model: all that `impute` needs.
@@ -56,6 +63,10 @@ pub struct Model {
     /// Weight of what the network expects, against the guide.
     trust: f64,
     calibration: Option<Calibration>,
+    /// Where it was fitted with subjects and times.
+    rhythm: Option<Rhythm>,
+    /// The same for samples of which nothing is in sight.
+    whole_samples: Option<WholeSamples>,
     standardisation: Standardisation,
     latent_scale: LatentScale,
     dependent: Dependent,
@@ -88,6 +99,20 @@ impl Model {
         &self.metadata_description
     }
 
+    /// Says whether it was fitted with subjects and times.
+    pub fn knows_times(&self) -> bool {
+        self.rhythm.is_some()
+    }
+
+    fn beside(&self) -> Beside {
+        Beside::new(self.d_metadata, self.rhythm.as_ref())
+    }
+
+    /// The entries of a cohort as the model knows them: without times, if it was fitted without.
+    fn entries<'a>(&self, cohort: &Cohort<'a>) -> Result<Entries<'a>> {
+        Ok(Entries::new(cohort)?.in_rhythm(self.rhythm.as_ref()))
+    }
+
     /// Seed of the fit.
     pub fn seed(&self) -> u64 {
         self.seed
@@ -111,6 +136,9 @@ impl Model {
     /// Leaves draws and intervals as the network gives them.
     pub fn forget_calibration(&mut self) {
         self.calibration = None;
+        if let Some(whole_samples) = &mut self.whole_samples {
+            whole_samples.calibration = None;
+        }
     }
 
     /// Training log, one JSON object per line.

@@ -3,10 +3,11 @@
 use super::ar_steps::ArSteps;
 use super::batch::{Flag, LatentScale, Rows, tensor, time_features};
 use super::config::Config;
-use super::dat::{Dat, Noisy, StreamMasks};
+use super::dat::{self, Beside, Dat, Noisy, StreamMasks};
 use super::entries::{Conditions, Entries, Known, Standardisation};
 use super::guide::{BoundGuide, Guesses, Seen, metadata_of};
 use super::mask::{Dependent, attention_mask};
+use super::neighbours::PassedOver;
 use super::vae::Vae;
 use crate::error::Result;
 use crate::noise::schedule::CosineSchedule;
@@ -79,17 +80,17 @@ impl VaeObjective<'_> {
     /// Rows of these samples. With a guide, entries are hidden as for the denoiser: a token holds an
     /// abundance around mean + offset or, where it is hidden, around the guess.
     pub(super) fn rows(&self, chosen: &[(usize, usize)], rng: &mut ChaCha8Rng) -> Rows {
-        let flags = chosen
+        let hidden = chosen
             .iter()
             .map(|&(cohort, sample)| {
-                let known = self.cohorts[cohort].entries.known_row(sample);
+                let entries = &self.cohorts[cohort].entries;
                 match self.guide {
-                    Some(_) => hide(self.config, &known, rng),
-                    None => known.into_iter().map(Flag::of).collect(),
+                    Some(_) => hide_sample(self.config, entries, sample, rng),
+                    None => Hidden::nothing(entries.known_row(sample)),
                 }
             })
             .collect();
-        let told = Told { chosen, flags };
+        let told = Told { chosen, hidden };
         told.rows(self.cohorts, self.standardisation, self.guide, &|_| false)
     }
 
@@ -156,7 +157,7 @@ impl Objective for VaeObjective<'_> {
 /// Samples and what the networks are told of their entries.
 struct Told<'a> {
     chosen: &'a [(usize, usize)],
-    flags: Vec<Vec<Flag>>,
+    hidden: Vec<Hidden>,
 }
 
 impl Told<'_> {
@@ -176,7 +177,8 @@ impl Told<'_> {
                 Seen {
                     entries: &source.entries,
                     sample,
-                    flags: &self.flags[row],
+                    flags: &self.hidden[row].flags,
+                    passed_over: self.hidden[row].passed_over,
                     metadata: metadata.filter(|_| !is_metadata_dropped(row)),
                 }
             })
@@ -210,7 +212,7 @@ pub(super) struct DatObjective<'a> {
     pub(super) latent_scale: &'a LatentScale,
     pub(super) vae: &'a Parameters,
     pub(super) dependent: &'a Dependent,
-    pub(super) d_metadata: usize,
+    pub(super) beside: Beside,
     pub(super) seed: u64,
     pub(super) split: Split,
 }
@@ -229,20 +231,27 @@ impl DatObjective<'_> {
     }
 
     fn rows(&self, chosen: &[(usize, usize)], rng: &mut ChaCha8Rng) -> Rows {
-        let (mut flags, mut is_dropped) = (Vec::new(), Vec::new());
+        let (mut hidden, mut is_dropped) = (Vec::new(), Vec::new());
         for &(cohort, sample) in chosen {
-            let known = self.cohorts[cohort].entries.known_row(sample);
-            flags.push(hide(self.config, &known, rng));
+            let entries = &self.cohorts[cohort].entries;
+            hidden.push(hide_sample(self.config, entries, sample, rng));
             is_dropped.push(rng.random_bool(self.config.dat.metadata_dropout));
         }
-        let told = Told { chosen, flags };
+        let told = Told { chosen, hidden };
         let is_gone = |row: usize| is_dropped[row];
         let mut rows = told.rows(self.cohorts, self.standardisation, self.guide, &is_gone);
-        if self.d_metadata > 0 {
+        if self.beside.n_neighbours > 0 {
+            for (&(cohort, sample), hidden) in chosen.iter().zip(&told.hidden) {
+                let (entries, around) = (&self.cohorts[cohort].entries, hidden.passed_over);
+                rows.push_neighbours(entries, sample, around, self.standardisation);
+            }
+        }
+        let d_metadata = self.beside.d_metadata;
+        if d_metadata > 0 {
             let none = Conditions {
-                values: vec![0.0; self.d_metadata],
+                values: vec![0.0; d_metadata],
                 missing: vec![true],
-                dim: self.d_metadata,
+                dim: d_metadata,
                 description: String::new(),
             };
             for (&(cohort, sample), is_dropped) in chosen.iter().zip(is_dropped) {
@@ -274,7 +283,7 @@ impl DatObjective<'_> {
             &config.dat,
             &config.vae,
             self.dependent,
-            self.d_metadata,
+            self.beside,
         );
         let mut frozen = Builder::new(self.vae, Absent::Refuse, device);
         let vae = Vae::new(&mut frozen, &config.vae, n_taxa);
@@ -286,7 +295,7 @@ impl DatObjective<'_> {
         let mode = config.dat.dependency_mask;
         let mask = attention_mask(
             &steps,
-            Dat::n_condition_tokens(&config.dat),
+            Dat::n_condition_tokens(&config.dat, self.beside),
             self.dependent,
             &order,
             mode,
@@ -314,7 +323,11 @@ impl DatObjective<'_> {
         );
 
         let latents = rows.latents(&vae, self.latent_scale, device).detach();
-        let known = rows.known_in_training(&latents, device);
+        let neighbours = rows.neighbours(&vae, self.latent_scale, device);
+        let known = dat::Known {
+            neighbours: neighbours.map(Tensor::detach),
+            ..rows.known_in_training(&latents, device)
+        };
         let token_order = order_tensor(&order, device);
         let clean = latents.select(1, token_order.clone()); // [rows, n_taxa, d], token order
         let noisy = clean.clone() * per_token(&|ab| ab.sqrt())
@@ -356,6 +369,65 @@ pub(super) fn order_tensor(order: &[usize], device: &Device) -> Tensor<1, Int> {
     let order: Vec<i64> = order.iter().map(|taxon| *taxon as i64).collect();
     let n = order.len();
     Tensor::from_data(TensorData::new(order, [n]), device)
+}
+
+/// What is hidden of a training sample, and of the samples around it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Hidden {
+    pub(super) flags: Vec<Flag>,
+    pub(super) passed_over: PassedOver,
+}
+
+impl Hidden {
+    fn nothing(known: Vec<Known>) -> Self {
+        Hidden {
+            flags: known.into_iter().map(Flag::of).collect(),
+            passed_over: PassedOver::default(),
+        }
+    }
+}
+
+/// Share of the training samples with others of their subject in sight that are hidden as a whole, so that
+/// filling a missing time point is trained for.
+const WHOLE_SAMPLES: f64 = 0.4;
+
+/// Hides entries of a training sample or, if others of its subject are in sight, at times all of it.
+pub(super) fn hide_sample(
+    config: &Config,
+    entries: &Entries,
+    sample: usize,
+    rng: &mut ChaCha8Rng,
+) -> Hidden {
+    let known = entries.known_row(sample);
+    let passed_over = match entries.timeline() {
+        Some(_) => PassedOver::draw(rng),
+        None => PassedOver::default(),
+    };
+    let is_whole = entries.around(sample, passed_over).is_some() && rng.random_bool(WHOLE_SAMPLES);
+    let flags = match is_whole {
+        true => hide_whole(config, &known, rng),
+        false => hide(config, &known, rng),
+    };
+    Hidden { flags, passed_over }
+}
+
+/// Largest share of the taxa of a sample hidden as a whole that are judged to be absent although they are
+/// not: filling judges presence first, and misses some.
+const MOST_MISSED: f64 = 0.4;
+
+/// Hides all of a sample: either everything alike, or present taxa are flagged as such, except for a random
+/// share of them.
+fn hide_whole(config: &Config, known: &[Known], rng: &mut ChaCha8Rng) -> Vec<Flag> {
+    let missed = match rng.random_bool(config.hiding.known_present) {
+        true => rng.random_range(0.0..=MOST_MISSED),
+        false => 1.0,
+    };
+    let flag = |known: &Known| match known {
+        Known::Withheld => Flag::HiddenPresent,
+        Known::Present if !rng.random_bool(missed) => Flag::HiddenPresent,
+        Known::Present | Known::Absent | Known::Unknown => Flag::Hidden,
+    };
+    known.iter().map(flag).collect()
 }
 
 /// Hides entries of a training sample at a random rate; either non-zeros that are flagged as
@@ -439,5 +511,61 @@ impl Objective for DatObjective<'_> {
 
     fn samples(&self, step: usize) -> Vec<String> {
         names(self.cohorts, &self.chosen(step))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KNOWN: [Known; 4] = [
+        Known::Present,
+        Known::Absent,
+        Known::Unknown,
+        Known::Withheld,
+    ];
+
+    #[test]
+    fn a_sample_hidden_as_a_whole_shows_no_value_and_no_zero() {
+        let config = Config::tiny();
+        let (mut n_known, mut n_nothing) = (0, 0);
+        for number in 0..200 {
+            let mut rng = generator(1, Stage::TrainingStep, "whole", number);
+            let flags = hide_whole(&config, &KNOWN.repeat(10), &mut rng);
+            let mut present = Vec::new();
+            for (flag, known) in flags.iter().zip(KNOWN.iter().cycle()) {
+                match known {
+                    Known::Present => present.push(*flag),
+                    Known::Withheld => assert_eq!(*flag, Flag::HiddenPresent),
+                    Known::Absent | Known::Unknown => assert_eq!(*flag, Flag::Hidden),
+                }
+                assert!(!flag.is_observed());
+            }
+            match present.contains(&Flag::HiddenPresent) {
+                true => n_known += 1,
+                false => n_nothing += 1,
+            }
+        }
+        assert!(n_known > 60 && n_nothing > 60, "{n_known} {n_nothing}");
+    }
+
+    #[test]
+    fn without_times_no_sample_is_hidden_as_a_whole_and_no_number_is_drawn_for_it() {
+        let ids = |prefix: &str, n: usize| (0..n).map(|i| format!("{prefix}{i}")).collect();
+        let rows: Vec<f64> = (0..40).map(|i| f64::from(i % 3)).collect();
+        let table = suffuse_data::Table::from_dense(ids("s", 4), ids("t", 10), &rows).unwrap();
+        let entries = Entries::of_table(table);
+        let config = Config::tiny();
+        for number in 0..20 {
+            let mut rng = generator(2, Stage::TrainingStep, "", number);
+            let mut same = rng.clone();
+            let hidden = hide_sample(&config, &entries, 1, &mut rng);
+            assert_eq!(
+                hidden.flags,
+                hide(&config, &entries.known_row(1), &mut same)
+            );
+            assert_eq!(rng, same);
+            assert_eq!(hidden.passed_over, PassedOver::default());
+        }
     }
 }

@@ -1,29 +1,34 @@
-//! What is hidden while presence is judged: rounds that each hide a part of a sample.
+//! How presence is judged: in rounds that each hide a part of a sample.
 
+use super::Model;
 use super::batch::Flag;
 use super::entries::Known;
+use super::impute::{Passes, Work};
+use super::neighbours::PassedOver;
+use super::sampling::Job;
+use crate::error::Result;
+use crate::noise::target::Prediction;
 use crate::rng::{Stage, generator};
+use crate::sample::Sampler;
 use rand::RngExt;
 
 /// Folds in which the entries of a sample are hidden: each zero is judged with four fifths of the
 /// entries in sight, at a rate that training has seen.
 const N_FOLDS: usize = 20;
+/// Separates the noise of the presence pass from that of the value pass.
+const PRESENCE_DRAWS: u64 = 1 << 32;
+
 /// What one round of the presence pass hides of a sample, and whose presence it judges.
-pub(super) struct Fold {
-    pub(super) number: usize,
-    pub(super) flags: Vec<Flag>,
-    pub(super) judged: Vec<usize>,
+struct Fold {
+    number: usize,
+    flags: Vec<Flag>,
+    judged: Vec<usize>,
 }
 
 /// Rounds of the presence pass. Zeros are judged with a fifth of all entries hidden, non-zeros too:
 /// if only zeros were, "hidden" would mean "zero". A round that would hide all non-zeros leaves them in
 /// sight, since training never hides everything. Without zeros to judge, one round does.
-pub(super) fn folds(
-    known: &[Known],
-    is_candidate: &[bool],
-    seed: u64,
-    sample_id: &str,
-) -> Vec<Fold> {
+fn folds(known: &[Known], is_candidate: &[bool], seed: u64, sample_id: &str) -> Vec<Fold> {
     let candidates: Vec<usize> = (0..known.len())
         .filter(|taxon| is_candidate[*taxon])
         .collect();
@@ -68,4 +73,69 @@ pub(super) fn folds(
         .map(fold)
         .filter(|fold| !fold.judged.is_empty())
         .collect()
+}
+
+impl Model {
+    /// The probability of presence of the candidates: as the guide has it, or a mean over draws.
+    pub(super) fn judge_presence(
+        &self,
+        passes: &Passes,
+        n_draws: usize,
+        work: &mut Work,
+    ) -> Result<()> {
+        let (run, plan) = (&passes.presence, &passes.presence_plan);
+        let n_draws = match self.guide {
+            Some(_) => 1, // it has no draws
+            None => n_draws,
+        };
+        let mut jobs = Vec::new();
+        for sample in work.fillable() {
+            let range = work.range(sample);
+            for fold in folds(
+                &work.known[range.clone()],
+                &work.is_candidate[range],
+                run.seed,
+                run.entries.sample_id(sample),
+            ) {
+                jobs.extend((0..n_draws).map(|draw| {
+                    let draw = PRESENCE_DRAWS + (fold.number * n_draws + draw) as u64;
+                    let job = Job {
+                        sample,
+                        flags: fold.flags.clone(),
+                        draw,
+                        fold: None,
+                        passed_over: PassedOver::default(),
+                    };
+                    (fold.judged.clone(), job)
+                }));
+            }
+        }
+        let (judged, rows): (Vec<Vec<usize>>, Vec<Job>) = jobs.into_iter().unzip();
+        let probabilities = match self.presence_by_guide(run, plan, &rows)? {
+            Some(probabilities) => probabilities,
+            None => self
+                .sample(run, plan, &rows)?
+                .into_iter()
+                .map(|drawn| drawn.presence.into_iter().map(f64::from).collect())
+                .collect(),
+        };
+        for ((judged, job), probability) in judged.iter().zip(&rows).zip(probabilities) {
+            let start = work.range(job.sample).start;
+            for &taxon in judged {
+                work.presence[start + taxon] += probability[taxon] / n_draws as f64;
+            }
+        }
+        Ok(())
+    }
+
+    /// How presence is judged. A probability is a mean over all latents that fit what is observed, and
+    /// the first estimate of the clean latent from pure noise is nearly their mean: one step of it
+    /// tells false zeros from true ones better than many steps of as many draws. A network that
+    /// predicts the noise has no such estimate, since there it is divided by almost nothing.
+    pub(super) fn presence_sampler(&self, sampler: Sampler) -> Sampler {
+        match self.config.dat.prediction {
+            Prediction::X0 | Prediction::V => Sampler::Ddim(1),
+            Prediction::Noise => sampler,
+        }
+    }
 }

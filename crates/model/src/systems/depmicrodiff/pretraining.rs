@@ -133,6 +133,7 @@ mod tests {
             totals: Totals::OfWhatIsLeft,
             conditions: None,
             groups: None,
+            times: None,
         }
     }
 

@@ -4,10 +4,11 @@ use super::Model;
 use super::ar_steps::ArSteps;
 use super::batch::{Flag, Rows, tensor, time_features};
 use super::config::TokenOrder;
-use super::dat::{Dat, Noisy, StreamMasks};
+use super::dat::{self, Dat, Noisy, StreamMasks};
 use super::entries::{Conditions, Entries};
 use super::guide::{BoundGuide, Guesses, Seen, metadata_of};
 use super::mask::attention_mask;
+use super::neighbours::PassedOver;
 use super::objective::order_tensor;
 use super::vae::{Vae, presence};
 use crate::device::{self, Device};
@@ -35,6 +36,8 @@ pub(super) struct Job {
     pub(super) draw: u64,
     /// The one member of the guide to ask, for a sample that the others have seen.
     pub(super) fold: Option<usize>,
+    /// Of the samples around it.
+    pub(super) passed_over: PassedOver,
 }
 
 /// What is the same for all rows of a run.
@@ -142,6 +145,9 @@ impl Model {
                 standardisation,
                 guess.as_ref(),
             );
+            if self.rhythm.is_some() {
+                rows.push_neighbours(entries, job.sample, job.passed_over, standardisation);
+            }
             if let Some(conditions) = run.conditions {
                 rows.push_metadata(conditions, job.sample, false);
             }
@@ -160,7 +166,10 @@ impl Model {
             tensor::<3>(values, [TILE, n, d], device)
         };
         let latents = rows.latents(&plan.vae, &self.latent_scale, device);
-        let known = rows.known(&latents, device);
+        let known = dat::Known {
+            neighbours: rows.neighbours(&plan.vae, &self.latent_scale, device),
+            ..rows.known(&latents, device)
+        };
         let order = order_tensor(&plan.order, device);
         let observed = known.observed.clone().select(1, order.clone()); // [TILE, n_taxa, d], token order
         let is_observed: Vec<f32> = jobs_in_tile(jobs)
@@ -281,7 +290,7 @@ impl Model {
         let plan = Plan::new(self, run)?;
         let order: Vec<usize> = (0..n_taxa).collect();
         let steps = ArSteps::of_sizes(&[n_taxa]);
-        let n_condition = Dat::n_condition_tokens(&self.config.dat);
+        let n_condition = Dat::n_condition_tokens(&self.config.dat, self.beside());
         let mode = self.config.dat.dependency_mask;
         let masks = StreamMasks::new(
             &attention_mask(&steps, n_condition, &self.dependent, &order, mode),
@@ -303,6 +312,10 @@ impl Model {
                     .map(|known| Flag::of(*known))
                     .collect();
                 rows.push(run.entries, *sample, &flags, &self.standardisation, None);
+                if self.rhythm.is_some() {
+                    let (all, standardisation) = (PassedOver::default(), &self.standardisation);
+                    rows.push_neighbours(run.entries, *sample, all, standardisation);
+                }
                 if let Some(conditions) = run.conditions {
                     rows.push_metadata(conditions, *sample, false);
                 }
@@ -312,7 +325,10 @@ impl Model {
                 ));
             }
             let latents = rows.latents(&plan.vae, &self.latent_scale, device);
-            let known = rows.known_in_training(&latents, device);
+            let known = dat::Known {
+                neighbours: rows.neighbours(&plan.vae, &self.latent_scale, device),
+                ..rows.known_in_training(&latents, device)
+            };
             let noise = tensor::<3>(noise, [part.len(), n_taxa, d], device);
             let context = plan.dat.context(
                 &known,
@@ -369,6 +385,7 @@ impl Run<'_> {
             entries: self.entries,
             sample: job.sample,
             flags: &job.flags,
+            passed_over: job.passed_over,
             metadata: metadata_of(self.conditions, job.sample),
         }
     }
@@ -404,7 +421,7 @@ impl<'a> Plan<'a> {
             &config.dat,
             &config.vae,
             &model.dependent,
-            model.d_metadata,
+            model.beside(),
         );
         builder.finish()?;
         let (order, sizes) = model.token_plan(run.seed);
@@ -428,7 +445,7 @@ impl<'a> Plan<'a> {
                 let so_far = ArSteps::of_sizes(&sizes[..=s]);
                 let mask = attention_mask(
                     &so_far,
-                    Dat::n_condition_tokens(&config.dat),
+                    Dat::n_condition_tokens(&config.dat, model.beside()),
                     &model.dependent,
                     &order,
                     mode,
@@ -441,8 +458,8 @@ impl<'a> Plan<'a> {
             })
             .collect();
         let guide = model.guide.as_ref().map(|guide| {
-            let (config, d_metadata) = (&config.guide, model.d_metadata);
-            guide.bind(config, &model.standardisation, d_metadata, device)
+            let (config, beside) = (&config.guide, model.beside());
+            guide.bind(config, &model.standardisation, beside, device)
         });
         Ok(Plan {
             guide: guide.transpose()?,

@@ -3,12 +3,14 @@
 use super::Model;
 use super::batch::LatentScale;
 use super::config::Config;
-use super::dat::Dat;
+use super::dat::{Beside, Dat};
 use super::entries::Standardisation;
 use super::guide::Guide;
+use super::held_out::WholeSamples;
 use super::level::Level;
 use super::log_scale::LogScale;
 use super::mask::Dependent;
+use super::neighbours::Rhythm;
 use super::vae::Vae;
 use crate::checkpoint::{self, write_atomically};
 use crate::error::{Error, Result};
@@ -33,6 +35,11 @@ struct Transform {
     /// Weight of what the network expects, against the guide.
     trust: f64,
     calibration: Option<Calibration>,
+    /// Of a model that was fitted with subjects and times.
+    #[serde(default)]
+    rhythm: Option<Rhythm>,
+    #[serde(default)]
+    whole_samples: Option<WholeSamples>,
     latent_scale: LatentScale,
     /// Positions of the features that each feature depends on.
     dependencies: Vec<Vec<usize>>,
@@ -94,6 +101,8 @@ impl Model {
             standardisation: self.standardisation.clone(),
             trust: self.trust,
             calibration: self.calibration,
+            rhythm: self.rhythm.clone(),
+            whole_samples: self.whole_samples,
             guide: self.guide.as_ref().map(|guide| StoredGuide {
                 scale: guide.scale.clone(),
                 level: guide.level.clone(),
@@ -200,16 +209,10 @@ impl Model {
         let guide_weights = ema.remove("guide");
         let mut weights = groups("weights.safetensors")?;
         let mut moments = groups("optimizer.safetensors")?;
+        let beside = Beside::new(transform.d_metadata, transform.rhythm.as_ref());
         let check_vae = |p: &mut Builder| drop(Vae::new(p, &config.vae, n));
-        let check_dat = |p: &mut Builder| {
-            drop(Dat::new(
-                p,
-                &config.dat,
-                &config.vae,
-                &dependent,
-                transform.d_metadata,
-            ))
-        };
+        let check_dat =
+            |p: &mut Builder| drop(Dat::new(p, &config.dat, &config.vae, &dependent, beside));
         let mut take = |part: &str,
                         check: &dyn Fn(&mut Builder),
                         n_steps: u64,
@@ -296,9 +299,9 @@ impl Model {
                     sd: stored.sd,
                     loss: stored.validation.unwrap_or(f64::INFINITY),
                 };
-                let (standardisation, d) = (&transform.standardisation, transform.d_metadata);
+                let standardisation = &transform.standardisation;
                 guide
-                    .bind(&config.guide, standardisation, d, &Device::flex())
+                    .bind(&config.guide, standardisation, beside, &Device::flex())
                     .map_err(|error| broken("ema.safetensors", format!("guide: {error}")))?;
                 Some(guide)
             }
@@ -313,6 +316,8 @@ impl Model {
             guide,
             trust: transform.trust,
             calibration: transform.calibration,
+            rhythm: transform.rhythm,
+            whole_samples: transform.whole_samples,
             vae: take(
                 "vae",
                 &check_vae,

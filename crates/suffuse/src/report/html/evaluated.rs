@@ -29,6 +29,13 @@ pub struct Evaluated<'a> {
     pub provenance: &'a Provenance,
 }
 
+impl Evaluated<'_> {
+    /// Says whether methods are compared with the best baseline: not where totals leak.
+    fn is_compared(&self) -> bool {
+        self.n_folds.is_some() || self.protocol == "time_point"
+    }
+}
+
 /// Methods that an evaluation is about, the first that is there.
 const IN_QUESTION: [&str; 2] = ["auto", "depmicrodiff"];
 
@@ -122,7 +129,7 @@ fn done(evaluated: &Evaluated) -> Vec<String> {
         "detection_limit" => "Hidden were the lowest values of samples that a method had not learned from, as if they had fallen under a detection limit. The method was told which entries were hidden.".to_string(),
         "whole_taxon" => "Hidden were whole taxa of samples that a method had not learned from, as if a panel had not measured them there.".to_string(),
         "whole_sample" => "Hidden were whole samples that a method had not learned from, as if a run had failed: little but averages and metadata is left to go by.".to_string(),
-        "time_point" => "Hidden were all samples of a subject at one time, as if a visit had been missed.".to_string(),
+        "time_point" => "Hidden were all samples of a subject at one time, as if a visit had been missed. Methods learned from the rest of the table, other visits of the same subjects too. What they filled was closed to 100 percent, with nothing where they judged a taxon absent.".to_string(),
         other => format!("What was hidden, and what a method could see, is protocol {other}; the guide describes it."),
     });
     if let Some(n_folds) = evaluated.n_folds {
@@ -143,8 +150,8 @@ fn show_methods(page: &mut Page, evaluated: &Evaluated, question: &str) {
     page.methods_words
         .push(format!("Less error is better. {}", unit_in_words()));
     let mut dots = Vec::new();
-    match evaluated.n_folds {
-        Some(_) => {
+    match evaluated.is_compared() {
+        true => {
             let rows = comparison::rows(evaluated.outcomes);
             page.methods = methods::of_comparison(&rows, question);
             for verdict in comparison::verdicts(&rows) {
@@ -172,7 +179,7 @@ fn show_methods(page: &mut Page, evaluated: &Evaluated, question: &str) {
                 });
             }
         }
-        None => {
+        false => {
             let rows = summary::rows(evaluated.outcomes);
             page.methods = vec![methods::of_summary(&rows, question)];
             if let Some(verdict) = summary::verdict(&rows, question) {
@@ -298,7 +305,7 @@ fn topics<'a>(evaluated: &Evaluated<'a>) -> Vec<Topic<'a>> {
     if has_draws {
         topics.extend([Topic::Intervals, Topic::Crps]);
     }
-    if evaluated.n_folds.is_some() {
+    if evaluated.is_compared() {
         topics.push(Topic::Bootstrap);
     }
     topics

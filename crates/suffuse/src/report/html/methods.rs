@@ -250,6 +250,14 @@ pub(super) fn explained(name: &str) -> &'static str {
         "depmicrodiff" => {
             "a diffusion model that learns which taxa go together, and draws several plausible values for each gap"
         }
+        "depmicrodiff-without-times" => {
+            "the same model fitted without subjects and times: what it knows of a missed visit is its metadata"
+        }
+        "last-value" => "the last visit of the subject before the gap, carried forward",
+        "linear-interpolation" => {
+            "a line between the visits of the subject before and after the gap"
+        }
+        "subject-mean" => "the average over the visits of the subject",
         "zero" => "leaves every gap at zero",
         "taxon-mean" => {
             "the average of the taxon where it was seen: the simplest method worth comparing with"
@@ -276,7 +284,7 @@ mod tests {
 
     #[test]
     fn every_method_is_explained() {
-        for method in method::all() {
+        for method in method::all().into_iter().chain(method::in_time()) {
             assert_ne!(explained(&method.to_string()), "another method", "{method}");
         }
     }
