@@ -1,7 +1,6 @@
 //! `suffuse evaluate` under each protocol, with the model at its smallest and a few baselines. Runs the
 //! real program.
 
-#[expect(dead_code, reason = "the other tests use the rest of it")]
 mod program;
 
 use program::{Workbench, count};

@@ -262,7 +262,7 @@ pub(super) struct Member {
 /// Where a member's correction goes; constants are `[1, n_taxa]`.
 #[derive(Debug, Clone)]
 enum Output {
-    Value { space: usize, sd: Tensor<2> },
+    Value { space: usize, sd: Box<Tensor<2>> },
     Presence,
 }
 
@@ -376,11 +376,11 @@ pub(super) fn members(p: &mut Builder, shape: &Shape, part: Part) -> Vec<Member>
     let output = |k: usize| match (part, k % N_SPACES) {
         (Part::Values, 0) => Output::Value {
             space: 0,
-            sd: row(&shape.scale.sd),
+            sd: Box::new(row(&shape.scale.sd)),
         },
         (Part::Values, space) => Output::Value {
             space,
-            sd: row(&shape.standardisation.sd),
+            sd: Box::new(row(&shape.standardisation.sd)),
         },
         (Part::Presence, _) => Output::Presence,
     };
@@ -426,7 +426,7 @@ impl Member {
         match &self.output {
             Output::Presence => correction + rows.matrix(&rows.presence_base, device),
             Output::Value { space, sd } => {
-                let value = rows.matrix(&rows.base[*space], device) + correction * sd.clone();
+                let value = rows.matrix(&rows.base[*space], device) + correction * (**sd).clone();
                 match space {
                     0 => softplus(value, 1.0), // ln(1 + percent) of ln(percent)
                     _ => value,
