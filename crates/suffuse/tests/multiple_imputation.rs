@@ -447,3 +447,27 @@ fn pool_joins_a_metadata_sheet_and_leaves_out_samples_without_content_or_group()
     let without = "pool table.tsv --imputed filled.tsv --group arm";
     bench.fail(2, &words(without), &["-m FILE"]);
 }
+
+#[test]
+fn completed_tables_hold_no_less_than_was_ever_seen_of_a_taxon() {
+    let bench = Workbench::new();
+    // All but the first taxon hold a few millionths: draws spread far below what was seen.
+    bench.table("table.tsv", (30, 6), |sample, taxon| {
+        match (sample + taxon) % 9 {
+            0 => "NaN".to_string(),
+            _ if taxon == 0 => (1_000_000 + sample).to_string(),
+            n => ((n * 3 + sample) % 4).to_string(),
+        }
+    });
+    bench.succeed(&words(
+        "impute table.tsv -o filled.tsv --config tiny --m 10 --presence-threshold 0 -q --method depmicrodiff",
+    ));
+    for number in 1..=10 {
+        let filled = read_path(&bench.path(&format!("filled-{number:02}.tsv")));
+        let drawn = filled.to_dense();
+        assert!(
+            drawn.iter().all(|x| x.is_nan() || *x >= 0.0),
+            "{number}: {drawn:?}"
+        );
+    }
+}

@@ -355,7 +355,7 @@ impl Model {
             })
             .collect();
         let first_sample = work.samples.start;
-        let drawn = drawn_sets(passes.values.seed, entries, asked.n_sets, &work, &said);
+        let drawn = self.drawn_sets(passes.values.seed, entries, asked.n_sets, &work, &said);
         let filled = self.finish(entries, work, said);
         let complete = |drawn: Vec<(usize, f64)>| {
             let mut set = filled.value.clone();
@@ -531,6 +531,43 @@ impl Model {
         result
     }
 
+    /// Per completed table: the entries of a block that are drawn, and their values in the unit of the
+    /// table. Draw `k` of the abundances belongs to table `k`; an entry is absent there with probability
+    /// `1 - presence`, and what is present is no lower than the taxon was ever seen. One number per taxon of a sample is drawn, filled or not, so that the presence of an
+    /// entry depends on the seed, its sample, its place among the taxa and `k` alone.
+    fn drawn_sets(
+        &self,
+        seed: u64,
+        entries: &Entries,
+        n_sets: usize,
+        work: &Work,
+        said: &[Option<Said>],
+    ) -> Vec<Vec<(usize, f64)>> {
+        let one_set = |k: usize| {
+            let mut drawn = Vec::new();
+            for sample in work.fillable() {
+                let number = SET_PRESENCE + k as u64;
+                let id = entries.sample_id(sample);
+                let mut rng = generator(seed, Stage::Sampling, id, number);
+                let mut own = Vec::new();
+                for (taxon, at) in work.range(sample).enumerate() {
+                    let u: f64 = rng.random();
+                    if let Some(y) = said[at].as_ref().and_then(|said| said.draws.get(k)) {
+                        let y = y.max(self.standardisation.least[taxon]);
+                        own.push((at, (u < work.presence[at]).then_some(y)));
+                    }
+                }
+                let scale = work.unit(sample).scale(own.iter().filter_map(|(_, y)| *y));
+                drawn.extend(
+                    own.into_iter()
+                        .map(|(at, y)| (at, y.map_or(0.0, |y| scale.of(y)))),
+                );
+            }
+            drawn
+        };
+        (0..n_sets).map(one_set).collect()
+    }
+
     /// How much taxon `i` attends to taxon `j`: mean over heads, blocks and samples.
     ///
     /// # Errors
@@ -573,41 +610,6 @@ impl Model {
         }
         Ok(())
     }
-}
-
-/// Per completed table: the entries of a block that are drawn, and their values in the unit of the
-/// table. Draw `k` of the abundances belongs to table `k`; an entry is absent there with probability
-/// `1 - presence`. One number per taxon of a sample is drawn, filled or not, so that the presence of an
-/// entry depends on the seed, its sample, its place among the taxa and `k` alone.
-fn drawn_sets(
-    seed: u64,
-    entries: &Entries,
-    n_sets: usize,
-    work: &Work,
-    said: &[Option<Said>],
-) -> Vec<Vec<(usize, f64)>> {
-    let one_set = |k: usize| {
-        let mut drawn = Vec::new();
-        for sample in work.fillable() {
-            let number = SET_PRESENCE + k as u64;
-            let id = entries.sample_id(sample);
-            let mut rng = generator(seed, Stage::Sampling, id, number);
-            let mut own = Vec::new();
-            for at in work.range(sample) {
-                let u: f64 = rng.random();
-                if let Some(y) = said[at].as_ref().and_then(|said| said.draws.get(k)) {
-                    own.push((at, (u < work.presence[at]).then_some(*y)));
-                }
-            }
-            let scale = work.unit(sample).scale(own.iter().filter_map(|(_, y)| *y));
-            drawn.extend(
-                own.into_iter()
-                    .map(|(at, y)| (at, y.map_or(0.0, |y| scale.of(y)))),
-            );
-        }
-        drawn
-    };
-    (0..n_sets).map(one_set).collect()
 }
 
 fn append<T: Copy>(all: &mut Array2<T>, rows: &Array2<T>) {
