@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
+use suffuse_model::systems::depmicrodiff::Config;
 use suffuse_stats::impute::{LongitudinalMethod, Method as Baseline};
 
 /// A way to fill a table.
@@ -15,6 +16,8 @@ pub enum Method {
     DepMicroDiff,
     /// The diffusion model that knows nothing of subjects and times: what they are worth.
     WithoutTimes,
+    /// The same diffusion without what makes it dependency-aware, see [`Config::as_mbvdit`].
+    MbVdit,
     /// A classical imputer.
     Baseline(Baseline),
     /// A simple filling of visits from the others of their subject.
@@ -23,13 +26,19 @@ pub enum Method {
 
 const AUTO_NAME: &str = "auto";
 const MODEL_NAME: &str = "depmicrodiff";
+const PEER_NAME: &str = "mbvdit";
 const WITHOUT_TIMES_NAME: &str = "depmicrodiff-without-times";
 
-/// All methods for any table, the default first.
+/// All methods for any table that are compared unless others are asked for, the default first.
 pub fn all() -> Vec<Method> {
     let mut methods = vec![Method::Auto, Method::DepMicroDiff];
     methods.extend(Baseline::ALL.map(Method::Baseline));
     methods
+}
+
+/// Every method that has a name.
+fn named() -> impl Iterator<Item = Method> {
+    all().into_iter().chain([Method::MbVdit]).chain(in_time())
 }
 
 /// The methods for visits beside those: they need subjects and times, or show what these are worth.
@@ -45,6 +54,14 @@ impl Method {
         matches!(self, Method::WithoutTimes | Method::InTime(_))
     }
 
+    /// The configuration that it asks for, from that of the model.
+    pub fn config(self, of_model: Config) -> Config {
+        match self {
+            Method::MbVdit => of_model.as_mbvdit(),
+            _ => of_model,
+        }
+    }
+
     /// Says whether the model is compared with it.
     pub fn is_baseline(self) -> bool {
         matches!(self, Method::Baseline(_) | Method::InTime(_))
@@ -56,6 +73,7 @@ impl fmt::Display for Method {
         match self {
             Method::Auto => f.write_str(AUTO_NAME),
             Method::DepMicroDiff => f.write_str(MODEL_NAME),
+            Method::MbVdit => f.write_str(PEER_NAME),
             Method::WithoutTimes => f.write_str(WITHOUT_TIMES_NAME),
             Method::Baseline(baseline) => write!(f, "{baseline}"),
             Method::InTime(method) => write!(f, "{method}"),
@@ -67,12 +85,11 @@ impl FromStr for Method {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        all()
-            .into_iter()
-            .chain(in_time())
+        named()
             .find(|method| method.to_string() == name)
             .ok_or_else(|| {
-                let names: Vec<String> = all().iter().map(ToString::to_string).collect();
+                let names = named().filter(|method| !method.is_in_time());
+                let names: Vec<String> = names.map(|method| method.to_string()).collect();
                 format!("found {name:?}, expected one of: {}", names.join(", "))
             })
     }
@@ -98,7 +115,7 @@ mod tests {
 
     #[test]
     fn every_name_reads_back_as_its_method() {
-        for method in all().into_iter().chain(in_time()) {
+        for method in named() {
             assert_eq!(method.to_string().parse::<Method>().unwrap(), method);
         }
         assert!(

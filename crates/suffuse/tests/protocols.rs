@@ -330,3 +330,32 @@ fn zero_shot_learns_from_other_tables_alone() {
     ];
     bench.fail(1, &itself, &["stands in the table"]);
 }
+
+#[test]
+fn mbvdit_is_the_model_with_the_settings_of_its_preset() {
+    let bench = Workbench::new();
+    simulated(&bench);
+    let run = |out: &str, more: &str| {
+        let setting =
+            format!("evaluate table.h5ad --seeds 1 --fraction 0.3 --json -q -o {out} {more}");
+        let run = bench.succeed(&setting.split(' ').collect::<Vec<_>>());
+        serde_json::from_str::<Value>(&run.stdout).expect("the program writes JSON")
+    };
+    let steps = "--set vae.training.n_steps=20 --set dat.training.n_steps=20";
+    let peer = run(
+        "a",
+        &format!("--methods mbvdit,depmicrodiff,zero --set guide.training.n_steps=20 {steps}"),
+    );
+    let preset = run(
+        "b",
+        &format!("--methods depmicrodiff,zero --config mbvdit {steps}"),
+    );
+    assert_eq!(
+        of(&peer, "mbvdit")["rmse"],
+        of(&preset, "depmicrodiff")["rmse"]
+    );
+    assert_ne!(
+        of(&peer, "mbvdit")["rmse"],
+        of(&peer, "depmicrodiff")["rmse"]
+    );
+}

@@ -222,13 +222,15 @@ pub(super) fn run(arguments: &ImputeArgs, context: &mut Context) -> Result<()> {
         Method::Baseline(baseline) => {
             job.fill_by_baseline(baseline, &input.table, provenance, context)
         }
-        Method::Auto | Method::DepMicroDiff | Method::WithoutTimes | Method::InTime(_) => {
-            match job.fill_by_model(fitted, input.table, provenance, context) {
-                Ok(Some(done)) => Ok(done),
-                Ok(None) => return Ok(()),
-                Err(error) => Err(error),
-            }
-        }
+        Method::Auto
+        | Method::DepMicroDiff
+        | Method::MbVdit
+        | Method::WithoutTimes
+        | Method::InTime(_) => match job.fill_by_model(fitted, input.table, provenance, context) {
+            Ok(Some(done)) => Ok(done),
+            Ok(None) => return Ok(()),
+            Err(error) => Err(error),
+        },
     };
     let done = done.map_err(|error| {
         error

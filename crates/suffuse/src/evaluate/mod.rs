@@ -144,6 +144,7 @@ pub fn evaluate(
         let mut fits: Vec<Fits> = Vec::new();
         fits.resize_with(options.fractions.len(), Fits::default);
         for &method in &options.methods {
+            let options = &options.of(method);
             for (number, &fraction) in options.fractions.iter().enumerate() {
                 if watch.is_interrupted() {
                     return Err(Error::Interrupted {
@@ -179,7 +180,14 @@ pub fn evaluate(
     Ok(all)
 }
 
-impl EvaluateOptions<'_> {
+impl<'a> EvaluateOptions<'a> {
+    /// As a method wants them.
+    fn of(&self, method: Method) -> EvaluateOptions<'a> {
+        let mut options = self.clone();
+        options.model.config = method.config(options.model.config);
+        options
+    }
+
     /// The folds of a cross-validation; none where the whole table is filled.
     fn folds(&self, table: &Table) -> Result<Vec<Fold>> {
         let Some(n_folds) = self.protocol.is_held_out().then_some(self.n_folds) else {
@@ -218,7 +226,7 @@ impl EvaluateOptions<'_> {
         }
     }
 
-    fn hiding<'a>(&'a self, mask: &'a Mask, seed: u64) -> Hiding<'a> {
+    fn hiding<'b>(&'b self, mask: &'b Mask, seed: u64) -> Hiding<'b> {
         Hiding {
             protocol: self.protocol,
             mask,
@@ -253,6 +261,8 @@ struct Fits {
     own: Option<Ready>,
     /// The one that knows nothing of times.
     without_times: Option<Ready>,
+    /// The one that is not dependency-aware.
+    mbvdit: Option<Ready>,
 }
 
 /// A fitted model and how long that took.
@@ -295,11 +305,12 @@ fn run(
             })?;
             of_simple(visits::of_time(method, times, trial)?)
         }
-        Method::DepMicroDiff | Method::Auto | Method::WithoutTimes => {
+        Method::DepMicroDiff | Method::Auto | Method::WithoutTimes | Method::MbVdit => {
             let alone = (method == Method::WithoutTimes).then(|| trial.without_times());
             let trial = alone.as_ref().unwrap_or(trial);
             let ready = match method {
                 Method::WithoutTimes => &mut fits.without_times,
+                Method::MbVdit => &mut fits.mbvdit,
                 _ => &mut fits.own,
             };
             let ready = match ready {
