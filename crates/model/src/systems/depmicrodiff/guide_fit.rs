@@ -1,5 +1,6 @@
 //! Training of the guide, member by member on its own folds.
 
+use super::batch::Flag;
 use super::config::Config;
 use super::dat::Beside;
 use super::entries::{Entries, Standardisation};
@@ -242,13 +243,33 @@ impl GuideFit<'_> {
     }
 }
 
+/// Most of the non-zeros of a sample that pass for zeros.
+const MOST_FALSE: f64 = 0.5;
+
+/// Lets a random share of what is in sight pass for absent, of every second sample: the zeros of a table to be
+/// judged are not all true.
+fn pass_for_absent(flags: &mut [Flag], rng: &mut ChaCha8Rng) {
+    let share = match rng.random_bool(0.5) {
+        true => rng.random_range(0.0..=MOST_FALSE),
+        false => return,
+    };
+    for flag in flags.iter_mut().filter(|flag| **flag == Flag::Present) {
+        if rng.random_bool(share) {
+            *flag = Flag::Absent;
+        }
+    }
+}
+
 impl GuideObjective<'_> {
     fn rows(&self, chosen: &[(usize, usize)], rng: &mut ChaCha8Rng) -> GuideRows {
         let mut rows = GuideRows::new(self.fit.standardisation.mean.len());
         let shape = self.fit.shape();
         for &(cohort, sample) in chosen {
             let source = &self.cohorts[cohort];
-            let hidden = hide_sample(self.fit.config, &source.entries, sample, rng);
+            let mut hidden = hide_sample(self.fit.config, &source.entries, sample, rng);
+            if self.part == Part::Presence {
+                pass_for_absent(&mut hidden.flags, rng);
+            }
             let is_dropped = rng.random_bool(self.fit.config.dat.metadata_dropout);
             let metadata = metadata_of(source.conditions.as_ref(), sample);
             let seen = Seen {

@@ -59,7 +59,7 @@ impl Standing {
         scale: &LogScale,
         standardisation: &Standardisation,
     ) -> Standing {
-        let hidden: Vec<bool> = flags.iter().map(|flag| !flag.is_observed()).collect();
+        let hidden: Vec<bool> = flags.iter().map(|flag| *flag != Flag::Present).collect();
         let logs = log_percents(entries, sample, Some(&hidden));
         let log1p = logs.iter().map(|(j, log)| (*j, log.exp().ln_1p()));
         let count = |this: Flag| flags.iter().filter(|flag| **flag == this).count() as f64;
