@@ -1,6 +1,7 @@
 //! Numbers on tables: scores of imputed entries, classical imputers (the baselines of every
-//! model), statistics of dependency between taxa, distances and ordination, comparisons of two groups, and Rubin's rules over
-//! completed tables. No tensor library.
+//! model), simple generators and what a synthetic table gives away, statistics of dependency between
+//! taxa, distances and ordination, comparisons of two groups, and Rubin's rules over completed tables. No
+//! tensor library.
 //!
 //! Matrices are dense `ndarray` arrays in f64 with samples in rows and taxa in columns. Every
 //! result is the same for any number of threads: sums run in a fixed order, and random numbers
@@ -14,6 +15,7 @@ pub mod dependency;
 pub mod differential;
 pub mod distance;
 pub mod error;
+pub mod generate;
 pub mod impute;
 pub mod incomplete;
 pub mod pcoa;
