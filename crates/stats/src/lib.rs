@@ -20,6 +20,7 @@ pub mod impute;
 pub mod incomplete;
 pub mod pcoa;
 pub mod pool;
+pub mod privacy;
 pub mod ranks;
 pub mod scores;
 pub mod tail;
