@@ -6,6 +6,7 @@
 //! input ─► conditions ─► model, block by block ─► impute::Filling ─┬► output + provenance
 //!    │                 └► baseline ─► impute::Completed ────────────┘
 //!    ├──► pool: completed tables ─► two groups compared, by Rubin's rules
+//!    ├──► privacy: train, hold-out, synthetic ─► what a synthetic table gives away
 //!    └──► evaluate: hide ─► fill ─► score ─► one result file each ─► summary, report
 //! ```
 
@@ -20,6 +21,7 @@ pub mod input;
 pub mod method;
 pub mod output;
 pub mod pool;
+pub mod privacy;
 pub mod provenance;
 pub mod report;
 pub mod settings;

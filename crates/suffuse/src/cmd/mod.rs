@@ -11,6 +11,7 @@ mod impute;
 mod inspect;
 mod plan;
 mod pool;
+mod privacy;
 
 use crate::talk::Talk;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -78,6 +79,8 @@ pub(crate) enum Command {
     Evaluate(Box<evaluate::EvaluateArgs>),
     /// Compare two groups of samples over completed tables (multiple imputation)
     Pool(Box<pool::PoolArgs>),
+    /// Say what a synthetic table gives away of the samples that it was made from
+    Privacy(privacy::PrivacyArgs),
     /// Find which taxa depend on which
     Dependencies(dependencies::DependenciesArgs),
     /// Find leaks and traps in a table, and say what to do about them
@@ -113,6 +116,7 @@ pub(crate) fn run(command: &Command, context: &mut Context) -> Result<()> {
         Command::Fit(arguments) => fit::run(arguments, context),
         Command::Evaluate(arguments) => evaluate::run(arguments, context),
         Command::Pool(arguments) => pool::run(arguments, context),
+        Command::Privacy(arguments) => privacy::run(arguments, context),
         Command::Dependencies(arguments) => dependencies::run(arguments, context),
         Command::Audit(arguments) => audit::run(arguments, context),
         Command::Inspect(arguments) => inspect::run(arguments, context),
