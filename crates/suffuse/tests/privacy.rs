@@ -5,15 +5,17 @@ mod program;
 use program::{Workbench, count};
 use serde_json::Value;
 
-/// Counts that look drawn from one population; `shift` chooses the samples.
+/// Counts that look drawn from one population, no two samples alike; `shift` chooses the samples.
 fn counts(shift: usize) -> impl Fn(usize, usize) -> String {
     move |sample, feature| {
-        let s = sample + shift;
-        let x = (s * s * 31 + feature * 17 + s * feature * 7 + s) % 29;
-        if x < 12 {
-            "0".to_string()
-        } else {
-            x.to_string()
+        // The finaliser of splitmix64.
+        let mut x =
+            ((sample + shift) as u64 * 8 + feature as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        match (x ^ (x >> 31)) % 97 {
+            0..40 => "0".to_string(),
+            many => many.to_string(),
         }
     }
 }
