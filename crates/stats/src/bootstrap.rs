@@ -132,6 +132,28 @@ pub fn area_difference(groups: &[[Placed; 2]], seed: u64) -> Option<Interval> {
     })
 }
 
+/// An area under the receiver operating characteristic with its percentile interval, drawn as in
+/// [`area_difference`].
+///
+/// - returns `None` without a positive or without a negative
+pub fn area(groups: &[Placed], seed: u64) -> Option<Interval> {
+    // Scores that say nothing have the area 1/2 in every draw.
+    let paired: Vec<[Placed; 2]> = groups
+        .iter()
+        .map(|group| {
+            let no_score = Placed {
+                positive: 0.5 * group.n_positive,
+                negative: 0.5 * group.n_negative,
+                ..*group
+            };
+            [*group, no_score]
+        })
+        .collect();
+    let Interval { value, low, high } = area_difference(&paired, seed)?;
+    let [value, low, high] = [value, low, high].map(|x| x + 0.5);
+    Some(Interval { value, low, high })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -248,5 +270,44 @@ mod tests {
         assert_eq!(area_difference(&[], 1), None);
         let none = [[Placed::default(); 2]; 3];
         assert_eq!(area_difference(&none, 1), None);
+    }
+
+    #[test]
+    fn the_interval_of_one_area_has_the_width_of_hanley_and_mcneil() {
+        // Their variance is exact for exponential scores; normal ones come close.
+        let mut rng = ChaCha8Rng::seed_from_u64(21);
+        let noise = Normal::new(0.0, 1.0).unwrap();
+        let is_positive: Vec<bool> = (0..900).map(|k| k % 3 == 0).collect();
+        let scores: Vec<f64> = is_positive
+            .iter()
+            .map(|p| noise.sample(&mut rng) + if *p { 0.5 } else { 0.0 })
+            .collect();
+        let places = crate::ranks::placements(&scores, &is_positive).unwrap();
+        let placed: Vec<Placed> = places
+            .iter()
+            .zip(&is_positive)
+            .map(|(place, p)| match p {
+                true => Placed {
+                    n_positive: 1.0,
+                    positive: *place,
+                    ..Placed::default()
+                },
+                false => Placed {
+                    n_negative: 1.0,
+                    negative: *place,
+                    ..Placed::default()
+                },
+            })
+            .collect();
+        let found = area(&placed, 1).unwrap();
+        let a = crate::ranks::auroc(&scores, &is_positive).unwrap();
+        assert!((found.value - a).abs() < 1e-12);
+        let (n, m) = (300.0, 600.0);
+        let (q1, q2) = (a / (2.0 - a), 2.0 * a * a / (1.0 + a));
+        let variance =
+            (a * (1.0 - a) + (n - 1.0) * (q1 - a * a) + (m - 1.0) * (q2 - a * a)) / (n * m);
+        let width = (found.high - found.low) / (2.0 * 1.96 * variance.sqrt());
+        assert!((0.9..1.1).contains(&width), "{found:?}, {width}");
+        assert_eq!(area(&[Placed::default()], 1), None);
     }
 }

@@ -1,6 +1,7 @@
-//! Numbers on tables: scores of imputed entries, classical imputers (the baselines of every
-//! model), statistics of dependency between taxa, distances and ordination, comparisons of two groups
-//! and of two tables, and Rubin's rules over completed tables. No tensor library.
+//! Numbers on tables: scores of imputed entries, classical imputers (the baselines of every model), simple
+//! generators and what a synthetic table gives away, statistics of dependency between taxa, distances and
+//! ordination, comparisons of two groups and of two tables, and Rubin's rules over completed tables. No
+//! tensor library.
 //!
 //! Matrices are dense `ndarray` arrays in f64 with samples in rows and taxa in columns. Every
 //! result is the same for any number of threads: sums run in a fixed order, and random numbers
@@ -16,6 +17,7 @@ pub mod dependency;
 pub mod differential;
 pub mod distance;
 pub mod error;
+pub mod generate;
 pub mod impute;
 pub mod incomplete;
 pub mod ks;
@@ -24,6 +26,7 @@ pub mod pcoa;
 pub mod permanova;
 pub mod permdisp;
 pub mod pool;
+pub mod privacy;
 pub mod ranks;
 pub mod scores;
 pub mod tail;

@@ -7,7 +7,8 @@
 //!    │                 └► baseline ─► impute::Completed ────────────┘
 //!    ├──► pool: completed tables ─► two groups compared, by Rubin's rules
 //!    ├──► evaluate: hide ─► fill ─► score ─► one result file each ─► summary, report
-//!    └──► compare: real, generated ─► figures, with what real samples give ─► report
+//!    ├──► compare: real, generated ─► figures, with what real samples give ─► report
+//!    └──► privacy: train, hold-out, synthetic ─► what a synthetic table gives away
 //! ```
 
 pub mod auto;
@@ -22,6 +23,7 @@ pub mod input;
 pub mod method;
 pub mod output;
 pub mod pool;
+pub mod privacy;
 pub mod provenance;
 pub mod report;
 pub mod settings;

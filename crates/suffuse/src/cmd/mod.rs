@@ -12,6 +12,7 @@ mod impute;
 mod inspect;
 mod plan;
 mod pool;
+mod privacy;
 mod times;
 
 use crate::talk::Talk;
@@ -82,6 +83,8 @@ pub(crate) enum Command {
     Compare(Box<compare::CompareArgs>),
     /// Compare two groups of samples over completed tables (multiple imputation)
     Pool(Box<pool::PoolArgs>),
+    /// Say what a synthetic table gives away of the samples that it was made from
+    Privacy(privacy::PrivacyArgs),
     /// Find which taxa depend on which
     Dependencies(dependencies::DependenciesArgs),
     /// Find leaks and traps in a table, and say what to do about them
@@ -118,6 +121,7 @@ pub(crate) fn run(command: &Command, context: &mut Context) -> Result<()> {
         Command::Evaluate(arguments) => evaluate::run(arguments, context),
         Command::Compare(arguments) => compare::run(arguments, context),
         Command::Pool(arguments) => pool::run(arguments, context),
+        Command::Privacy(arguments) => privacy::run(arguments, context),
         Command::Dependencies(arguments) => dependencies::run(arguments, context),
         Command::Audit(arguments) => audit::run(arguments, context),
         Command::Inspect(arguments) => inspect::run(arguments, context),

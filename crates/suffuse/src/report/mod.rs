@@ -9,6 +9,7 @@ pub mod dependency_network;
 pub mod heat_map;
 pub mod html;
 pub mod pool_table;
+pub mod privacy_table;
 pub mod scatter;
 pub mod score_table;
 
