@@ -12,8 +12,8 @@ use crate::rng::{Stage, generator};
 use crate::sample::Sampler;
 use rand::RngExt;
 
-/// Folds in which the entries of a sample are hidden: each zero is judged with four fifths of the
-/// entries in sight, at a rate that training has seen.
+/// Folds in which the entries of a sample are hidden: each zero is judged with nearly all other entries in
+/// sight, at the least rate that training has seen.
 const N_FOLDS: usize = 20;
 /// Separates the noise of the presence pass from that of the value pass.
 const PRESENCE_DRAWS: u64 = 1 << 32;
@@ -25,7 +25,7 @@ struct Fold {
     judged: Vec<usize>,
 }
 
-/// Rounds of the presence pass. Zeros are judged with a fifth of all entries hidden, non-zeros too:
+/// Rounds of the presence pass. Zeros are judged with a twentieth of all entries hidden, non-zeros too:
 /// if only zeros were, "hidden" would mean "zero". A round that would hide all non-zeros leaves them in
 /// sight, since training never hides everything. Without zeros to judge, one round does.
 fn folds(known: &[Known], is_candidate: &[bool], seed: u64, sample_id: &str) -> Vec<Fold> {
