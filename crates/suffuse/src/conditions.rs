@@ -1,12 +1,11 @@
 //! Metadata as conditions of a model: chosen and encoded when it is fitted, and encoded the same
 //! way whenever it is used.
 
-use crate::output::write_text;
+use crate::model_folder::Beside;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::{Path, PathBuf};
-use suffuse_data::format::Overwrite;
 use suffuse_data::metadata_tsv::is_missing;
 use suffuse_data::{Column, ColumnValues, Metadata};
 use suffuse_model::cond::{
@@ -102,7 +101,10 @@ pub struct FitConditions {
 }
 
 /// Name of the file in a model's folder that holds its [`ConditionEncoder`].
-const FILE_NAME: &str = "conditions.json";
+const FILE: Beside = Beside {
+    file: "conditions.json",
+    holds: "the encoding of metadata",
+};
 
 /// The metadata with placeholders of missing values ("", "NA", "not available", ...) made missing.
 ///
@@ -280,13 +282,7 @@ impl ConditionEncoder {
     /// # Errors
     /// The folder cannot be written to.
     pub fn save(&self, model_folder: &Path) -> Result<()> {
-        let text =
-            serde_json::to_string_pretty(self).expect("an encoder holds only text and numbers");
-        write_text(
-            &model_folder.join(FILE_NAME),
-            Overwrite::Replace,
-            &(text + "\n"),
-        )
+        FILE.save(model_folder, self)
     }
 
     /// Removes the encoder of an earlier model from a folder.
@@ -294,13 +290,7 @@ impl ConditionEncoder {
     /// # Errors
     /// The folder cannot be written to.
     pub fn forget(model_folder: &Path) -> Result<()> {
-        let path = model_folder.join(FILE_NAME);
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::io(&path, "remove", error))
-            }
-            _ => Ok(()),
-        }
+        FILE.forget(model_folder)
     }
 
     /// The encoder in the folder of a model; `None` where the model was fitted without metadata.
@@ -308,21 +298,7 @@ impl ConditionEncoder {
     /// # Errors
     /// A file that is not an encoder.
     pub fn load(model_folder: &Path) -> Result<Option<ConditionEncoder>> {
-        let path = model_folder.join(FILE_NAME);
-        if !path.exists() {
-            return Ok(None);
-        }
-        let text =
-            std::fs::read_to_string(&path).map_err(|error| Error::io(&path, "read", error))?;
-        let encoder = serde_json::from_str(&text).map_err(|error| {
-            suffuse_data::Error::format(
-                &path,
-                "content",
-                error.to_string(),
-                "the encoding of metadata that `suffuse fit` wrote; fit the model again",
-            )
-        })?;
-        Ok(Some(encoder))
+        FILE.load(model_folder)
     }
 }
 

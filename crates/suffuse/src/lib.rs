@@ -21,6 +21,7 @@ pub mod evaluate;
 pub mod impute;
 pub mod input;
 pub mod method;
+pub mod model_folder;
 pub mod output;
 pub mod pool;
 pub mod privacy;

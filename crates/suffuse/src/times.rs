@@ -1,11 +1,10 @@
 //! Who was sampled when: two metadata columns as subjects and times.
 
-use crate::output::write_text;
+use crate::model_folder::Beside;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::Path;
-use suffuse_data::format::Overwrite;
 use suffuse_data::hide::Occasions;
 use suffuse_data::metadata_tsv::is_missing;
 use suffuse_data::{ColumnValues, Metadata, split};
@@ -21,7 +20,10 @@ pub struct TimeColumns {
 }
 
 /// Name of the file in a model's folder.
-const FILE_NAME: &str = "times.json";
+const FILE: Beside = Beside {
+    file: "times.json",
+    holds: "the columns of subject and time",
+};
 
 impl TimeColumns {
     /// Says whether the metadata have both columns.
@@ -77,9 +79,7 @@ impl TimeColumns {
     /// # Errors
     /// The folder cannot be written to.
     pub fn save(&self, model_folder: &Path) -> Result<()> {
-        let text = serde_json::to_string_pretty(self).expect("two names become JSON");
-        let path = model_folder.join(FILE_NAME);
-        write_text(&path, Overwrite::Replace, &(text + "\n"))
+        FILE.save(model_folder, self)
     }
 
     /// Removes the names of an earlier model from a folder.
@@ -87,13 +87,7 @@ impl TimeColumns {
     /// # Errors
     /// The folder cannot be written to.
     pub fn forget(model_folder: &Path) -> Result<()> {
-        let path = model_folder.join(FILE_NAME);
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::io(&path, "remove", error))
-            }
-            _ => Ok(()),
-        }
+        FILE.forget(model_folder)
     }
 
     /// The names in the folder of a model; `None` where it was fitted without.
@@ -101,21 +95,7 @@ impl TimeColumns {
     /// # Errors
     /// A file that holds something else.
     pub fn load(model_folder: &Path) -> Result<Option<TimeColumns>> {
-        let path = model_folder.join(FILE_NAME);
-        if !path.exists() {
-            return Ok(None);
-        }
-        let text =
-            std::fs::read_to_string(&path).map_err(|error| Error::io(&path, "read", error))?;
-        let columns = serde_json::from_str(&text).map_err(|error| {
-            suffuse_data::Error::format(
-                &path,
-                "content",
-                error.to_string(),
-                "the columns of subject and time that `suffuse fit` wrote; fit the model again",
-            )
-        })?;
-        Ok(Some(columns))
+        FILE.load(model_folder)
     }
 }
 
