@@ -12,6 +12,7 @@ pub mod noise;
 pub mod parameters;
 pub mod rng;
 pub mod sample;
+mod settings;
 pub mod systems;
 pub mod train;
 

@@ -261,6 +261,11 @@ fn read<const D: usize>(gradient: Option<Tensor<D>>, weight: &Tensor<D>) -> Vec<
     }
 }
 
+/// A tensor from values in row-major order.
+pub fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &Device) -> Tensor<D> {
+    Tensor::from_data(TensorData::new(values, shape), device)
+}
+
 /// The values of a tensor in row-major order.
 pub fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor

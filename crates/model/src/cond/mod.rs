@@ -12,6 +12,7 @@
 
 pub mod column_scale;
 pub mod columns;
+pub mod conditions;
 pub mod error;
 pub mod sentence;
 pub mod text_encoder;
@@ -19,6 +20,7 @@ pub mod thin;
 
 pub use column_scale::SkipReason;
 pub use columns::{ColumnEncoder, ColumnOptions, Encoded, Skipped, Unseen};
+pub use conditions::Conditions;
 pub use error::{Error, Result};
 pub use sentence::SentenceTemplate;
 pub use text_encoder::{EmbeddingCache, TextEncoder};

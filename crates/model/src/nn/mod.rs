@@ -2,6 +2,7 @@
 
 pub mod attention;
 pub mod dit_block;
+pub mod dropout;
 pub mod linear;
 pub mod mlp;
 pub mod norm;
@@ -10,6 +11,7 @@ pub mod unet;
 
 pub use attention::Attention;
 pub use dit_block::DitBlock;
+pub use dropout::Dropout;
 pub use linear::Linear;
 pub use mlp::Mlp;
 pub use unet::UNet;

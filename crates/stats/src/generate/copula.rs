@@ -8,13 +8,13 @@ use rand_distr::{Distribution, StandardNormal};
 /// A matrix `F` with rows of length 1: `F e` of independent standard normals `e` has the correlation
 /// `F F'`.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Factor {
+pub struct Factor {
     rows: Array2<f64>,
 }
 
 /// How a matrix that was estimated pair by pair becomes a correlation.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Repair {
+pub enum Repair {
     /// Negative eigenvalues are set to 0 and the diagonal back to 1, as MIDASim does.
     Clip,
     /// `(1 - s) R + s I` with the smallest `s` of at least `floor` for which no eigenvalue is below
@@ -30,7 +30,7 @@ const SMALLEST_EIGENVALUE: f64 = 1e-6;
 
 impl Factor {
     /// - `estimate`: `[n, n]`, symmetric, ones on the diagonal
-    pub(crate) fn of(estimate: &Array2<f64>, repair: Repair) -> Factor {
+    pub fn of(estimate: &Array2<f64>, repair: Repair) -> Factor {
         let n = estimate.nrows();
         let found = eigen(estimate);
         let lowest = found.values.iter().copied().fold(1.0, f64::min);
@@ -58,8 +58,13 @@ impl Factor {
         Factor { rows }
     }
 
+    /// The matrix itself, `[n, n]`.
+    pub fn rows(&self) -> &Array2<f64> {
+        &self.rows
+    }
+
     /// One vector of standard normals.
-    pub(crate) fn draw(&self, rng: &mut ChaCha8Rng) -> Array1<f64> {
+    pub fn draw(&self, rng: &mut ChaCha8Rng) -> Array1<f64> {
         let independent: Array1<f64> = (0..self.rows.ncols())
             .map(|_| {
                 let x: f64 = StandardNormal.sample(rng);
@@ -71,7 +76,7 @@ impl Factor {
 
     /// The correlation that vectors have.
     #[cfg(test)]
-    pub(crate) fn correlation(&self) -> Array2<f64> {
+    pub fn correlation(&self) -> Array2<f64> {
         self.rows.dot(&self.rows.t())
     }
 }

@@ -7,7 +7,7 @@ use rand_distr::{Binomial, Distribution};
 ///
 /// - `weights`: not negative, finite, with a positive sum; a weight of 0 gives a count of 0
 /// - returns counts that sum to `depth`
-pub(crate) fn multinomial(weights: &[f64], depth: u64, rng: &mut ChaCha8Rng) -> Vec<f64> {
+pub fn multinomial(weights: &[f64], depth: u64, rng: &mut ChaCha8Rng) -> Vec<f64> {
     // Sums from the end, so that the last taxon with a weight has the ratio 1 exactly.
     let mut left_weight = vec![0.0; weights.len() + 1];
     for at in (0..weights.len()).rev() {
@@ -43,7 +43,7 @@ pub(crate) fn multinomial(weights: &[f64], depth: u64, rng: &mut ChaCha8Rng) -> 
 ///
 /// - `weights`: not negative, finite; all 0 gives counts of 0
 /// - returns counts that sum to `depth`, unless all weights are 0
-pub(crate) fn apportion(weights: &[f64], depth: u64) -> Vec<f64> {
+pub fn apportion(weights: &[f64], depth: u64) -> Vec<f64> {
     let mut counts = vec![0.0; weights.len()];
     let total: f64 = weights.iter().sum();
     let mut present: Vec<usize> = (0..weights.len()).filter(|j| weights[*j] > 0.0).collect();

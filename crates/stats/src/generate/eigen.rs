@@ -4,18 +4,18 @@ use ndarray::Array2;
 
 /// `A = V diag(values) V'`.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Eigen {
+pub struct Eigen {
     /// In no particular order.
-    pub(crate) values: Vec<f64>,
+    pub values: Vec<f64>,
     /// `vectors.row(k)` belongs to `values[k]` and has length 1.
-    pub(crate) vectors: Array2<f64>,
+    pub vectors: Array2<f64>,
 }
 
 /// Householder reduction to tridiagonal form, then implicit QL (Bowdler, Martin, Reinsch and Wilkinson 1968,
 /// Numer. Math. 11:293).
 ///
 /// - `a`: `[n, n]`, symmetric and finite; the lower triangle is read
-pub(crate) fn eigen(a: &Array2<f64>) -> Eigen {
+pub fn eigen(a: &Array2<f64>) -> Eigen {
     let n = a.nrows();
     if n == 0 {
         return Eigen {

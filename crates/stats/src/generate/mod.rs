@@ -9,14 +9,14 @@
 //! are the same for any number of threads. Nothing here returns `NaN`.
 
 mod bootstrap;
-mod copula;
-mod counting;
+pub mod copula;
+pub mod counting;
 mod dirichlet_multinomial;
-mod eigen;
+pub mod eigen;
 mod generalised_gamma;
 mod midasim;
 mod midasim_parametric;
-mod normal;
+pub mod normal;
 mod presence;
 mod sparsedossa2;
 

@@ -4,22 +4,22 @@ use statrs::function::erf::{erfc, erfc_inv};
 use std::f64::consts::{FRAC_1_SQRT_2, PI, SQRT_2};
 
 /// Density.
-pub(crate) fn density(x: f64) -> f64 {
+pub fn density(x: f64) -> f64 {
     (-0.5 * x * x).exp() / (2.0 * PI).sqrt()
 }
 
 /// `P(X < x)`.
-pub(crate) fn cdf(x: f64) -> f64 {
+pub fn cdf(x: f64) -> f64 {
     0.5 * erfc(-x * FRAC_1_SQRT_2)
 }
 
 /// The `x` with `P(X < x) = p`; infinite at 0 and 1.
-pub(crate) fn quantile(p: f64) -> f64 {
+pub fn quantile(p: f64) -> f64 {
     -SQRT_2 * erfc_inv(2.0 * p)
 }
 
 /// Density of two standard normals of correlation `rho`, `|rho| < 1`.
-pub(crate) fn pair_density(x: f64, y: f64, rho: f64) -> f64 {
+pub fn pair_density(x: f64, y: f64, rho: f64) -> f64 {
     let rest = 1.0 - rho * rho;
     (-(x * x - 2.0 * rho * x * y + y * y) / (2.0 * rest)).exp() / (2.0 * PI * rest.sqrt())
 }
@@ -30,7 +30,7 @@ pub(crate) fn pair_density(x: f64, y: f64, rho: f64) -> f64 {
 ///
 /// - `x`, `y`: finite or infinite
 /// - `rho`: in `[-1, 1]`
-pub(crate) fn pair_cdf(x: f64, y: f64, rho: f64) -> f64 {
+pub fn pair_cdf(x: f64, y: f64, rho: f64) -> f64 {
     if x == f64::NEG_INFINITY || y == f64::NEG_INFINITY {
         return 0.0;
     }

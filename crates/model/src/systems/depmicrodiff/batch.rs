@@ -1,11 +1,13 @@
 //! Rows of the networks' inputs, made on the CPU from entries and from what is hidden of them.
 
 use super::dat::{self, N_FLAGS, N_GAP, N_GUESS, N_NEIGHBOURS, N_SUMMARY, N_TIME_FEATURES};
-use super::entries::{Conditions, Entries, Known, Standardisation};
+use super::entries::{Entries, Known, Standardisation};
 use super::neighbours::PassedOver;
 use super::vae::{N_CHANNELS, Vae};
+use crate::cond::Conditions;
 use crate::nn::timestep::timestep_features;
-use burn::tensor::{Device, Tensor, TensorData};
+use crate::parameters::tensor;
+use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use suffuse_data::transform::Scale;
 use suffuse_data::transform::percent::ln1p_percent;
@@ -351,11 +353,6 @@ impl LatentScale {
     fn row(&self, values: &[f32], like: &Tensor<3>) -> Tensor<3> {
         tensor(values.to_vec(), [1, 1, values.len()], &like.device())
     }
-}
-
-/// A tensor from values in row-major order.
-pub fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &Device) -> Tensor<D> {
-    Tensor::from_data(TensorData::new(values, shape), device)
 }
 
 /// Features of a timestep per row and token, `[rows, tokens, 64]`, in row-major order of `timesteps`.

@@ -4,6 +4,7 @@ use super::mask::DependencyMask;
 use crate::error::{Error, Result};
 use crate::noise::target::Prediction;
 use crate::sample::Sampler;
+use crate::settings::{self, LARGEST};
 use crate::train::TrainConfig;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -176,9 +177,6 @@ pub enum TokenOrder {
     Table,
 }
 
-/// Bound of every count, against slips of the keyboard and hostile files.
-const LARGEST: usize = 10_000_000;
-
 /// A decay at which practically every draw of Algorithm 1 has one step.
 const SINGLE_STEP: f64 = 1e-6;
 
@@ -260,41 +258,11 @@ impl Config {
     }
 
     fn from_toml(text: &str, overrides: &[(String, String)], origin: &str) -> Result<Self> {
-        let problem = |problem: String| Error::Config {
+        let config: Config = settings::parse(text, overrides, origin)?;
+        config.check().map_err(|problem| Error::Config {
             origin: origin.to_string(),
             problem,
-        };
-        let mut table: toml::Table = text.parse().map_err(|error| problem(format!("{error}")))?;
-        for (key, value) in overrides {
-            let parsed = format!("v = {value}")
-                .parse::<toml::Table>()
-                .ok()
-                .and_then(|mut t| t.remove("v"));
-            let value = parsed.unwrap_or_else(|| toml::Value::String(value.clone()));
-            let mut place = &mut table;
-            let mut parts: Vec<&str> = key.split('.').collect();
-            let last = parts.pop().unwrap_or_default();
-            for part in parts {
-                place = place
-                    .get_mut(part)
-                    .and_then(|value| value.as_table_mut())
-                    .ok_or_else(|| {
-                        problem(format!("no section {part:?} for the setting {key:?}"))
-                    })?;
-            }
-            if !place.contains_key(last) {
-                let known: Vec<String> = place.keys().cloned().collect();
-                return Err(problem(format!(
-                    "no setting {key:?}; known here: {}",
-                    known.join(", ")
-                )));
-            }
-            place.insert(last.to_string(), value);
-        }
-        let config: Config = table
-            .try_into()
-            .map_err(|error| problem(format!("{error}")))?;
-        config.check().map_err(problem)?;
+        })?;
         Ok(config)
     }
 
@@ -339,13 +307,6 @@ impl Config {
             ("dat.training.n_steps", self.dat.training.n_steps),
             ("dat.training.patience", self.dat.training.patience),
         ];
-        for (name, value) in at_least_one {
-            if !(1..=LARGEST).contains(&value) {
-                return Err(format!(
-                    "{name} is {value}, must lie between 1 and {LARGEST}"
-                ));
-            }
-        }
         let limits = [
             ("dat.ar_decay", self.dat.ar_decay, SINGLE_STEP, 1.0),
             ("dat.metadata_dropout", self.dat.metadata_dropout, 0.0, 1.0),
@@ -416,13 +377,7 @@ impl Config {
                 1.0,
             ),
         ];
-        for (name, value, least, most) in limits {
-            if !(least..=most).contains(&value) {
-                return Err(format!(
-                    "{name} is {value}, must lie between {least} and {most}"
-                ));
-            }
-        }
+        settings::check(&at_least_one, &limits)?;
         if !self.dat.width.is_multiple_of(2 * self.dat.n_heads) {
             return Err(format!(
                 "dat.width is {}, must be a multiple of twice dat.n_heads ({})",

@@ -1,6 +1,7 @@
 //! What is known of each entry of a table, and the numbers that the networks see.
 
 use super::neighbours::{Around, PassedOver, Rhythm, Timeline, Usual};
+use crate::cond::Conditions;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -17,19 +18,6 @@ pub enum Totals {
     OfWhatIsLeft,
     /// Totals that were computed before hiding, one per sample, in the unit of the table.
     Given(Vec<f64>),
-}
-
-/// Encoded metadata of the samples.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Conditions {
-    /// `n_samples * dim` values in row-major order.
-    pub values: Vec<f32>,
-    /// Samples without any metadata.
-    pub missing: Vec<bool>,
-    /// Length of a sample's vector.
-    pub dim: usize,
-    /// Where the vectors come from, for the checkpoint.
-    pub description: String,
 }
 
 /// A table and all that a model may know of it.

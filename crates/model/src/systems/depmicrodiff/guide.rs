@@ -11,24 +11,23 @@
 //! an estimate from members that have not seen it. Half of the members add to the mean in `ln(percent)`,
 //! where a hidden taxon shifts all others of its sample alike; the other half in `ln(1 + percent)`.
 
-use super::batch::{Flag, Guess, tensor};
+use super::batch::{Flag, Guess};
 use super::config::GuideConfig;
 use super::dat::Beside;
-use super::entries::{Conditions, Entries, Known, Standardisation};
+use super::entries::{Entries, Known, Standardisation};
 use super::guide_in_time::{InTime, N_TIME_CHANNELS, N_TIME_FIGURES};
 use super::held_out::InSight;
 use super::level::{Level, Standing};
 use super::log_scale::LogScale;
 use super::neighbours::PassedOver;
+use crate::cond::Conditions;
 use crate::error::Result;
 use crate::nn::mlp::MlpShape;
 use crate::nn::norm::{Modulation, modulate};
-use crate::nn::{Linear, Mlp};
-use crate::parameters::{Absent, Builder, Initial, Parameters, values};
+use crate::nn::{Dropout, Linear, Mlp};
+use crate::parameters::{Absent, Builder, Initial, Parameters, tensor, values};
 use burn::tensor::activation::{silu, softplus};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use rand::RngExt;
-use rand_chacha::ChaCha8Rng;
 use suffuse_data::transform::Scale;
 use suffuse_data::transform::percent::ln1p_percent;
 
@@ -458,30 +457,6 @@ impl Member {
                 mean(cross_entropy, &rows.has_presence)
             }
         }
-    }
-}
-
-/// Dropout whose draws are ours: the backend's would come from a generator that cannot be kept.
-pub(super) struct Dropout<'a> {
-    pub(super) share: f64,
-    pub(super) rng: &'a mut ChaCha8Rng,
-}
-
-impl Dropout<'_> {
-    fn apply(&mut self, h: Tensor<2>) -> Tensor<2> {
-        if self.share == 0.0 {
-            return h;
-        }
-        let [rows, width] = h.dims();
-        let kept = (1.0 / (1.0 - self.share)) as f32;
-        let mask = (0..rows * width)
-            .map(|_| match self.rng.random_bool(self.share) {
-                true => 0.0,
-                false => kept,
-            })
-            .collect();
-        let mask = tensor::<2>(mask, [rows, width], &h.device());
-        h * mask
     }
 }
 

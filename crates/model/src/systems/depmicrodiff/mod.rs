@@ -38,8 +38,9 @@ mod sampling;
 mod stored;
 pub mod vae;
 
+pub use crate::cond::Conditions;
 pub use config::Config;
-pub use entries::{Cohort, Conditions, Totals};
+pub use entries::{Cohort, Totals};
 pub use fit::{FitOptions, SAVE_EVERY_S, fit};
 pub use impute::{Action, Block, Fill, Imputation, ImputeOptions, Partner};
 

@@ -1,17 +1,18 @@
 //! What training minimises: the autoencoder's loss, and the denoiser's error on hidden entries.
 
 use super::ar_steps::ArSteps;
-use super::batch::{Flag, LatentScale, Rows, tensor, time_features};
+use super::batch::{Flag, LatentScale, Rows, time_features};
 use super::config::Config;
 use super::dat::{self, Beside, Dat, Noisy, StreamMasks};
-use super::entries::{Conditions, Entries, Known, Standardisation};
+use super::entries::{Entries, Known, Standardisation};
 use super::guide::{BoundGuide, Guesses, Seen, metadata_of};
 use super::mask::{Dependent, attention_mask};
 use super::neighbours::PassedOver;
 use super::vae::Vae;
+use crate::cond::Conditions;
 use crate::error::Result;
 use crate::noise::schedule::CosineSchedule;
-use crate::parameters::{Absent, Builder, Parameters};
+use crate::parameters::{Absent, Builder, Parameters, tensor};
 use crate::rng::{Stage, generator, standard_normal};
 use crate::train::fit::{Objective, Shard};
 use burn::tensor::{Device, Int, Tensor, TensorData};

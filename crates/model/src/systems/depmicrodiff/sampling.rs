@@ -2,19 +2,20 @@
 
 use super::Model;
 use super::ar_steps::ArSteps;
-use super::batch::{Flag, Rows, tensor, time_features};
+use super::batch::{Flag, Rows, time_features};
 use super::config::TokenOrder;
 use super::dat::{self, Dat, Noisy, StreamMasks};
-use super::entries::{Conditions, Entries};
+use super::entries::Entries;
 use super::guide::{BoundGuide, Guesses, Seen, metadata_of};
 use super::mask::attention_mask;
 use super::neighbours::PassedOver;
 use super::objective::order_tensor;
 use super::vae::{Vae, presence};
+use crate::cond::Conditions;
 use crate::device::{self, Device};
 use crate::error::{Error, Result};
 use crate::noise::schedule::CosineSchedule;
-use crate::parameters::{Absent, Builder, values};
+use crate::parameters::{Absent, Builder, tensor, values};
 use crate::rng::{Stage, generator, standard_normal};
 use crate::sample::sampler::timesteps;
 use crate::sample::{Sampler, second_order, step};

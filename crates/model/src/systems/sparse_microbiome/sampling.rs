@@ -1,0 +1,371 @@
+//! Samples from a fitted model: latents by the reverse process, gates and abundances from them.
+
+use super::denoiser::{Denoiser, Told};
+use super::objective::{PREDICTION, TILE};
+use super::residuals::Said;
+use super::vae::Vae;
+use super::{Calibration, Model};
+use crate::device::{self, Device};
+use crate::error::{Error, Result};
+use crate::noise::schedule::CosineSchedule;
+use crate::parameters::{Absent, Builder, tensor, values};
+use crate::rng::{Stage, generator, standard_normal};
+use crate::sample::sampler::timesteps;
+use crate::sample::{Sampler, second_order, step};
+use ndarray::Array2;
+use rand_chacha::ChaCha8Rng;
+use std::sync::atomic::{AtomicBool, Ordering};
+use suffuse_stats::generate::normal;
+
+/// A sample to draw.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Wanted<'a> {
+    /// Its number: with the seed, all that its random numbers depend on.
+    pub number: u64,
+    /// Number of reads that it is to look like; `None` draws one.
+    pub depth: Option<u64>,
+    /// Its conditions as the model was fitted with; `None` says nothing of any.
+    pub conditions: Option<&'a [f32]>,
+}
+
+/// How samples are drawn.
+#[derive(Debug, Clone)]
+pub struct SampleOptions<'a> {
+    /// Seed of all draws.
+    pub seed: u64,
+    /// Where the networks compute.
+    pub device: Device,
+    /// Weight of the guidance of every attribute; 1 is none, and empty is 1 for all.
+    pub guidance: Vec<f64>,
+    /// The reverse process in place of the one in the model's settings.
+    pub sampler: Option<Sampler>,
+    /// Set when the user wants to stop.
+    pub interrupted: &'a AtomicBool,
+}
+
+/// A sample that was drawn.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Drawn {
+    /// Number of reads: as wanted, or drawn. The unit is that of the totals of the fitted table.
+    pub total: f64,
+    /// Taxa that are present with their shares, which sum to 1; the others are zero.
+    pub shares: Vec<(u32, f64)>,
+}
+
+/// Largest normal score of a depth that was asked for: beyond it nothing was learned.
+const MAX_DEPTH_SCORE: f64 = 3.0;
+
+/// The networks of a model on a device.
+pub(super) struct Bound<'a> {
+    model: &'a Model,
+    vae: Vae,
+    denoiser: Denoiser,
+    schedule: CosineSchedule,
+    device: Device,
+}
+
+/// What a tile says before it is turned into samples, one row per sample.
+pub(super) struct Tile {
+    /// Logit with its noise: present where above 0.
+    pub(super) open: Array2<f32>,
+    /// Logit alone.
+    logit: Array2<f32>,
+    /// Normal score given presence.
+    pub(super) score: Array2<f32>,
+    /// Normal score of the depth.
+    depth: Vec<f32>,
+}
+
+impl Model {
+    /// Draws samples. Each depends on its number and the seed, not on what else is drawn.
+    ///
+    /// # Errors
+    /// Conditions or guidance of another length than the model's, an interruption.
+    pub fn sample(&self, wanted: &[Wanted], options: &SampleOptions) -> Result<Vec<Drawn>> {
+        self.check(wanted, options)?;
+        let bound = self.bind(&options.device)?;
+        let tiles: Vec<&[Wanted]> = wanted.chunks(TILE).collect();
+        let drawn = device::each(&options.device, tiles.len(), |k| {
+            let tile = bound.tile("sample", tiles[k], options)?;
+            Ok(bound.finish(&tile, tiles[k]))
+        })?;
+        Ok(drawn.into_iter().flatten().collect())
+    }
+
+    fn check(&self, wanted: &[Wanted], options: &SampleOptions) -> Result<()> {
+        let n = self.attributes.len();
+        if !options.guidance.is_empty() && options.guidance.len() != n {
+            return Err(Error::Table(format!(
+                "{} guidance weights for {n} attributes",
+                options.guidance.len()
+            )));
+        }
+        let dim = self.n_conditions();
+        match wanted
+            .iter()
+            .filter_map(|wanted| wanted.conditions)
+            .find(|values| values.len() != dim)
+        {
+            Some(values) => Err(Error::Table(format!(
+                "{} numbers of conditions for a sample, the model was fitted with {dim}",
+                values.len()
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn bind(&self, device: &Device) -> Result<Bound<'_>> {
+        let mut p = Builder::new(&self.vae, Absent::Refuse, device);
+        let vae = Vae::new(&mut p, &self.config.vae, &self.taxa);
+        p.finish()?;
+        let mut p = Builder::new(&self.denoiser, Absent::Refuse, device);
+        let n_latent = self.whitening.n_latent();
+        let denoiser = Denoiser::new(&mut p, &self.config.denoiser, n_latent, &self.attributes);
+        p.finish()?;
+        Ok(Bound {
+            model: self,
+            vae,
+            denoiser,
+            schedule: CosineSchedule::new(self.config.denoiser.n_timesteps),
+            device: device.clone(),
+        })
+    }
+}
+
+impl Bound<'_> {
+    /// Draws a tile, which is padded to its full size: the shape does not depend on how many are wanted.
+    ///
+    /// - `purpose`: samples of one purpose share nothing with those of another
+    pub(super) fn tile(
+        &self,
+        purpose: &str,
+        wanted: &[Wanted],
+        options: &SampleOptions,
+    ) -> Result<Tile> {
+        let n_taxa = self.model.taxa.prevalence.len();
+        let n_latent = self.model.whitening.n_latent();
+        let mut rngs: Vec<ChaCha8Rng> = wanted
+            .iter()
+            .map(|wanted| generator(options.seed, Stage::Sampling, purpose, wanted.number))
+            .collect();
+        let start = normals(&mut rngs, n_latent);
+        let white = self.denoised(start, wanted, &mut rngs, options)?;
+        let latents = self.model.whitening.latents(&white);
+        let d = n_latent - 1;
+        let depth: Vec<f32> = (0..TILE)
+            .map(|row| match wanted.get(row).and_then(|w| w.depth) {
+                Some(depth) => self.depth_score(depth),
+                None => latents[[row, d]],
+            })
+            .collect();
+        let z = latents
+            .slice(ndarray::s![.., ..d])
+            .iter()
+            .copied()
+            .collect();
+        let decoded = self.vae.decode(
+            tensor(z, [TILE, d], &self.device),
+            tensor(depth.clone(), [TILE, 1], &self.device),
+        );
+        let matrix = |values: Vec<f32>| {
+            Array2::from_shape_vec((TILE, n_taxa), values).expect("the decoder says one of each")
+        };
+        let logit = matrix(values(decoded.presence_logit));
+        let (mean, log_sd) = (matrix(values(decoded.mean)), matrix(values(decoded.log_sd)));
+        let independent = [normals(&mut rngs, n_taxa), normals(&mut rngs, n_taxa)];
+        let [of_presence, of_abundance] = match &self.model.correlations {
+            Some(correlations) => correlations.join(&independent[0], &independent[1]),
+            None => independent,
+        };
+        let mut open = logit.clone();
+        open.zip_mut_with(&of_presence, |logit, e| *logit += logistic_of_normal(*e));
+        let mut score = mean;
+        ndarray::Zip::from(&mut score)
+            .and(&log_sd)
+            .and(&of_abundance)
+            .for_each(|mean, log_sd, e| *mean += log_sd.exp() * e);
+        Ok(Tile {
+            open,
+            logit,
+            score,
+            depth,
+        })
+    }
+
+    fn depth_score(&self, depth: u64) -> f32 {
+        let score = self.model.marginals.totals.score((depth as f64).ln());
+        score.clamp(-MAX_DEPTH_SCORE, MAX_DEPTH_SCORE) as f32
+    }
+
+    /// The reverse process on whitened latents, `[TILE, n_latent]`.
+    fn denoised(
+        &self,
+        start: Array2<f32>,
+        wanted: &[Wanted],
+        rngs: &mut [ChaCha8Rng],
+        options: &SampleOptions,
+    ) -> Result<Array2<f32>> {
+        let sampler = options
+            .sampler
+            .unwrap_or(self.model.config.sampling.sampler);
+        let n_total = self.schedule.n_steps();
+        let n_steps = sampler.n_steps(n_total, &[0.0])[0];
+        let steps = timesteps(n_steps, n_total);
+        let alpha_bar = |i: usize| match steps.get(i) {
+            Some(t) => self.schedule.alpha_bar(*t),
+            None => 1.0,
+        };
+        let all = self.told(wanted, None);
+        let guided: Vec<(f32, Vec<Told>)> = options
+            .guidance
+            .iter()
+            .enumerate()
+            .filter(|(_, weight)| **weight != 1.0)
+            .map(|(position, weight)| ((weight - 1.0) as f32, self.told(wanted, Some(position))))
+            .collect();
+        let mut x = start;
+        let mut before: Option<Array2<f32>> = None;
+        for (i, &t) in steps.iter().enumerate() {
+            if options.interrupted.load(Ordering::Relaxed) {
+                return Err(Error::Interrupted);
+            }
+            let mut clean = self.clean(&x, t, &all);
+            let with_all = clean.clone();
+            for (weight, without) in &guided {
+                let without = self.clean(&x, t, without);
+                clean = clean + (&with_all - &without) * *weight;
+            }
+            let estimate = match &before {
+                Some(before) if sampler.is_second_order() => {
+                    let [now, last] =
+                        second_order([alpha_bar(i - 1), alpha_bar(i), alpha_bar(i + 1)]);
+                    &clean * now as f32 + before * last as f32
+                }
+                _ => clean.clone(),
+            };
+            let step = step(sampler.is_ancestral(), alpha_bar(i), alpha_bar(i + 1));
+            x = x * step.noisy as f32 + estimate * step.clean as f32;
+            if step.noise > 0.0 {
+                x = x + normals(rngs, self.model.whitening.n_latent()) * step.noise as f32;
+            }
+            before = Some(clean);
+        }
+        Ok(x)
+    }
+
+    /// What the denoiser is told of every row, without one attribute if asked; rows of padding as the last.
+    fn told(&self, wanted: &[Wanted], without: Option<usize>) -> Vec<Told> {
+        let mut told: Vec<Told> = wanted
+            .iter()
+            .map(|wanted| {
+                let depth = wanted.depth.map(|depth| self.depth_score(depth));
+                Told::new(
+                    depth,
+                    wanted.conditions,
+                    &self.model.attributes,
+                    |position| without == Some(position),
+                )
+            })
+            .collect();
+        let last = told.last().cloned().unwrap_or_default();
+        told.resize(TILE, last);
+        told
+    }
+
+    /// The estimate of the clean latents.
+    fn clean(&self, x: &Array2<f32>, t: usize, told: &[Told]) -> Array2<f32> {
+        let n_latent = x.ncols();
+        let noisy = tensor(x.iter().copied().collect(), [TILE, n_latent], &self.device);
+        let v = values(self.denoiser.forward(noisy, &[t; TILE], told, &self.device));
+        let v = Array2::from_shape_vec((TILE, n_latent), v).expect("v has the shape of x");
+        let mix = PREDICTION.clean(self.schedule.alpha_bar(t));
+        x * mix.noisy as f32 + v * mix.prediction as f32
+    }
+
+    /// Turns what a tile says into samples.
+    fn finish(&self, tile: &Tile, wanted: &[Wanted]) -> Vec<Drawn> {
+        (0..wanted.len())
+            .map(|row| {
+                let total = match wanted[row].depth {
+                    Some(depth) => depth as f64,
+                    None => self.total(f64::from(tile.depth[row])),
+                };
+                Drawn {
+                    total,
+                    shares: self.shares(tile, row),
+                }
+            })
+            .collect()
+    }
+
+    fn total(&self, score: f64) -> f64 {
+        let total = self.model.marginals.totals.value(score).exp();
+        match self.model.is_whole {
+            true => total.round().max(1.0),
+            false => total,
+        }
+    }
+
+    fn shares(&self, tile: &Tile, row: usize) -> Vec<(u32, f64)> {
+        let Calibration {
+            presence_offset,
+            mean,
+            sd,
+        } = &self.model.calibration;
+        let marginals = &self.model.marginals.shares;
+        let share = |taxon: usize| {
+            let score = (f64::from(tile.score[[row, taxon]]) - mean[taxon]) / sd[taxon];
+            marginals[taxon].value(score).exp()
+        };
+        let exists = |taxon: &usize| !marginals[*taxon].is_empty();
+        let n_taxa = marginals.len();
+        let mut shares: Vec<(u32, f64)> = (0..n_taxa)
+            .filter(exists)
+            .filter(|taxon| f64::from(tile.open[[row, *taxon]]) + presence_offset[*taxon] > 0.0)
+            .map(|taxon| (taxon as u32, share(taxon)))
+            .collect();
+        if shares.is_empty() {
+            // A sample has something: the taxon that was most likely.
+            let logit = |taxon: &usize| tile.logit[[row, *taxon]];
+            let most = (0..n_taxa)
+                .filter(exists)
+                .max_by(|a, b| logit(a).total_cmp(&logit(b)));
+            shares.extend(most.map(|taxon| (taxon as u32, 1.0)));
+        }
+        let sum: f64 = shares.iter().map(|(_, share)| share).sum();
+        shares.iter_mut().for_each(|(_, share)| *share /= sum);
+        shares
+    }
+}
+
+/// The next normals of every row's stream, rows of padding 0: `[TILE, n]`.
+fn normals(rngs: &mut [ChaCha8Rng], n: usize) -> Array2<f32> {
+    let mut all = Array2::zeros((TILE, n));
+    for (rng, mut row) in rngs.iter_mut().zip(all.rows_mut()) {
+        row.iter_mut()
+            .zip(standard_normal(rng, n))
+            .for_each(|(to, value)| *to = value);
+    }
+    all
+}
+
+/// The logistic variable of the same order as a normal one.
+fn logistic_of_normal(e: f32) -> f32 {
+    let e = f64::from(e);
+    (normal::cdf(e).max(f64::MIN_POSITIVE).ln() - normal::cdf(-e).max(f64::MIN_POSITIVE).ln())
+        as f32
+}
+
+/// What a decoder says of row `row` of `[n, n_taxa]` matrices.
+pub(super) fn said_of<'a>(
+    [logit, mean, log_sd]: [&'a [f32]; 3],
+    row: usize,
+    n_taxa: usize,
+) -> Said<'a> {
+    let range = row * n_taxa..(row + 1) * n_taxa;
+    Said {
+        presence_logit: &logit[range.clone()],
+        mean: &mean[range.clone()],
+        log_sd: &log_sd[range],
+    }
+}
