@@ -1,0 +1,3 @@
+//! Generation of microbiome samples with exact zeros.
+
+pub mod hyperbolic;
