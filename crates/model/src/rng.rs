@@ -25,6 +25,8 @@ pub enum Stage {
     TokenOrder,
     /// Hidden copies of the table from which the dependencies are estimated.
     Dependencies,
+    /// Start and steps of the fit of hyperbolic taxon embeddings.
+    TaxonEmbedding,
 }
 
 /// A generator for one purpose: `text` is a sample id or a parameter path, `number` a step or draw.

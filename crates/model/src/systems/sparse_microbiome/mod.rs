@@ -17,6 +17,7 @@ pub mod config;
 mod denoiser;
 mod fit;
 mod hard_sparsity;
+pub mod hyperbolic;
 mod marginal;
 mod objective;
 mod profile;
@@ -28,6 +29,7 @@ mod whitening;
 pub use config::Config;
 pub use denoiser::Attribute;
 pub use fit::{Cohort, FitOptions, fit};
+pub use hyperbolic::{HyperbolicEmbedding, TaxonDistances};
 pub use marginal::Marginal;
 pub use sampling::{Drawn, SampleOptions, Wanted};
 
