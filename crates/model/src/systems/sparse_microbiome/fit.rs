@@ -2,6 +2,7 @@
 
 use super::config::Config;
 use super::denoiser::{Attribute, Denoiser};
+use super::hyperbolic::{HyperbolicEmbedding, TaxonDistances};
 use super::objective::{DEPTH_SD, DenoiserObjective, Posteriors, Split, TILE, VaeObjective};
 use super::profile::{Profile, batch, profiles};
 use super::residuals::{Correlations, Residuals};
@@ -34,8 +35,8 @@ pub struct Cohort<'a> {
     pub conditions: Option<Conditions>,
     /// What the numbers of the conditions stand for.
     pub attributes: Vec<Attribute>,
-    /// Places of the taxa in hyperbolic space, at the origin's tangent space: `[n_taxa, dimension]`.
-    pub places: Option<Array2<f32>>,
+    /// How far the taxa are apart on a tree or in a taxonomy.
+    pub distances: Option<&'a TaxonDistances>,
     /// Samples of one group (patient, subject) stay on one side of a split.
     pub groups: Option<Vec<usize>>,
 }
@@ -75,13 +76,22 @@ pub fn fit(config: &Config, cohort: &Cohort, options: &mut FitOptions) -> Result
     check(cohort)?;
     let (profiles, marginals, prevalence) = profiles(table, options.seed)?;
     let (_, _, all) = table.csr();
+    let embedding = match cohort.distances.filter(|_| config.taxa.hyperbolic) {
+        Some(distances) => {
+            let dimension = config.taxa.dimension;
+            Some(HyperbolicEmbedding::fit(
+                distances,
+                dimension,
+                options.seed,
+            )?)
+        }
+        None => None,
+    };
     let taxa = Taxa {
         prevalence,
-        places: cohort
-            .places
+        places: embedding
             .as_ref()
-            .filter(|_| config.taxa.hyperbolic)
-            .map(unit_variance),
+            .map(|found| unit_variance(&found.tangent)),
     };
     let split = split(config, cohort, &profiles, options.seed);
     let mut stages = Stages {
@@ -132,6 +142,7 @@ pub fn fit(config: &Config, cohort: &Cohort, options: &mut FitOptions) -> Result
         seed: options.seed,
         is_whole: all.iter().all(|value| value.fract() == 0.0),
         taxa,
+        embedding,
         marginals,
         attributes: cohort.attributes.clone(),
         conditions: cohort
@@ -180,10 +191,10 @@ fn check(cohort: &Cohort) -> Result<()> {
     } else if !cohort.attributes.is_empty() {
         return problem("attributes without conditions".to_string());
     }
-    match &cohort.places {
-        Some(places) if places.nrows() != cohort.table.n_features() => problem(format!(
-            "places of {} taxa for a table of {}",
-            places.nrows(),
+    match &cohort.distances {
+        Some(distances) if distances.n_taxa() != cohort.table.n_features() => problem(format!(
+            "distances of {} taxa for a table of {}",
+            distances.n_taxa(),
             cohort.table.n_features()
         )),
         _ => Ok(()),
@@ -191,7 +202,7 @@ fn check(cohort: &Cohort) -> Result<()> {
 }
 
 /// Places scaled as a whole, so that the mean square of a coordinate is 1.
-fn unit_variance(places: &Array2<f32>) -> Array2<f32> {
+pub(super) fn unit_variance(places: &Array2<f32>) -> Array2<f32> {
     let square = places.iter().map(|x| x * x).sum::<f32>() / places.len().max(1) as f32;
     match square > 0.0 {
         true => places / square.sqrt(),
@@ -404,8 +415,11 @@ fn fingerprint(config: &Config, cohort: &Cohort, options: &FitOptions) -> String
             .iter()
             .for_each(|x| hash.update(x.to_le_bytes()));
     }
-    if let Some(places) = &cohort.places {
-        places.iter().for_each(|x| hash.update(x.to_le_bytes()));
+    if let Some(distances) = cohort.distances {
+        distances
+            .matrix()
+            .iter()
+            .for_each(|x| hash.update(x.to_le_bytes()));
     }
     for group in cohort.groups.iter().flatten() {
         hash.update((*group as u64).to_le_bytes());

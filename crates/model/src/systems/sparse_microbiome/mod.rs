@@ -23,6 +23,7 @@ mod objective;
 mod profile;
 mod residuals;
 mod sampling;
+mod stored;
 mod vae;
 mod whitening;
 
@@ -32,6 +33,7 @@ pub use fit::{Cohort, FitOptions, fit};
 pub use hyperbolic::{HyperbolicEmbedding, TaxonDistances};
 pub use marginal::Marginal;
 pub use sampling::{Drawn, SampleOptions, Wanted};
+pub use stored::system_of;
 
 use crate::parameters::Parameters;
 use profile::Marginals;
@@ -49,6 +51,8 @@ pub struct Model {
     /// Whether the table held whole counts.
     is_whole: bool,
     taxa: Taxa,
+    /// Where the taxa stand in hyperbolic space, and how well that tells their distances.
+    embedding: Option<HyperbolicEmbedding>,
     marginals: Marginals,
     attributes: Vec<Attribute>,
     /// Where the condition vectors come from; empty where there are none.
@@ -115,6 +119,11 @@ impl Model {
     /// Whether the fitted table held whole counts: if not, the totals that it draws are no numbers of reads.
     pub fn is_of_counts(&self) -> bool {
         self.is_whole
+    }
+
+    /// Where the taxa stand in hyperbolic space; `None` without a tree or taxonomy.
+    pub fn embedding(&self) -> Option<&HyperbolicEmbedding> {
+        self.embedding.as_ref()
     }
 
     /// Seed of the fit.

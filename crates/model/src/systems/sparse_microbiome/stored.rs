@@ -1,0 +1,240 @@
+//! A fitted generator as a folder.
+
+use super::config::Config;
+use super::denoiser::{Attribute, Denoiser};
+use super::fit::unit_variance;
+use super::hyperbolic::HyperbolicEmbedding;
+use super::profile::Marginals;
+use super::residuals::Correlations;
+use super::vae::{Taxa, Vae};
+use super::whitening::Whitening;
+use super::{Calibration, Marginal, Model};
+use crate::checkpoint::{self, write_atomically};
+use crate::error::{Error, Result};
+use crate::parameters::{Absent, Builder, Parameter, Parameters};
+use burn::tensor::Device;
+use ndarray::{Array1, Array2};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+const SYSTEM: &str = "sparse-microbiome";
+const WEIGHTS: &str = "ema.safetensors";
+const TRANSFORM: &str = "transform.json";
+
+/// `transform.json`: everything small that is neither a setting nor a weight.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Transform {
+    system: String,
+    seed: u64,
+    is_whole: bool,
+    prevalence: Vec<f64>,
+    embedding: Option<HyperbolicEmbedding>,
+    shares: Vec<Marginal>,
+    totals: Marginal,
+    attributes: Vec<Attribute>,
+    conditions: String,
+    calibration: Calibration,
+    vae_validation: Option<f64>,
+    denoiser_validation: Option<f64>,
+}
+
+/// Says which system the model in a folder is of; `None` where there is no model.
+///
+/// # Errors
+/// A description that cannot be read.
+pub fn system_of(folder: &Path) -> Result<Option<String>> {
+    #[derive(Deserialize)]
+    struct Head {
+        system: String,
+    }
+    let file = folder.join(TRANSFORM);
+    if !file.exists() {
+        return Ok(None);
+    }
+    let text = fs::read_to_string(&file).map_err(|source| Error::io(&file, "read", source))?;
+    let head: Head = serde_json::from_str(&text).map_err(|error| Error::Checkpoint {
+        path: file,
+        problem: error.to_string(),
+    })?;
+    Ok(Some(head.system))
+}
+
+impl Model {
+    /// Writes the model into a folder, which is made if needed: `config.toml`, `ema.safetensors`,
+    /// `transform.json`, `features.tsv`, `metrics.jsonl`.
+    ///
+    /// # Errors
+    /// A folder that cannot be written to.
+    pub fn save(&self, folder: &Path) -> Result<()> {
+        fs::create_dir_all(folder).map_err(|source| Error::io(folder, "create", source))?;
+        let file = |name: &str| folder.join(name);
+        let [vae_validation, denoiser_validation] =
+            self.losses.map(|loss| loss.is_finite().then_some(loss)); // JSON has no infinity
+        let transform = Transform {
+            system: SYSTEM.to_string(),
+            seed: self.seed,
+            is_whole: self.is_whole,
+            prevalence: self.taxa.prevalence.clone(),
+            embedding: self.embedding.clone(),
+            shares: self.marginals.shares.clone(),
+            totals: self.marginals.totals.clone(),
+            attributes: self.attributes.clone(),
+            conditions: self.conditions.clone(),
+            calibration: self.calibration.clone(),
+            vae_validation,
+            denoiser_validation,
+        };
+        let transform = serde_json::to_string(&transform).expect("plain values become JSON");
+        write_atomically(&file(TRANSFORM), transform.as_bytes())?;
+        let features = self.feature_ids.join("\n") + "\n";
+        write_atomically(&file("features.tsv"), features.as_bytes())?;
+        write_atomically(&file("metrics.jsonl"), self.log.as_bytes())?;
+        write_atomically(&file("config.toml"), self.config.to_toml().as_bytes())?;
+        let mut arrays = Parameters::default();
+        let mut put = |path: &str, values: &Array2<f32>| {
+            let parameter = Parameter {
+                shape: vec![values.nrows(), values.ncols()],
+                values: values.iter().copied().collect(),
+            };
+            arrays.by_path.insert(path.to_string(), parameter);
+        };
+        let mean = self.whitening.mean.clone().insert_axis(ndarray::Axis(0));
+        put("whitening.mean", &mean);
+        put("whitening.forward", &self.whitening.forward);
+        put("whitening.back", &self.whitening.back);
+        if let Some(correlations) = &self.correlations {
+            put("residuals.presence", &correlations.presence);
+            put("residuals.abundance", &correlations.abundance);
+        }
+        let groups = [
+            ("vae", &self.vae),
+            ("denoiser", &self.denoiser),
+            ("arrays", &arrays),
+        ];
+        checkpoint::save(&file(WEIGHTS), &groups, &BTreeMap::new())
+    }
+
+    /// Reads a model that [`Model::save`] wrote.
+    ///
+    /// # Errors
+    /// A file that is missing, broken, or does not fit the others: it is named.
+    pub fn load(folder: &Path) -> Result<Model> {
+        let file = |name: &str| folder.join(name);
+        let text = |name: &str| {
+            fs::read_to_string(file(name)).map_err(|source| Error::io(file(name), "read", source))
+        };
+        let broken = |name: &str, problem: String| Error::Checkpoint {
+            path: file(name),
+            problem,
+        };
+        match system_of(folder)? {
+            Some(system) if system != SYSTEM => {
+                let problem = format!("a model of {system:?}, expected {SYSTEM:?}");
+                return Err(broken(TRANSFORM, problem));
+            }
+            _ => {}
+        }
+        let config = Config::from_file(&file("config.toml"))?;
+        let transform: Transform = serde_json::from_str(&text(TRANSFORM)?)
+            .map_err(|error| broken(TRANSFORM, error.to_string()))?;
+        let feature_ids: Vec<String> = text("features.tsv")?.lines().map(str::to_string).collect();
+        let n = feature_ids.len();
+        let calibration = &transform.calibration;
+        let lengths = [
+            transform.prevalence.len(),
+            transform.shares.len(),
+            calibration.presence_offset.len(),
+            calibration.mean.len(),
+            calibration.sd.len(),
+            transform
+                .embedding
+                .as_ref()
+                .map_or(n, HyperbolicEmbedding::n_taxa),
+        ];
+        if lengths != [n; 6] {
+            let problem = format!("describes {lengths:?} features, features.tsv has {n}");
+            return Err(broken(TRANSFORM, problem));
+        }
+        let all = || transform.shares.iter().chain([&transform.totals]);
+        if !all().all(Marginal::is_sound) || transform.totals.is_empty() {
+            return Err(broken(
+                TRANSFORM,
+                "a distribution that does not rise".to_string(),
+            ));
+        }
+        let (mut groups, _) = checkpoint::load(&file(WEIGHTS))?;
+        let mut group = |name: &str| {
+            groups
+                .remove(name)
+                .ok_or_else(|| broken(WEIGHTS, format!("the tensors of {name:?} are missing")))
+        };
+        let (vae, denoiser, arrays) = (group("vae")?, group("denoiser")?, group("arrays")?);
+        let matrix = |path: &str, shape: [usize; 2]| -> Result<Array2<f32>> {
+            let missing = || broken(WEIGHTS, format!("the array {path:?} is missing"));
+            let array = arrays.by_path.get(path).ok_or_else(missing)?;
+            if array.shape != shape {
+                let found = &array.shape;
+                let problem = format!("{path:?} has shape {found:?}, expected {shape:?}");
+                return Err(broken(WEIGHTS, problem));
+            }
+            Ok(Array2::from_shape_vec(shape, array.values.clone()).expect("the shape was checked"))
+        };
+        let n_latent = config.vae.d_latent + 1;
+        let mean: Array1<f32> = matrix("whitening.mean", [1, n_latent])?.row(0).to_owned();
+        let whitening = Whitening {
+            mean,
+            forward: matrix("whitening.forward", [n_latent; 2])?,
+            back: matrix("whitening.back", [n_latent; 2])?,
+        };
+        let correlations = match arrays.by_path.contains_key("residuals.presence") {
+            true => Some(Correlations {
+                presence: matrix("residuals.presence", [n; 2])?,
+                abundance: matrix("residuals.abundance", [n; 2])?,
+            }),
+            false => None,
+        };
+        let embedding = transform.embedding;
+        let taxa = Taxa {
+            prevalence: transform.prevalence,
+            places: embedding
+                .as_ref()
+                .map(|found| unit_variance(&found.tangent)),
+        };
+        let fits = |group: &str, weights: &Parameters, make: &dyn Fn(&mut Builder)| {
+            let mut builder = Builder::new(weights, Absent::Refuse, &Device::flex());
+            make(&mut builder);
+            let bound = builder.finish();
+            bound.map_err(|error| broken(WEIGHTS, format!("{group}: {error}")))
+        };
+        let attributes = transform.attributes;
+        fits("vae", &vae, &|p| drop(Vae::new(p, &config.vae, &taxa)))?;
+        fits("denoiser", &denoiser, &|p| {
+            drop(Denoiser::new(p, &config.denoiser, n_latent, &attributes));
+        })?;
+        Ok(Model {
+            config,
+            feature_ids,
+            seed: transform.seed,
+            is_whole: transform.is_whole,
+            taxa,
+            embedding,
+            marginals: Marginals {
+                shares: transform.shares,
+                totals: transform.totals,
+            },
+            attributes,
+            conditions: transform.conditions,
+            whitening,
+            correlations,
+            calibration: transform.calibration,
+            vae,
+            denoiser,
+            losses: [transform.vae_validation, transform.denoiser_validation]
+                .map(|loss| loss.unwrap_or(f64::INFINITY)),
+            log: text("metrics.jsonl")?,
+        })
+    }
+}
