@@ -21,6 +21,7 @@ mod midasim_parametric;
 mod normal;
 mod presence;
 mod sparsedossa2;
+pub mod spike_in;
 
 pub use bootstrap::FittedBootstrap;
 pub use dirichlet_multinomial::FittedDirichletMultinomial;
