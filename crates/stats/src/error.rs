@@ -50,6 +50,14 @@ pub enum Error {
         /// Allowed values.
         expected: &'static str,
     },
+    /// A taxon of generated samples that cannot be changed as asked.
+    #[error("taxon {taxon}: {problem}")]
+    Unchangeable {
+        /// Position of the taxon.
+        taxon: usize,
+        /// Why not.
+        problem: String,
+    },
     /// Two visits of one subject at one time have no order.
     #[error(
         "subject {subject:?} has two samples at time {time}; merge or drop one, lags need an order"

@@ -191,7 +191,7 @@ fn remarks(table: &Table) -> Vec<String> {
     let n_empty = table.totals().iter().filter(|total| **total == 0.0).count();
     if n_empty > 0 {
         remarks.push(format!(
-            "{n_empty} of {} samples have no non-zero entry; they keep their place",
+            "{n_empty} of {} samples have no non-zero entry",
             table.n_samples()
         ));
     }

@@ -7,6 +7,7 @@
 //!    │                 └► baseline ─► impute::Completed ────────────┘
 //!    ├──► pool: completed tables ─► two groups compared, by Rubin's rules
 //!    ├──► evaluate: hide ─► fill ─► score ─► one result file each ─► summary, report
+//!    ├──► generate: fit ─► synthetic samples, block by block ─► alterations ─► output + provenance
 //!    ├──► compare: real, generated ─► figures, with what real samples give ─► report
 //!    └──► privacy: train, hold-out, synthetic ─► what a synthetic table gives away
 //! ```
@@ -18,6 +19,7 @@ pub mod demo;
 pub mod dependencies;
 pub mod error;
 pub mod evaluate;
+pub mod generate;
 pub mod impute;
 pub mod input;
 pub mod method;

@@ -74,6 +74,26 @@ impl Factor {
         self.rows.dot(&independent)
     }
 
+    /// The same for `N` vectors, in one pass over the matrix: element `[i][k]` is that of row `i` in vector `k`.
+    pub(crate) fn draw_several<const N: usize>(&self, rng: &mut ChaCha8Rng) -> Vec<[f64; N]> {
+        let mut independent = vec![[0.0; N]; self.rows.ncols()];
+        for k in 0..N {
+            for of_column in &mut independent {
+                of_column[k] = StandardNormal.sample(rng);
+            }
+        }
+        let product = |row: ndarray::ArrayView1<'_, f64>| {
+            let mut sums = [0.0; N];
+            for (weight, of_column) in row.iter().zip(&independent) {
+                for (sum, x) in sums.iter_mut().zip(of_column) {
+                    *sum += weight * x;
+                }
+            }
+            sums
+        };
+        self.rows.rows().into_iter().map(product).collect()
+    }
+
     /// The correlation that vectors have.
     #[cfg(test)]
     pub fn correlation(&self) -> Array2<f64> {
@@ -115,6 +135,19 @@ mod tests {
         assert!(clipped[[0, 1]] > shrunk[[0, 1]] && clipped[[0, 1]] < 0.9);
         let halved = Factor::of(&Array2::ones((2, 2)), Repair::Shrink { floor: 0.5 });
         assert_close(halved.correlation()[[0, 1]], 0.5, 1e-12, "floor");
+    }
+
+    #[test]
+    fn several_vectors_are_those_drawn_one_by_one() {
+        let rho = array![[1.0, 0.5, -0.2], [0.5, 1.0, 0.1], [-0.2, 0.1, 1.0]];
+        let factor = Factor::of(&rho, Repair::Clip);
+        let several = factor.draw_several::<4>(&mut ChaCha8Rng::seed_from_u64(3));
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        for k in 0..4 {
+            for (found, one) in several.iter().zip(&factor.draw(&mut rng)) {
+                assert_close(found[k], *one, 1e-14, "element");
+            }
+        }
     }
 
     #[test]

@@ -1,7 +1,30 @@
 //! From compositions to whole counts of a given total.
 
+use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use rand_distr::{Binomial, Distribution};
+use rand_distr::{Binomial, Distribution, Gamma};
+
+/// Weights in proportion to a draw from a Dirichlet distribution; the largest is 1.
+///
+/// - `alpha`: not negative, finite, one of them above 0; a parameter of 0 gives a weight of 0
+pub(crate) fn dirichlet(alpha: &[f64], rng: &mut ChaCha8Rng) -> Vec<f64> {
+    // On the log scale: Gamma(a) = Gamma(a + 1) U^(1/a), which is too small for f64 at a = 0.001.
+    let logs: Vec<f64> = alpha
+        .iter()
+        .map(|alpha| {
+            if *alpha == 0.0 {
+                return f64::NEG_INFINITY;
+            }
+            let gamma = Gamma::new(alpha + 1.0, 1.0)
+                .expect("a shape above 1")
+                .sample(rng);
+            let uniform: f64 = 1.0 - rng.random::<f64>();
+            gamma.ln() + uniform.ln() / alpha
+        })
+        .collect();
+    let most = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    logs.iter().map(|x| (x - most).exp()).collect()
+}
 
 /// Multinomial counts, by conditional binomials.
 ///

@@ -8,12 +8,11 @@
 //! Newton's step costs one pass, because the Hessian is a diagonal plus a constant. Where it leaves the
 //! positive numbers or does not raise the likelihood, Minka's fixed point is taken, which always raises it.
 
-use super::counting::multinomial;
-use super::{Depths, LibrarySizes, Template, draw_rows};
+use super::counting::dirichlet;
+use super::drawing::{Composition, ExactReads, Plan};
+use super::{Depths, LibrarySizes, Template};
 use crate::{Error, Result};
-use ndarray::Array2;
-use rand::RngExt;
-use rand_distr::{Distribution, Gamma};
+use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use statrs::function::gamma::{digamma, ln_gamma};
 
@@ -69,28 +68,24 @@ impl FittedDirichletMultinomial {
         &self.alpha
     }
 
-    pub(super) fn sample(&self, n: usize, depths: &Depths, seed: u64) -> Result<Array2<f64>> {
+    pub(super) fn library_sizes(&self) -> &LibrarySizes {
+        &self.library_sizes
+    }
+
+    pub(super) fn plan(&self, n: usize, depths: &Depths, seed: u64) -> Result<Plan> {
         let depths = self.library_sizes.depths(n, depths, seed)?;
-        Ok(draw_rows((n, self.alpha.len()), seed, |row, rng| {
-            // On the log scale: Gamma(a) = Gamma(a + 1) U^(1/a), which is too small for f64 at a = 0.001.
-            let logs: Vec<f64> = self
-                .alpha
-                .iter()
-                .map(|alpha| {
-                    if *alpha == 0.0 {
-                        return f64::NEG_INFINITY;
-                    }
-                    let gamma = Gamma::new(alpha + 1.0, 1.0)
-                        .expect("a shape above 1")
-                        .sample(rng);
-                    let uniform: f64 = 1.0 - rng.random::<f64>();
-                    gamma.ln() + uniform.ln() / alpha
-                })
-                .collect();
-            let most = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            let weights: Vec<f64> = logs.iter().map(|x| (x - most).exp()).collect();
-            multinomial(&weights, depths[row], rng)
-        }))
+        Ok(Plan {
+            depths: Some(depths),
+            etas: None,
+        })
+    }
+
+    pub(super) fn draw(&self, depth: u64, rng: &mut ChaCha8Rng) -> Composition {
+        Composition {
+            weights: dirichlet(&self.alpha, rng),
+            depth,
+            exact: ExactReads::Multinomial,
+        }
     }
 }
 
@@ -266,9 +261,9 @@ fn trigamma(x: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::generate::Generator;
+    use crate::generate::{Fitted, Generator};
     use crate::golden::{assert_close, load, matrix, number, vector};
-    use ndarray::{Axis, array};
+    use ndarray::{Array2, Axis, array};
 
     fn fit(counts: &Array2<f64>) -> Vec<f64> {
         let template = Template::new(counts).unwrap();
@@ -317,6 +312,7 @@ mod tests {
             alpha: alpha.to_vec(),
         };
         let (n, depth) = (6000, 200.0);
+        let known = Fitted::DirichletMultinomial(known);
         let sample = known.sample(n, &Depths::AsFitted, 3).unwrap();
         let means = sample.mean_axis(Axis(0)).unwrap();
         let variances = sample.var_axis(Axis(0), 1.0);

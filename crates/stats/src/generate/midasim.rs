@@ -16,14 +16,15 @@
 //! - A row keeps its total: reads beyond one per present taxon are shared out by largest remainders.
 
 use super::copula::{Factor, Repair};
-use super::counting::apportion;
+use super::drawing::{Composition, ExactReads, Plan};
 use super::normal::cdf;
 use super::presence::{Level, Presence};
-use super::{Depths, LibrarySizes, Template, draw_rows, stream};
+use super::{Depths, LibrarySizes, Template, stream};
 use crate::Result;
 use crate::ranks::ranks;
 use ndarray::Array2;
 use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
 use std::f64::consts::PI;
 
 /// Thresholds of presence, non-zero relative abundances, and two copulas.
@@ -70,27 +71,33 @@ impl FittedMidasim {
         })
     }
 
-    pub(super) fn sample(&self, n: usize, depths: &Depths, seed: u64) -> Result<Array2<f64>> {
-        let drawn = self.origins(n, depths, seed)?;
-        Ok(draw_rows((n, self.values.len()), seed, |row, rng| {
-            let Origin { depth, eta } = drawn[row];
-            let is_present = self.presence.draw(eta, rng);
-            let weights = nearest_composition(|| {
-                let z = self.abundance.draw(rng);
-                let value = |((values, is_present), z): ((&Vec<f64>, &bool), &f64)| match is_present
-                {
-                    true => values[rank(cdf(*z), values.len())],
-                    false => 0.0,
-                };
-                self.values
-                    .iter()
-                    .zip(&is_present)
-                    .zip(&z)
-                    .map(value)
-                    .collect()
-            });
-            apportion(&weights, depth)
-        }))
+    pub(super) fn library_sizes(&self) -> &LibrarySizes {
+        &self.library_sizes
+    }
+
+    pub(super) fn n_taxa(&self) -> usize {
+        self.values.len()
+    }
+
+    pub(super) fn plan(&self, n: usize, depths: &Depths, seed: u64) -> Result<Plan> {
+        let origins = self.origins(n, depths, seed)?;
+        Ok(Plan {
+            depths: Some(origins.iter().map(|origin| origin.depth).collect()),
+            etas: Some(origins.iter().map(|origin| origin.eta).collect()),
+        })
+    }
+
+    pub(super) fn draw(&self, depth: u64, eta: f64, rng: &mut ChaCha8Rng) -> Composition {
+        let is_present = self.presence.draw(eta, rng);
+        let weights = nearest_composition(&is_present, &self.abundance, rng, |taxon, z| {
+            let values = &self.values[taxon];
+            values[rank(cdf(z), values.len())]
+        });
+        Composition {
+            weights,
+            depth,
+            exact: ExactReads::Apportioned,
+        }
     }
 
     /// Depth and `eta` of each sample: those of a row of the table. Where depths are given, the row is one
@@ -164,10 +171,24 @@ fn reliability(richness: &[f64], present: &Array2<f64>) -> (f64, f64) {
 const N_TRIES: usize = 8;
 
 /// Of several draws the one whose sum is nearest to 1 in ratio.
-pub(super) fn nearest_composition(mut draw: impl FnMut() -> Vec<f64>) -> Vec<f64> {
+///
+/// - `weight`: of a present taxon, by its position and its element of a normal vector
+pub(super) fn nearest_composition(
+    is_present: &[bool],
+    abundance: &Factor,
+    rng: &mut ChaCha8Rng,
+    weight: impl Fn(usize, f64) -> f64,
+) -> Vec<f64> {
+    let z = abundance.draw_several::<N_TRIES>(rng);
+    let weights = |k: usize| -> Vec<f64> {
+        let of_taxon = |(taxon, is_present): (usize, &bool)| match is_present {
+            true => weight(taxon, z[taxon][k]),
+            false => 0.0,
+        };
+        is_present.iter().enumerate().map(of_taxon).collect()
+    };
     let mut nearest = (f64::INFINITY, Vec::new());
-    for _ in 0..N_TRIES {
-        let weights = draw();
+    for weights in (0..N_TRIES).map(weights) {
         let distance = weights.iter().sum::<f64>().ln().abs();
         if distance < nearest.0 || nearest.1.is_empty() {
             nearest = (distance, weights);

@@ -12,14 +12,14 @@
 //! prevalences are those of the table. Three parameters cannot match them beside mean and variance.
 
 use super::copula::Factor;
-use super::counting::apportion;
+use super::drawing::{Composition, ExactReads, Plan};
 use super::generalised_gamma::{DepthGroup, GeneralisedGamma};
 use super::midasim::{abundance_factor, nearest_composition};
 use super::normal::cdf;
 use super::presence::{Level, Presence};
-use super::{Depths, LibrarySizes, Template, draw_rows};
+use super::{Depths, LibrarySizes, Template};
 use crate::Result;
-use ndarray::Array2;
+use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 /// Distributions of relative abundances, thresholds of presence, and two copulas.
@@ -92,29 +92,40 @@ impl FittedMidasimParametric {
         })
     }
 
-    pub(super) fn sample(&self, n: usize, depths: &Depths, seed: u64) -> Result<Array2<f64>> {
+    pub(super) fn library_sizes(&self) -> &LibrarySizes {
+        &self.library_sizes
+    }
+
+    pub(super) fn n_taxa(&self) -> usize {
+        self.taxa.len()
+    }
+
+    pub(super) fn plan(&self, n: usize, depths: &Depths, seed: u64) -> Result<Plan> {
         let depths = self.library_sizes.depths(n, depths, seed)?;
-        Ok(draw_rows((n, self.taxa.len()), seed, |row, rng| {
-            let ln_depth = (depths[row].max(1) as f64).ln();
-            let presence =
-                |taxon: &Option<GeneralisedGamma>| taxon.map_or(0.0, |t| t.presence(ln_depth));
-            let n_taxa = self.richness_scale * self.taxa.iter().map(presence).sum::<f64>();
-            let is_present = self.presence.draw(self.presence.eta(n_taxa), rng);
-            let weights = nearest_composition(|| {
-                let z = self.abundance.draw(rng);
-                let taxa = self.taxa.iter().zip(&is_present).zip(&z);
-                taxa.map(|((taxon, is_present), z)| match taxon {
-                    // No share of a sample is above 1, and a present taxon has a weight.
-                    Some(taxon) if *is_present => {
-                        let ln_share = taxon.ln_quantile(cdf(*z), ln_depth).min(0.0);
-                        ln_share.exp().max(f64::MIN_POSITIVE)
-                    }
-                    _ => 0.0,
-                })
-                .collect()
-            });
-            apportion(&weights, depths[row])
-        }))
+        Ok(Plan {
+            depths: Some(depths),
+            etas: None,
+        })
+    }
+
+    pub(super) fn draw(&self, depth: u64, rng: &mut ChaCha8Rng) -> Composition {
+        let ln_depth = (depth.max(1) as f64).ln();
+        let presence =
+            |taxon: &Option<GeneralisedGamma>| taxon.map_or(0.0, |t| t.presence(ln_depth));
+        let n_taxa = self.richness_scale * self.taxa.iter().map(presence).sum::<f64>();
+        let is_present = self.presence.draw(self.presence.eta(n_taxa), rng);
+        let weights = nearest_composition(&is_present, &self.abundance, rng, |taxon, z| {
+            // No share of a sample is above 1, and a present taxon has a weight.
+            self.taxa[taxon].map_or(0.0, |taxon| {
+                let ln_share = taxon.ln_quantile(cdf(z), ln_depth).min(0.0);
+                ln_share.exp().max(f64::MIN_POSITIVE)
+            })
+        });
+        Composition {
+            weights,
+            depth,
+            exact: ExactReads::Apportioned,
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! table -> Generator::fit -> Fitted -> sample(n, depths, seed) -> counts, n x taxa
+//!                                   -> drawing(n, ..) -> rows(block) -> the same, block by block
 //! ```
 //!
 //! Rows without a total have no composition; every generator leaves them out when it is fitted. A taxon
@@ -12,6 +13,7 @@ mod bootstrap;
 pub mod copula;
 pub mod counting;
 mod dirichlet_multinomial;
+mod drawing;
 pub mod eigen;
 mod generalised_gamma;
 mod midasim;
@@ -19,20 +21,21 @@ mod midasim_parametric;
 pub mod normal;
 mod presence;
 mod sparsedossa2;
+pub mod spike_in;
 
 pub use bootstrap::FittedBootstrap;
 pub use dirichlet_multinomial::FittedDirichletMultinomial;
+pub use drawing::{Drawing, Reads, SparseRow};
 pub use midasim::FittedMidasim;
 pub use midasim_parametric::FittedMidasimParametric;
 pub use sparsedossa2::FittedSparseDossa2;
 
-use crate::error::{check_finite, check_length};
+use crate::error::check_finite;
 use crate::{Error, Result};
 use ndarray::Array2;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -167,15 +170,27 @@ impl Fitted {
     /// # Errors
     /// Depths of another number than `n`; depths as fitted of a table that does not hold counts.
     pub fn sample(&self, n: usize, depths: &Depths, seed: u64) -> Result<Array2<f64>> {
-        if let Depths::Given(depths) = depths {
-            check_length("depths of the samples to draw", depths.len(), n)?;
-        }
+        Ok(self.drawing(n, depths, Reads::Exact, seed)?.table())
+    }
+
+    /// Number of taxa of the table that was fitted.
+    pub fn n_taxa(&self) -> usize {
         match self {
-            Fitted::Bootstrap(fitted) => Ok(fitted.sample(n, depths, seed)),
-            Fitted::DirichletMultinomial(fitted) => fitted.sample(n, depths, seed),
-            Fitted::SparseDossa2(fitted) => fitted.sample(n, depths, seed),
-            Fitted::Midasim(fitted) => fitted.sample(n, depths, seed),
-            Fitted::MidasimParametric(fitted) => fitted.sample(n, depths, seed),
+            Fitted::Bootstrap(fitted) => fitted.n_taxa(),
+            Fitted::DirichletMultinomial(fitted) => fitted.alpha().len(),
+            Fitted::SparseDossa2(fitted) => fitted.n_taxa(),
+            Fitted::Midasim(fitted) => fitted.n_taxa(),
+            Fitted::MidasimParametric(fitted) => fitted.n_taxa(),
+        }
+    }
+
+    fn library_sizes(&self) -> &LibrarySizes {
+        match self {
+            Fitted::Bootstrap(fitted) => fitted.library_sizes(),
+            Fitted::DirichletMultinomial(fitted) => fitted.library_sizes(),
+            Fitted::SparseDossa2(fitted) => fitted.library_sizes(),
+            Fitted::Midasim(fitted) => fitted.library_sizes(),
+            Fitted::MidasimParametric(fitted) => fitted.library_sizes(),
         }
     }
 }
@@ -304,23 +319,6 @@ fn stream(seed: u64, row: Option<usize>) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(row.map_or(0, |row| row as u64 + 1));
     rng
-}
-
-/// A table of `n` rows, each drawn from its own stream.
-fn draw_rows(
-    (n, n_taxa): (usize, usize),
-    seed: u64,
-    draw: impl Fn(usize, &mut ChaCha8Rng) -> Vec<f64> + Sync,
-) -> Array2<f64> {
-    let rows: Vec<Vec<f64>> = (0..n)
-        .into_par_iter()
-        .map(|row| draw(row, &mut stream(seed, Some(row))))
-        .collect();
-    let mut table = Array2::zeros((n, n_taxa));
-    for (mut to, from) in table.rows_mut().into_iter().zip(rows) {
-        to.iter_mut().zip(from).for_each(|(to, from)| *to = from);
-    }
-    table
 }
 
 /// The `x` in `[low, high]` at which a rising function is 0, by Newton steps kept within a bracket; an end

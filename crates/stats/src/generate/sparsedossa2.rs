@@ -23,8 +23,9 @@
 
 use super::copula::{Factor, Repair};
 use super::counting::multinomial;
+use super::drawing::{Composition, ExactReads, Plan};
 use super::normal::{cdf, density, quantile};
-use super::{Depths, LibrarySizes, Template, draw_rows, rising_root, stream};
+use super::{Depths, LibrarySizes, Template, rising_root, stream};
 use crate::Result;
 use crate::ranks::ranks;
 use ndarray::Array2;
@@ -160,18 +161,33 @@ impl FittedSparseDossa2 {
         logs.iter().map(|x| (x - most).exp()).collect()
     }
 
-    pub(super) fn sample(&self, n: usize, depths: &Depths, seed: u64) -> Result<Array2<f64>> {
-        if let Depths::AsFitted = depths {
-            self.library_sizes.reads()?;
+    pub(super) fn library_sizes(&self) -> &LibrarySizes {
+        &self.library_sizes
+    }
+
+    pub(super) fn n_taxa(&self) -> usize {
+        self.marginals.len()
+    }
+
+    pub(super) fn plan(&self, depths: &Depths) -> Result<Plan> {
+        let depths = match depths {
+            Depths::AsFitted => {
+                self.library_sizes.reads()?;
+                None
+            }
+            Depths::Given(depths) => Some(depths.clone()),
+        };
+        Ok(Plan { depths, etas: None })
+    }
+
+    /// A sample, at a depth of the log-normal or at another one.
+    pub(super) fn draw(&self, depth: Option<u64>, rng: &mut ChaCha8Rng) -> Composition {
+        let weights = self.composition(rng);
+        Composition {
+            weights,
+            depth: depth.unwrap_or_else(|| self.depth(rng)),
+            exact: ExactReads::Multinomial,
         }
-        Ok(draw_rows((n, self.marginals.len()), seed, |row, rng| {
-            let weights = self.composition(rng);
-            let depth = match depths {
-                Depths::AsFitted => self.depth(rng),
-                Depths::Given(depths) => depths[row],
-            };
-            multinomial(&weights, depth, rng)
-        }))
     }
 }
 

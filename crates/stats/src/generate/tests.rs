@@ -218,3 +218,76 @@ fn sparsedossa2_keeps_prevalences_although_reads_are_missed() {
         assert!((p - q).abs() < 0.04, "{p} {q}");
     }
 }
+
+#[test]
+fn rows_do_not_depend_on_their_block_and_are_those_of_the_table() {
+    let table = counts(30, 8);
+    for generator in Generator::ALL {
+        let fitted = fit(generator, &table);
+        for reads in [
+            Reads::Exact,
+            Reads::Multinomial,
+            Reads::DirichletMultinomial { concentration: 9.0 },
+        ] {
+            let drawing = fitted.drawing(40, &Depths::AsFitted, reads, 3).unwrap();
+            let whole = drawing.rows(0..40);
+            let blocks: Vec<SparseRow> = [0..7, 7..8, 8..40]
+                .into_iter()
+                .flat_map(|block| drawing.rows(block))
+                .collect();
+            assert_eq!(whole, blocks, "{generator}");
+            let dense = drawing.table();
+            for (row, sparse) in dense.rows().into_iter().zip(&whole) {
+                assert_eq!(SparseRow::of(&row.to_vec()), *sparse, "{generator}");
+            }
+        }
+    }
+}
+
+#[test]
+fn redrawn_reads_have_the_variance_of_their_law() {
+    // One composition, so that all variance is that of the reads.
+    let table = array![[300.0, 100.0, 600.0], [300.0, 100.0, 600.0]];
+    let fitted = fit(Generator::Bootstrap, &table);
+    let (n, depth, p) = (20_000, 100.0, 0.3);
+    for (reads, inflation) in [
+        (Reads::Multinomial, 1.0),
+        // Mosimann 1962: (depth + concentration) / (1 + concentration).
+        (
+            Reads::DirichletMultinomial {
+                concentration: 20.0,
+            },
+            120.0 / 21.0,
+        ),
+    ] {
+        let drawing = fitted
+            .drawing(n, &Depths::Given(vec![100; n]), reads, 3)
+            .unwrap();
+        let column = drawing.table().column(0).to_owned();
+        let expected = depth * p * (1.0 - p) * inflation;
+        assert!((column.mean().unwrap() / (depth * p) - 1.0).abs() < 0.02);
+        // Relative standard error of a variance: sqrt(2 / 20,000) = 0.01.
+        assert!((column.var(1.0) / expected - 1.0).abs() < 0.05, "{reads}");
+    }
+}
+
+#[test]
+fn ways_to_make_reads_are_parsed_and_others_are_refused() {
+    for name in ["exact", "multinomial", "dirichlet-multinomial:12.5"] {
+        assert_eq!(Reads::parse(name).unwrap().to_string(), name);
+    }
+    for name in [
+        "poisson",
+        "dirichlet-multinomial",
+        "dirichlet-multinomial:0",
+    ] {
+        let message = Reads::parse(name).unwrap_err().to_string();
+        assert!(message.contains(name), "{message}");
+    }
+    let fractions = array![[0.25, 0.75], [1.0, 0.0]];
+    let fitted = fit(Generator::Bootstrap, &fractions);
+    let drawing = |reads| fitted.drawing(3, &Depths::AsFitted, reads, 1);
+    assert!(drawing(Reads::Exact).is_ok());
+    let message = drawing(Reads::Multinomial).unwrap_err().to_string();
+    assert!(message.contains("does not hold counts"), "{message}");
+}

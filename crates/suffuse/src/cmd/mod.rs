@@ -8,6 +8,7 @@ mod demo;
 mod dependencies;
 mod evaluate;
 mod fit;
+mod generate;
 mod impute;
 mod inspect;
 mod plan;
@@ -39,6 +40,7 @@ Examples:
   suffuse demo                                   see it work on a simulated table
   suffuse impute table.h5ad -o completed.h5ad    fit and fill in one go
   suffuse evaluate table.biom --out results      measure it against the baselines on your table
+  suffuse generate table.h5ad -o synthetic.h5ad  as many samples again, of nobody
 
 Exit codes: 0 good, 1 failed, 2 bad usage, 130 interrupted.";
 
@@ -79,6 +81,8 @@ pub(crate) enum Command {
     Fit(Box<fit::FitArgs>),
     /// Hide known entries, fill them with several methods, and score
     Evaluate(Box<evaluate::EvaluateArgs>),
+    /// Generate synthetic samples like those of a table
+    Generate(Box<generate::GenerateArgs>),
     /// Compare generated samples with real ones
     Compare(Box<compare::CompareArgs>),
     /// Compare two groups of samples over completed tables (multiple imputation)
@@ -119,6 +123,7 @@ pub(crate) fn run(command: &Command, context: &mut Context) -> Result<()> {
         Command::Impute(arguments) => impute::run(arguments, context),
         Command::Fit(arguments) => fit::run(arguments, context),
         Command::Evaluate(arguments) => evaluate::run(arguments, context),
+        Command::Generate(arguments) => generate::run(arguments, context),
         Command::Compare(arguments) => compare::run(arguments, context),
         Command::Pool(arguments) => pool::run(arguments, context),
         Command::Privacy(arguments) => privacy::run(arguments, context),

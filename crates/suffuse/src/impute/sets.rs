@@ -22,9 +22,9 @@ pub fn path(table: &Path, set: usize, n_sets: usize) -> PathBuf {
     table.with_file_name(format!("{stem}-{set:0width$}{ending}"))
 }
 
-/// The samples of one completed table so far.
+/// The samples of one table so far, which has no layers.
 #[derive(Debug)]
-pub(super) enum Set {
+pub(crate) enum Set {
     /// For an h5ad file: on disk.
     Spooled(Box<SpooledTable>),
     /// For the other formats: the entries that are not zero.
@@ -33,7 +33,7 @@ pub(super) enum Set {
 
 impl Set {
     /// No samples yet of a table of this shape.
-    pub(super) fn new(path: &Path, shape: [usize; 2]) -> Result<Set> {
+    pub(crate) fn new(path: &Path, shape: [usize; 2]) -> Result<Set> {
         Ok(match Format::of_output(path)? {
             Format::H5ad => Set::Spooled(Box::new(SpooledTable::new(path, shape, [])?)),
             _ => Set::Sparse(Csr {
@@ -43,7 +43,7 @@ impl Set {
         })
     }
 
-    pub(super) fn push(&mut self, values: &[f64]) -> std::io::Result<()> {
+    pub(crate) fn push(&mut self, values: &[f64]) -> std::io::Result<()> {
         match self {
             Set::Spooled(spooled) => spooled.push(values, &[]),
             Set::Sparse(csr) => {
@@ -54,7 +54,7 @@ impl Set {
     }
 
     /// Writes the file: of `table` all but the entries.
-    pub(super) fn write(self, table: &Table, path: &Path, overwrite: Overwrite) -> Result<()> {
+    pub(crate) fn write(self, table: &Table, path: &Path, overwrite: Overwrite) -> Result<()> {
         match self {
             Set::Spooled(spooled) => spooled.write(table, path, overwrite)?,
             Set::Sparse(csr) => {

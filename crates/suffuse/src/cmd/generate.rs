@@ -1,0 +1,341 @@
+//! `suffuse generate TABLE -o OUT`: synthetic samples like those of a table.
+
+use super::{Context, InputArgs, OverwriteArgs, at_least_one};
+use clap::Args;
+use serde_json::json;
+use std::path::PathBuf;
+use suffuse::generate::{
+    Alterations, Balance, Beside, By, Cohort, Counts, Depth, Files, Known, Method, Request, Wanted,
+    fit, generate, sample_ids,
+};
+use suffuse::provenance::{Provenance, digest};
+use suffuse::{Error, Result, input};
+use suffuse_data::Metadata;
+use suffuse_stats::generate::{Generator, Reads};
+
+/// Arguments of `generate`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Fits a generator to TABLE and writes samples of it, synthetic_1, synthetic_2, ..., over the same
+features with their lineages. Samples of TABLE without a non-zero entry are left out. A table of
+fractions has no depths: give them with --depth. Beside an output other than .h5ad stand
+OUT.suffuse.json (how it was made) and, if the samples have metadata, OUT.metadata.tsv.
+
+--spike-in FILE is tab-separated with the columns taxon, covariate, effect, on, kind. `on` is
+abundance (the share of the taxon, where present, is multiplied by exp(effect x covariate)) or
+prevalence (the log-odds of its presence move by effect x covariate). `kind` is binary (1 in half of
+the samples) or normal for a covariate that is made, and empty for the column of --by. What was put
+in, and what it came to, stands in OUT.truth.tsv.
+
+Then ask how good and how safe the samples are: `suffuse compare`, `suffuse privacy`.
+
+Examples:
+  suffuse generate table.h5ad -o synthetic.h5ad
+  suffuse generate table.biom -o synthetic.biom --n 1000 --depth 10000 --seed 7
+  suffuse generate table.h5ad -o synthetic.h5ad --by body_site --balance
+  suffuse generate table.tsv -o synthetic.tsv -m sheet.tsv --by site --metadata-out new-sheet.tsv
+  suffuse generate table.h5ad -o spiked.h5ad --spike-in effects.tsv --truth truth.tsv
+  suffuse generate table.h5ad -o new.h5ad --set-prevalence Blautia=0.4 --scale-mean Dorea=2")]
+pub(crate) struct GenerateArgs {
+    /// Table to generate samples like those of
+    table: PathBuf,
+    /// File to write; its ending names the format
+    #[arg(short, long, value_name = "OUT", help_heading = "Output")]
+    output: PathBuf,
+    /// Sheet for the metadata of the synthetic samples [default: in an .h5ad, beside any other output]
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    metadata_out: Option<PathBuf>,
+    /// List of the associations that --spike-in put in [default: OUT.truth.tsv]
+    #[arg(
+        long,
+        value_name = "FILE",
+        help_heading = "Output",
+        requires = "spike_in"
+    )]
+    truth: Option<PathBuf>,
+    #[command(flatten)]
+    overwrite: OverwriteArgs,
+    /// Say what would be done and write nothing
+    #[arg(long, help_heading = "Output")]
+    dry_run: bool,
+    #[command(flatten)]
+    input: InputArgs,
+    #[command(flatten)]
+    samples: SampleArgs,
+    #[command(flatten)]
+    changes: ChangeArgs,
+    /// Seed of everything random; one seed gives one result
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Run")]
+    seed: u64,
+    /// Samples per pass; changes speed and memory, never the result
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = at_least_one, help_heading = "Run")]
+    batch_size: usize,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Samples")]
+struct SampleArgs {
+    /// bootstrap, dirichlet-multinomial, sparsedossa2, midasim or midasim-parametric
+    #[arg(long, value_name = "NAME", default_value_t = Method::Simple(Generator::Midasim))]
+    method: Method,
+    /// Number of samples [default: as many as TABLE has, or as --depth FILE lists]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    n: Option<usize>,
+    /// Reads per sample: as-fitted, a number, or a file with a number per line
+    #[arg(long, value_name = "as-fitted|N|FILE", default_value_t = Depth::AsFitted)]
+    depth: Depth,
+    /// How reads are made of a composition: exact (the method's own way), multinomial, or
+    /// dirichlet-multinomial:CONCENTRATION
+    #[arg(long, value_name = "HOW", default_value_t = Reads::Exact, value_parser = reads)]
+    reads: Reads,
+    /// Metadata column (body site, say): one fit for each value, and samples in its proportions
+    #[arg(long, value_name = "COLUMN")]
+    by: Option<String>,
+    /// As many samples of each value of --by
+    #[arg(long, requires = "by")]
+    balance: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Known changes")]
+struct ChangeArgs {
+    /// Associations to put in: taxon, covariate, effect, on, kind
+    #[arg(long, value_name = "FILE.tsv")]
+    spike_in: Option<PathBuf>,
+    /// Let a taxon be in this share of all samples, as in Blautia=0.4 (repeatable)
+    #[arg(long, value_name = "TAXON=SHARE", value_parser = taxon_and_number)]
+    set_prevalence: Vec<(String, f64)>,
+    /// Multiply the mean relative abundance of a taxon, as in Blautia=2 (repeatable)
+    #[arg(long, value_name = "TAXON=FACTOR", value_parser = taxon_and_number)]
+    scale_mean: Vec<(String, f64)>,
+}
+
+fn reads(text: &str) -> std::result::Result<Reads, String> {
+    Reads::parse(text).map_err(|error| error.to_string())
+}
+
+/// Ids may hold an equals sign; the number follows the last one.
+fn taxon_and_number(text: &str) -> std::result::Result<(String, f64), String> {
+    let parts = text.rsplit_once('=');
+    let number = |(taxon, number): (&str, &str)| match number.trim().parse::<f64>() {
+        Ok(number) if number.is_finite() && !taxon.is_empty() => Some((taxon.to_string(), number)),
+        _ => None,
+    };
+    parts
+        .and_then(number)
+        .ok_or_else(|| "expected TAXON=NUMBER".to_string())
+}
+
+pub(super) fn run(arguments: &GenerateArgs, context: &mut Context) -> Result<()> {
+    let files = arguments.files()?;
+    let read = input::read(&arguments.table, &arguments.input.options())?;
+    let by = arguments.by();
+    let in_file = |error: Error| error.in_file(&arguments.table);
+    let cohort = Cohort::new(&read.table, by.as_ref()).map_err(in_file)?;
+    context.notes(&read.notes);
+    context.notes(&cohort.notes);
+    arguments.check(&cohort).map_err(in_file)?;
+    let samples = &arguments.samples;
+    let (n, depths) = samples.depth.resolve(samples.n, read.table.n_samples())?;
+    let wanted = Wanted {
+        sizes: cohort.sizes(n, by.as_ref()),
+        depths,
+        reads: samples.reads,
+        seed: arguments.seed,
+    };
+    let mut metadata = Metadata::empty(sample_ids(n));
+    if let Some(column) = cohort.synthetic_column(&wanted.sizes) {
+        metadata.set_column(column)?;
+    }
+    let alterations = arguments.alterations(&cohort, &metadata)?;
+    for column in &alterations.made {
+        metadata.set_column(column.clone())?;
+    }
+    context.notes(&alterations.notes);
+    let told = Told {
+        arguments,
+        cohort: &cohort,
+        wanted: &wanted,
+        files: &files,
+    };
+    if arguments.dry_run {
+        return told.plan(context);
+    }
+    let mut provenance = Provenance {
+        command: context.command.clone(),
+        inputs: read.sources,
+        ..Provenance::default()
+    };
+    let listed = match &samples.depth {
+        Depth::Listed(path) => Some(path),
+        Depth::AsFitted | Depth::Each(_) => None,
+    };
+    for path in listed.into_iter().chain(&arguments.changes.spike_in) {
+        provenance.inputs.push(digest(path)?);
+    }
+    provenance.set("method", samples.method.to_string());
+    provenance.set("seed", arguments.seed);
+    provenance.set("depth", samples.depth.to_string());
+    provenance.set("reads", samples.reads.to_string());
+    provenance.set("n_fitted", cohort.table.n_samples());
+    if let Some(by) = &by {
+        provenance.set("by", by.column.clone());
+    }
+    let generated = context.watched(|watch| {
+        let fitted = fit(samples.method, &cohort, arguments.seed, watch)?;
+        let drawing = fitted.drawing(&cohort, &wanted)?;
+        let request = Request {
+            cohort: &cohort,
+            drawing: &drawing,
+            alterations: &alterations,
+            metadata,
+            block_size: arguments.batch_size,
+        };
+        generate(request, &files, watch)
+    })?;
+    provenance.set("counts", json!(generated.counts));
+    let (counts, known) = (generated.counts.clone(), generated.known.clone());
+    // Watched, so that Ctrl-C does not stop it in the middle of a file.
+    context.watched(|_| generated.write(&files, &provenance))?;
+    told.report(&counts, &known, context)
+}
+
+impl GenerateArgs {
+    fn by(&self) -> Option<By> {
+        let balance = match self.samples.balance {
+            true => Balance::Equal,
+            false => Balance::AsFitted,
+        };
+        let column = self.samples.by.clone()?;
+        Some(By { column, balance })
+    }
+
+    fn files(&self) -> Result<Files> {
+        let has_truth = self.changes.spike_in.is_some();
+        let beside = Beside {
+            metadata: self.metadata_out.as_deref(),
+            has_metadata: has_truth || self.samples.by.is_some(),
+            truth: self.truth.as_deref(),
+            has_truth,
+        };
+        Files::new(&self.output, beside, self.overwrite.overwrite())
+    }
+
+    /// Finds what a table of fractions cannot do.
+    fn check(&self, cohort: &Cohort) -> Result<()> {
+        let Some((sample, feature, value)) = cohort.fraction() else {
+            return Ok(());
+        };
+        let found = format!(
+            "sample {sample:?}, feature {feature:?}: found {value}, so the table holds no counts"
+        );
+        let problem = match (self.samples.method, &self.samples.depth) {
+            (Method::Simple(Generator::DirichletMultinomial), _) => {
+                "dirichlet-multinomial is fitted to whole numbers of reads; give counts, or choose another --method"
+            }
+            (_, Depth::AsFitted) => {
+                "its samples have no number of reads; say how many with --depth N or --depth FILE"
+            }
+            _ => return Ok(()),
+        };
+        Err(Error::Table(format!("{found}: {problem}")))
+    }
+
+    fn alterations(&self, cohort: &Cohort, metadata: &Metadata) -> Result<Alterations> {
+        let mut alterations = Alterations::default();
+        let ids = cohort.table.feature_ids();
+        let changes = &self.changes;
+        alterations.add_changes(&changes.set_prevalence, &changes.scale_mean, ids)?;
+        if let Some(path) = &changes.spike_in {
+            alterations.read_spike_in(path, ids, metadata, self.seed)?;
+        }
+        Ok(alterations)
+    }
+}
+
+/// What is told of a run.
+struct Told<'a> {
+    arguments: &'a GenerateArgs,
+    cohort: &'a Cohort,
+    wanted: &'a Wanted,
+    files: &'a Files,
+}
+
+impl Told<'_> {
+    /// Groups with their numbers of samples, fitted and to be generated.
+    fn groups(&self) -> Vec<(String, usize, usize)> {
+        let Some(groups) = &self.cohort.groups else {
+            return Vec::new();
+        };
+        let sizes = &self.wanted.sizes;
+        (groups.levels.iter().zip(&groups.rows).zip(sizes))
+            .map(|((level, rows), size)| (level.clone(), rows.len(), *size))
+            .collect()
+    }
+
+    fn plan(&self, context: &mut Context) -> Result<()> {
+        let samples = &self.arguments.samples;
+        let table = &self.cohort.table;
+        let (n_samples, n_features) = (table.n_samples(), table.n_features());
+        let mut lines = vec![
+            format!("fitted to          {n_samples} samples x {n_features} features"),
+            format!("method             {}", samples.method),
+            format!("to generate        {} samples", self.wanted.n()),
+            format!("reads per sample   {}, {}", samples.depth, samples.reads),
+        ];
+        for (level, n_fitted, n) in self.groups() {
+            lines.push(format!("  {level:?}: {n} samples, fitted to {n_fitted}"));
+        }
+        for path in self.files.paths() {
+            lines.push(format!(
+                "output             {} (not written: dry run)",
+                path.display()
+            ));
+        }
+        if context.json {
+            return context.talk.json(&json!({"plan": lines}));
+        }
+        context.talk.data(&lines.join("\n"))
+    }
+
+    /// Says what was written.
+    fn report(&self, counts: &Counts, known: &[Known], context: &mut Context) -> Result<()> {
+        let method = self.arguments.samples.method;
+        let n_fitted = self.cohort.table.n_samples();
+        let paths: Vec<String> = self
+            .files
+            .paths()
+            .map(|path| path.display().to_string())
+            .collect();
+        if context.json {
+            let group =
+                |(value, n_fitted, n)| json!({"value": value, "n_fitted": n_fitted, "n": n});
+            return context.talk.json(&json!({
+                "files": paths,
+                "method": method.to_string(),
+                "n_fitted": n_fitted,
+                "counts": counts,
+                "groups": self.groups().into_iter().map(group).collect::<Vec<_>>(),
+                "effects": known,
+            }));
+        }
+        let n_entries = (counts.n_samples * counts.n_features).max(1);
+        context.talk.note(&format!(
+            "{} synthetic samples x {} features, {:.1} % zeros, {:.0} reads per sample on average; {method} fitted to {n_fitted} samples",
+            counts.n_samples,
+            counts.n_features,
+            100.0 * (1.0 - counts.n_nonzero as f64 / n_entries as f64),
+            counts.n_reads / counts.n_samples.max(1) as f64,
+        ));
+        for effect in known {
+            context.talk.note(&format!(
+                "{} on {} of {:?}: effect {}, realised {:.3}",
+                effect.covariate, effect.on, effect.taxon, effect.effect, effect.realised_effect
+            ));
+        }
+        for path in paths {
+            context.talk.note(&format!("wrote {path}"));
+        }
+        Ok(())
+    }
+}
