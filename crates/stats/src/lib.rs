@@ -8,6 +8,7 @@
 //! come from generators keyed by seed and task.
 
 pub mod alpha_diversity;
+pub mod average_linkage;
 pub mod blend;
 pub mod bootstrap;
 pub mod calibration;

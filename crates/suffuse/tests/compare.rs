@@ -63,7 +63,9 @@ fn figures(results: &Value) -> BTreeMap<String, f64> {
 fn samples_of_one_distribution_are_inside_the_band_and_files_hold_the_figures() {
     let bench = Workbench::new();
     let table = three_parts(&bench);
-    bench.file("tree.nwk", chain(table.feature_ids()));
+    // Against the order of the table.
+    let tips: Vec<String> = table.feature_ids().iter().rev().cloned().collect();
+    bench.file("tree.nwk", chain(&tips));
     let arguments = [
         "compare",
         "real.h5ad",
@@ -124,8 +126,12 @@ fn samples_of_one_distribution_are_inside_the_band_and_files_hold_the_figures() 
     assert_eq!(tsv.lines().count(), all.len() + 1);
     assert!(tsv.starts_with("figure\tvalue\treal_real_median"), "{tsv}");
     let page = std::fs::read_to_string(bench.path("page.html")).unwrap();
-    // The ordination, two of taxa, four diversities, six distances.
-    assert_eq!(page.matches("<svg").count(), 13);
+    // The ordination, two of taxa, the heat map, four diversities, six distances.
+    assert_eq!(page.matches("<svg").count(), 14);
+    assert!(page.contains("15 taxa, in the order of the tree, by 40 real and 40 generated"));
+    let rows = page.split("<rect class=\"over\"").skip(1);
+    let rows = rows.filter_map(|row| row.split("<title>").nth(1)?.split(": in ").next());
+    assert_eq!(rows.collect::<Vec<_>>(), tips);
     assert!(page.contains("generalised UniFrac") && !page.contains("<script"));
     // What is there is not written over unasked.
     bench.fail(1, &arguments, &["compared"]);

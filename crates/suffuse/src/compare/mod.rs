@@ -9,12 +9,14 @@
 //! figures depend on it. Distances of the band are computed once for all splits.
 
 pub mod figure;
+mod heat_map;
 mod measure;
 mod pictures;
 mod pool;
 mod results;
 mod split;
 
+pub use heat_map::{Branch, HeatMap, TaxonOrder};
 pub use pictures::{Pictures, TaxonPair};
 pub use pool::{Features, Tables};
 pub use results::{Band, Results, Value};
@@ -109,6 +111,8 @@ pub fn compare(tables: Tables, options: &Options, watch: &mut Watch) -> Result<C
         }
         steps.next()?;
     }
+    let drawn = (&pictures.ordination, pictures.n_points);
+    pictures.heat_map = HeatMap::new(&pool, pair, drawn)?;
     let band = match n_splits {
         0 => Vec::new(),
         _ => band(&pool, n, options, &mut steps, &mut notes)?,

@@ -1,6 +1,7 @@
 //! What the report draws of a comparison.
 
 use super::figure::Metric;
+use super::heat_map::HeatMap;
 use super::measure::Pair;
 use super::pool::Pool;
 use crate::Result;
@@ -27,6 +28,8 @@ pub struct Pictures {
     pub distances: Vec<(Metric, [Vec<f64>; 2])>,
     /// Values of the samples of each side.
     pub diversity: Vec<(&'static str, [Vec<f64>; 2])>,
+    /// Taxa by samples, in the order of the tree.
+    pub heat_map: HeatMap,
 }
 
 /// A taxon on both sides.
@@ -41,7 +44,7 @@ pub struct TaxonPair {
 }
 
 impl Pictures {
-    /// All that needs no distances.
+    /// All that needs no distances; the ordination and what is ordered by it stay empty.
     pub(super) fn new(pool: &Pool, pair: Pair) -> Pictures {
         let sides = [pair.real, pair.other];
         let taxa = pool.feature_ids.iter().enumerate().map(|(taxon, id)| {
@@ -76,6 +79,7 @@ impl Pictures {
             taxa: taxa.collect(),
             distances: Vec::new(),
             diversity,
+            heat_map: HeatMap::default(),
         }
     }
 

@@ -57,6 +57,7 @@ pub(super) struct Pool {
     pub(super) richness: Vec<f64>,
     pub(super) shannon: Vec<f64>,
     pub(super) simpson: Vec<f64>,
+    pub(super) tree: Option<Tree>,
     pub(super) phylogeny: Option<Phylogeny>,
     /// Faith's diversity, where there is a tree.
     pub(super) faith: Option<Vec<f64>>,
@@ -130,7 +131,9 @@ impl Pool {
         let values = Array2::from_shape_vec((end, ids.len()), values)
             .expect("every table has these features");
         let shares = shares(&values)?;
-        let phylogeny = tree.map(|tree| phylogeny(&tree, &ids)).transpose()?;
+        let phylogeny = (tree.as_ref())
+            .map(|tree| phylogeny(tree, &ids))
+            .transpose()?;
         let pool = Pool {
             log_ratios: log_ratios(&shares, ranges[0].clone())?,
             richness: richness(&values)?,
@@ -141,6 +144,7 @@ impl Pool {
                 None => None,
             },
             phylogeny,
+            tree,
             subjects: subjects(&tables, options.group.as_deref())?,
             labels: match &options.label {
                 Some(column) => Some(labels(&tables, &named_only(&named), column)?),

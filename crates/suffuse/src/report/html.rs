@@ -21,6 +21,7 @@ mod ordination;
 mod quality;
 mod svg;
 mod taxa;
+mod taxa_by_samples;
 
 pub use compared::{Compared, of_comparison};
 pub use evaluated::{Evaluated, of_evaluation};

@@ -2,6 +2,7 @@
 
 use super::citations::{self, Citation, Topic};
 use super::svg::{Axis, Chart};
+use super::taxa_by_samples::{self, heat_map};
 use super::{Fact, Figure, Tile, count, facts, render};
 use crate::Result;
 use crate::compare::figure::Figure as What;
@@ -37,6 +38,9 @@ struct ComparedPage {
     lines: Vec<Line>,
     ordination: Figure,
     taxa: Vec<Figure>,
+    heat_map: Figure,
+    /// Shares that its colours stand for, from weak to strong.
+    heat_levels: Vec<&'static str>,
     diversity: Vec<Figure>,
     distances: Vec<Figure>,
     facts: Vec<Fact>,
@@ -81,6 +85,8 @@ pub fn of_comparison(compared: &Compared) -> Result<String> {
         lines: lines(results),
         ordination: ordination(pictures),
         taxa: vec![prevalence(pictures), abundance(pictures)],
+        heat_map: heat_map(pictures),
+        heat_levels: (taxa_by_samples::LEVELS.iter().map(|(_, name)| *name)).collect(),
         diversity: pictures.diversity.iter().enumerate().map(violins).collect(),
         distances: pictures
             .distances
@@ -389,6 +395,7 @@ mod tests {
             "figures",
             "ordination",
             "taxa",
+            "heat",
             "diversity",
             "distances",
             "provenance",
@@ -396,9 +403,14 @@ mod tests {
         ] {
             assert!(page.contains(&format!("<section id=\"{part}\"")), "{part}");
         }
-        // The ordination, two of taxa, three diversities, three distances.
-        assert_eq!(page.matches("<svg").count(), 9);
-        assert_eq!(page.matches("</svg>").count(), 9);
+        // The ordination, two of taxa, the heat map, three diversities, three distances.
+        assert_eq!(page.matches("<svg").count(), 10);
+        assert_eq!(page.matches("</svg>").count(), 10);
+        assert!(
+            page.contains("5 taxa, in the order of a clustering")
+                && page.contains("by 30 real and 30 generated")
+        );
+        assert_eq!(page.matches("<rect class=\"over\"").count(), 5);
         assert!(page.contains("forest AUROC") && page.contains("class=\"tag "));
     }
 

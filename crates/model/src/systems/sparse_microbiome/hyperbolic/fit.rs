@@ -21,7 +21,7 @@ const LEARNING_RATE: f64 = 0.1;
 /// Of `ln scale`.
 const SCALE_LEARNING_RATE: f64 = 0.01;
 /// Mean hyperbolic distance at the start. Large ones make space more curved as the taxa see it.
-const START_DISTANCE: f64 = 4.0;
+const START_DISTANCE: f64 = 3.0;
 /// Standard deviation of the noise at the start that parts points in one place.
 const START_NOISE: f64 = 1e-3;
 /// Decay of the mean gradient and of the mean squared gradient.
