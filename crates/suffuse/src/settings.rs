@@ -4,9 +4,11 @@ use crate::{Error, Result};
 use std::path::Path;
 use std::str::FromStr;
 use suffuse_model::systems::depmicrodiff::Config;
+use suffuse_model::systems::sparse_microbiome::Config as GeneratorConfig;
 
-/// Names of the configurations that come with the program.
+/// Names of the configurations that come with the program, of the imputer and of the generator.
 const PRESETS: [&str; 4] = ["small", "paper", "tiny", "mbvdit"];
+const GENERATOR_PRESETS: [&str; 3] = ["small", "paper", "tiny"];
 
 /// One `key=value` from the command line; the key is dotted for nested tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,24 +39,56 @@ impl FromStr for Setting {
 /// # Errors
 /// A name that is neither, an unknown key, a value of the wrong type or out of range.
 pub fn config(name: &str, settings: &[Setting]) -> Result<Config> {
-    let config = if PRESETS.contains(&name) {
-        Config::preset(name)?
-    } else if name.ends_with(".toml") || Path::new(name).is_file() {
-        Config::from_file(Path::new(name))?
-    } else {
-        return Err(Error::Usage(format!(
-            "--config {name}: found neither a preset nor a .toml file of this name; presets: {}",
-            PRESETS.join(", ")
-        )));
+    let config = match source(name, &PRESETS)? {
+        Source::Preset => Config::preset(name)?,
+        Source::File => Config::from_file(Path::new(name))?,
     };
-    if settings.is_empty() {
-        return Ok(config);
+    match settings {
+        [] => Ok(config),
+        _ => Ok(config.with_overrides(&overrides(settings))?),
     }
-    let overrides: Vec<(String, String)> = settings
+}
+
+/// The configuration of the generator named `small`, `paper` or `tiny`, or read from a `.toml` file, with
+/// `settings` applied in their order.
+///
+/// # Errors
+/// As [`config`].
+pub fn generator_config(name: &str, settings: &[Setting]) -> Result<GeneratorConfig> {
+    let config = match source(name, &GENERATOR_PRESETS)? {
+        Source::Preset => GeneratorConfig::preset(name)?,
+        Source::File => GeneratorConfig::from_file(Path::new(name))?,
+    };
+    match settings {
+        [] => Ok(config),
+        _ => Ok(config.with_overrides(&overrides(settings))?),
+    }
+}
+
+/// Where a configuration stands.
+enum Source {
+    Preset,
+    File,
+}
+
+fn source(name: &str, presets: &[&str]) -> Result<Source> {
+    if presets.contains(&name) {
+        return Ok(Source::Preset);
+    }
+    if name.ends_with(".toml") || Path::new(name).is_file() {
+        return Ok(Source::File);
+    }
+    Err(Error::Usage(format!(
+        "--config {name}: found neither a preset nor a .toml file of this name; presets: {}",
+        presets.join(", ")
+    )))
+}
+
+fn overrides(settings: &[Setting]) -> Vec<(String, String)> {
+    settings
         .iter()
         .map(|setting| (setting.key.clone(), setting.value.clone()))
-        .collect();
-    Ok(config.with_overrides(&overrides)?)
+        .collect()
 }
 
 #[cfg(test)]

@@ -143,6 +143,18 @@ impl ColumnEncoder {
         names
     }
 
+    /// Every column with where its numbers begin and how many they are, its missing flag the last.
+    pub fn spans(&self) -> Vec<(&str, usize, usize)> {
+        let mut start = 0;
+        let mut spans = Vec::with_capacity(self.columns.len());
+        for column in &self.columns {
+            let width = column.scale.width();
+            spans.push((column.name.as_str(), start, width));
+            start += width;
+        }
+        spans
+    }
+
     /// The rows of `metadata` as numbers. Columns are found by name; others are ignored.
     ///
     /// # Errors
@@ -263,6 +275,7 @@ mod tests {
             ColumnEncoder::fit(&metadata(vec![("age", age)]), &ColumnOptions::default()).unwrap();
         assert!(skipped.is_empty());
         assert_eq!(encoder.names(), ["age", "age missing"]);
+        assert_eq!(encoder.spans(), [("age", 0, 2)]);
         let new = metadata(vec![(
             "age",
             ColumnValues::Numeric(vec![63.0, 41.5, f64::NAN, 80.0]),

@@ -227,6 +227,34 @@ fn planned<T>(value: Option<T>) -> T {
     value.expect("the generator planned it for every sample")
 }
 
+/// Reads of a composition; [`Reads::Exact`] shares the depth out, so that each present taxon has a read.
+///
+/// - `shares`: taxa, rising, and their shares, which are above 0
+/// - returns reads that sum to `depth`
+pub fn reads_of_shares(
+    shares: &[(u32, f64)],
+    depth: u64,
+    how: Reads,
+    rng: &mut ChaCha8Rng,
+) -> SparseRow {
+    let composition = Composition {
+        weights: shares.iter().map(|(_, share)| *share).collect(),
+        depth,
+        exact: ExactReads::Apportioned,
+    };
+    let counts = reads(composition, how, rng);
+    let present = || {
+        shares
+            .iter()
+            .zip(&counts)
+            .filter(|(_, count)| **count > 0.0)
+    };
+    SparseRow {
+        columns: present().map(|((taxon, _), _)| *taxon).collect(),
+        counts: present().map(|(_, count)| *count).collect(),
+    }
+}
+
 fn reads(composition: Composition, reads: Reads, rng: &mut ChaCha8Rng) -> Vec<f64> {
     let Composition {
         weights,

@@ -25,7 +25,7 @@ pub mod spike_in;
 
 pub use bootstrap::FittedBootstrap;
 pub use dirichlet_multinomial::FittedDirichletMultinomial;
-pub use drawing::{Drawing, Reads, SparseRow};
+pub use drawing::{Drawing, Reads, SparseRow, reads_of_shares};
 pub use midasim::FittedMidasim;
 pub use midasim_parametric::FittedMidasimParametric;
 pub use sparsedossa2::FittedSparseDossa2;

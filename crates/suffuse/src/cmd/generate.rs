@@ -1,13 +1,17 @@
 //! `suffuse generate TABLE -o OUT`: synthetic samples like those of a table.
 
+mod learn;
+
 use super::{Context, InputArgs, OverwriteArgs, at_least_one};
 use clap::Args;
+use learn::LearnArgs;
 use serde_json::json;
 use std::path::PathBuf;
 use suffuse::generate::{
-    Alterations, Balance, Beside, By, Cohort, Counts, Depth, Files, Known, Method, Request, Wanted,
-    fit, generate, sample_ids,
+    Alterations, Balance, Beside, By, Cohort, Counts, Depth, Files, Fitted, Given, Known, Method,
+    Request, Wanted, generate, resampled, sample_ids,
 };
+use suffuse::output::require_writable;
 use suffuse::provenance::{Provenance, digest};
 use suffuse::{Error, Result, input};
 use suffuse_data::Metadata;
@@ -63,6 +67,8 @@ pub(crate) struct GenerateArgs {
     #[command(flatten)]
     samples: SampleArgs,
     #[command(flatten)]
+    learn: LearnArgs,
+    #[command(flatten)]
     changes: ChangeArgs,
     /// Seed of everything random; one seed gives one result
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Run")]
@@ -75,8 +81,9 @@ pub(crate) struct GenerateArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Samples")]
 struct SampleArgs {
-    /// bootstrap, dirichlet-multinomial, sparsedossa2, midasim or midasim-parametric
-    #[arg(long, value_name = "NAME", default_value_t = Method::Simple(Generator::Midasim))]
+    /// sparse-microbiome (learned), vae, midasim, midasim-parametric, sparsedossa2, dirichlet-multinomial or
+    /// bootstrap
+    #[arg(long, value_name = "NAME", default_value_t = Method::SparseMicrobiome)]
     method: Method,
     /// Number of samples [default: as many as TABLE has, or as --depth FILE lists]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
@@ -88,7 +95,8 @@ struct SampleArgs {
     /// dirichlet-multinomial:CONCENTRATION
     #[arg(long, value_name = "HOW", default_value_t = Reads::Exact, value_parser = reads)]
     reads: Reads,
-    /// Metadata column (body site, say): one fit for each value, and samples in its proportions
+    /// Metadata column (body site, say) to tell samples apart by: samples come in the proportions of its values;
+    /// a simple generator is fitted to each value, the learned one is told it
     #[arg(long, value_name = "COLUMN")]
     by: Option<String>,
     /// As many samples of each value of --by
@@ -127,7 +135,11 @@ fn taxon_and_number(text: &str) -> std::result::Result<(String, f64), String> {
 }
 
 pub(super) fn run(arguments: &GenerateArgs, context: &mut Context) -> Result<()> {
+    arguments.learn.check(arguments.samples.method)?;
     let files = arguments.files()?;
+    if let Some(folder) = arguments.learn.save_model() {
+        require_writable(folder, arguments.overwrite.overwrite())?;
+    }
     let read = input::read(&arguments.table, &arguments.input.options())?;
     let by = arguments.by();
     let in_file = |error: Error| error.in_file(&arguments.table);
@@ -146,6 +158,15 @@ pub(super) fn run(arguments: &GenerateArgs, context: &mut Context) -> Result<()>
     let mut metadata = Metadata::empty(sample_ids(n));
     if let Some(column) = cohort.synthetic_column(&wanted.sizes) {
         metadata.set_column(column)?;
+    }
+    let by_name = by.as_ref().map(|by| by.column.as_str());
+    if samples.method.is_learned() {
+        let mut columns = arguments.learn.columns(by_name);
+        columns.retain(|column| Some(column.as_str()) != by_name);
+        let fixed = arguments.learn.fixed();
+        for column in resampled(&cohort, &wanted.sizes, &columns, fixed, arguments.seed)? {
+            metadata.set_column(column)?;
+        }
     }
     let alterations = arguments.alterations(&cohort, &metadata)?;
     for column in &alterations.made {
@@ -170,7 +191,8 @@ pub(super) fn run(arguments: &GenerateArgs, context: &mut Context) -> Result<()>
         Depth::Listed(path) => Some(path),
         Depth::AsFitted | Depth::Each(_) => None,
     };
-    for path in listed.into_iter().chain(&arguments.changes.spike_in) {
+    let inputs = listed.into_iter().chain(&arguments.changes.spike_in);
+    for path in inputs.map(PathBuf::as_path).chain(arguments.learn.tree()) {
         provenance.inputs.push(digest(path)?);
     }
     provenance.set("method", samples.method.to_string());
@@ -181,9 +203,18 @@ pub(super) fn run(arguments: &GenerateArgs, context: &mut Context) -> Result<()>
     if let Some(by) = &by {
         provenance.set("by", by.column.clone());
     }
-    let generated = context.watched(|watch| {
-        let fitted = fit(samples.method, &cohort, arguments.seed, watch)?;
-        let drawing = fitted.drawing(&cohort, &wanted)?;
+    let learning = arguments.learn.learning(by_name)?;
+    let guidance = arguments.learn.guidance();
+    let given_metadata = metadata.clone();
+    let (generated, about) = context.watched(|watch| {
+        let learn = &arguments.learn;
+        let fitted = learn.fitted(samples.method, &cohort, &learning, arguments.seed, watch)?;
+        let given = Given {
+            metadata: &given_metadata,
+            guidance: &guidance,
+            device: &learning.device,
+        };
+        let drawing = fitted.drawing(&cohort, &wanted, given)?;
         let request = Request {
             cohort: &cohort,
             drawing: &drawing,
@@ -191,13 +222,36 @@ pub(super) fn run(arguments: &GenerateArgs, context: &mut Context) -> Result<()>
             metadata,
             block_size: arguments.batch_size,
         };
-        generate(request, &files, watch)
+        Ok((generate(request, &files, watch)?, about(&fitted)))
     })?;
+    provenance.set("model", about.clone());
     provenance.set("counts", json!(generated.counts));
     let (counts, known) = (generated.counts.clone(), generated.known.clone());
     // Watched, so that Ctrl-C does not stop it in the middle of a file.
     context.watched(|_| generated.write(&files, &provenance))?;
     told.report(&counts, &known, context)
+}
+
+/// What a learned generator is, for the provenance; null of a simple one.
+fn about(fitted: &Fitted) -> serde_json::Value {
+    let Fitted::Learned(learned) = fitted else {
+        return serde_json::Value::Null;
+    };
+    let model = learned.model();
+    let [vae, denoiser] = model.validation_losses();
+    let (n_vae, n_denoiser) = model.n_weights();
+    let names: Vec<&str> = model.attributes().iter().map(|a| a.name.as_str()).collect();
+    json!({
+        "system": "sparse-microbiome",
+        "weights": {"vae": n_vae, "denoiser": n_denoiser},
+        "validation": {"vae": vae, "denoiser": denoiser},
+        "conditions": names,
+        "taxa": model.embedding().map(|found| json!({
+            "distortion": found.distortion,
+            "rank_correlation": found.rank_correlation,
+        })),
+        "config": model.config().to_toml(),
+    })
 }
 
 impl GenerateArgs {
@@ -214,7 +268,7 @@ impl GenerateArgs {
         let has_truth = self.changes.spike_in.is_some();
         let beside = Beside {
             metadata: self.metadata_out.as_deref(),
-            has_metadata: has_truth || self.samples.by.is_some(),
+            has_metadata: has_truth || !self.learn.columns(self.samples.by.as_deref()).is_empty(),
             truth: self.truth.as_deref(),
             has_truth,
         };

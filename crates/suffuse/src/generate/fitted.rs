@@ -1,12 +1,16 @@
 //! A fitted generator, and the samples that it draws in blocks.
 
+use super::learned::{Guidance, Learned, LearnedDrawing, Learning};
 use super::{Cohort, Method};
 use crate::{Error, Result, Watch};
 use ndarray::Array2;
 use rand::Rng;
 use std::ops::Range;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
+use suffuse_data::Metadata;
 use suffuse_data::seeded::seeded;
+use suffuse_model::device::Device;
 use suffuse_model::train::Progress;
 use suffuse_stats::generate::{self as simple, Depths, Reads, SparseRow};
 
@@ -15,6 +19,19 @@ use suffuse_stats::generate::{self as simple, Depths, Reads, SparseRow};
 pub enum Fitted {
     /// A simple generator, one fit per group of the cohort.
     Simple(Vec<simple::Fitted>),
+    /// The learned one, for all groups.
+    Learned(Box<Learned>),
+}
+
+/// What the learned generator is told of the samples to draw.
+#[derive(Debug, Clone, Copy)]
+pub struct Given<'a> {
+    /// Their metadata.
+    pub metadata: &'a Metadata,
+    /// How strongly they are held to it.
+    pub guidance: &'a Guidance,
+    /// Where the networks compute.
+    pub device: &'a Device,
 }
 
 /// The samples that are asked for.
@@ -43,6 +60,7 @@ pub struct Drawing<'a> {
 enum Parts<'a> {
     /// One per group.
     Simple(Vec<simple::Drawing<'a>>),
+    Learned(LearnedDrawing<'a>),
 }
 
 impl Wanted {
@@ -58,11 +76,17 @@ impl Wanted {
     }
 }
 
-/// Fits a generator to a cohort: to each of its groups, or to all of it.
+/// Fits a generator to a cohort: a simple one to each of its groups or to all of it, a learned one to all.
 ///
 /// # Errors
 /// What the generator refuses, Ctrl-C.
-pub fn fit(method: Method, cohort: &Cohort, seed: u64, watch: &mut Watch) -> Result<Fitted> {
+pub fn fit(
+    method: Method,
+    cohort: &Cohort,
+    learning: &Learning,
+    seed: u64,
+    watch: &mut Watch,
+) -> Result<Fitted> {
     let start = Instant::now();
     let all = [(0..cohort.table.n_samples()).collect::<Vec<usize>>()];
     let groups: &[Vec<usize>] = match &cohort.groups {
@@ -70,6 +94,18 @@ pub fn fit(method: Method, cohort: &Cohort, seed: u64, watch: &mut Watch) -> Res
         None => &all,
     };
     match method {
+        Method::SparseMicrobiome => {
+            let learned = Learned::fit(cohort, learning, seed, watch)?;
+            Ok(Fitted::Learned(Box::new(learned)))
+        }
+        Method::Vae => {
+            let plain = Learning {
+                config: learning.config.as_plain_vae(),
+                ..learning.clone()
+            };
+            let learned = Learned::fit(cohort, &plain, seed, watch)?;
+            Ok(Fitted::Learned(Box::new(learned)))
+        }
         Method::Simple(generator) => {
             let mut fits = Vec::with_capacity(groups.len());
             for (group, rows) in groups.iter().enumerate() {
@@ -101,8 +137,21 @@ impl Fitted {
     ///
     /// # Errors
     /// Depths that the generator cannot give.
-    pub fn drawing(&self, cohort: &Cohort, wanted: &Wanted) -> Result<Drawing<'_>> {
+    pub fn drawing<'a>(
+        &'a self,
+        cohort: &Cohort,
+        wanted: &'a Wanted,
+        given: Given,
+    ) -> Result<Drawing<'a>> {
         let parts = match self {
+            Fitted::Learned(learned) => {
+                let Given {
+                    metadata,
+                    guidance,
+                    device,
+                } = given;
+                Parts::Learned(learned.drawing(wanted, metadata, guidance, device)?)
+            }
             Fitted::Simple(fits) => {
                 let mut parts = Vec::with_capacity(fits.len());
                 let mut first = 0;
@@ -146,9 +195,10 @@ impl Drawing<'_> {
     ///
     /// # Errors
     /// What a generator reports.
-    pub fn rows(&self, rows: Range<usize>) -> Result<Vec<SparseRow>> {
+    pub fn rows(&self, rows: Range<usize>, interrupted: &AtomicBool) -> Result<Vec<SparseRow>> {
         let mut drawn = Vec::with_capacity(rows.len());
         match &self.parts {
+            Parts::Learned(learned) => return learned.rows(rows, interrupted),
             Parts::Simple(parts) => {
                 let mut first = 0;
                 for part in parts {

@@ -7,18 +7,34 @@ use suffuse_stats::generate::Generator;
 /// A way to generate samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
+    /// The learned generator: latent diffusion over a two-part decoder.
+    SparseMicrobiome,
+    /// Its autoencoder alone, for comparison.
+    Vae,
     /// A simple generator.
     Simple(Generator),
 }
 
-/// All methods, from the simplest on.
+impl Method {
+    /// Says whether a network is trained.
+    pub fn is_learned(self) -> bool {
+        !matches!(self, Method::Simple(_))
+    }
+}
+
+/// All methods, the default first.
 fn all() -> impl Iterator<Item = Method> {
-    Generator::ALL.into_iter().map(Method::Simple)
+    let simple = Generator::ALL.into_iter().map(Method::Simple);
+    [Method::SparseMicrobiome, Method::Vae]
+        .into_iter()
+        .chain(simple)
 }
 
 impl fmt::Display for Method {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Method::SparseMicrobiome => f.write_str("sparse-microbiome"),
+            Method::Vae => f.write_str("vae"),
             Method::Simple(generator) => write!(f, "{generator}"),
         }
     }

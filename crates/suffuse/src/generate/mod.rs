@@ -12,13 +12,17 @@ mod cohort;
 mod depth;
 mod files;
 mod fitted;
+mod learned;
+mod metadata;
 mod method;
 
 pub use alterations::{Alterations, Association, Known};
 pub use cohort::{Balance, By, Cohort, Groups};
 pub use depth::Depth;
 pub use files::{Beside, Files, Generated};
-pub use fitted::{Drawing, Fitted, Wanted, fit};
+pub use fitted::{Drawing, Fitted, Given, Wanted, fit};
+pub use learned::{Guidance, Learned, Learning};
+pub use metadata::{Fixed, resampled};
 pub use method::Method;
 
 use crate::{Error, Result, Watch};
@@ -86,7 +90,7 @@ pub fn generate(request: Request<'_>, files: &Files, watch: &mut Watch) -> Resul
                 advice: "nothing was written".to_string(),
             });
         }
-        let block = drawing.rows(first..n.min(first + block_size))?;
+        let block = drawing.rows(first..n.min(first + block_size), watch.interrupted)?;
         let step = first + block.len();
         match alterations.changes.is_empty() {
             true => block.iter().try_for_each(|row| sink.push(row))?,

@@ -93,8 +93,22 @@ pub struct ResidualConfig {
 pub struct SamplingConfig {
     /// The reverse process.
     pub sampler: Sampler,
+    /// Where latents come from.
+    pub latents: Latents,
     /// Samples from which prevalence and abundance are brought back to those of the table; 0 leaves them.
     pub n_calibration: usize,
+}
+
+/// Where the latents of generated samples come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Latents {
+    /// The denoiser's reverse process.
+    Diffusion,
+    /// A Gaussian with the covariance of the latents: the denoiser without its network.
+    Gaussian,
+    /// The prior of the autoencoder, N(0, I), as in a plain variational autoencoder.
+    Prior,
 }
 
 const PAPER: &str = include_str!("../../../../../configs/sparse-microbiome-paper.toml");
@@ -110,6 +124,19 @@ impl Config {
     /// For tests: seconds.
     pub fn tiny() -> Self {
         Config::preset("tiny").expect("the preset is checked by a test")
+    }
+
+    /// A plain variational autoencoder of the same size: independent taxa given a latent from the prior, no tree,
+    /// no hard sparsity loss, and prevalences as the decoder leaves them.
+    pub fn as_plain_vae(&self) -> Self {
+        let mut config = *self;
+        config.vae.kl_weight = 1.0;
+        config.vae.hard_sparsity_weight = 0.0;
+        config.taxa.hyperbolic = false;
+        config.residuals.correlated = false;
+        config.sampling.latents = Latents::Prior;
+        config.sampling.n_calibration = 0;
+        config
     }
 
     /// A preset by name.

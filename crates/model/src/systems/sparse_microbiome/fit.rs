@@ -1,6 +1,6 @@
 //! Training: the autoencoder, the denoiser of its latents, then what the decoder leaves over.
 
-use super::config::Config;
+use super::config::{Config, Latents};
 use super::denoiser::{Attribute, Denoiser};
 use super::hyperbolic::{HyperbolicEmbedding, TaxonDistances};
 use super::objective::{DEPTH_SD, DenoiserObjective, Posteriors, Split, TILE, VaeObjective};
@@ -132,8 +132,11 @@ pub fn fit(config: &Config, cohort: &Cohort, options: &mut FitOptions) -> Result
         split: &split,
         seed: options.seed,
     };
-    let training = &config.denoiser.training;
-    let denoiser = stages.run("denoiser", training, initial, &objective)?;
+    let mut training = config.denoiser.training;
+    if config.sampling.latents != Latents::Diffusion {
+        training.n_steps = 0; // nobody asks it
+    }
+    let denoiser = stages.run("denoiser", &training, initial, &objective)?;
     let log = std::mem::take(&mut stages.log);
     let n_taxa = table.n_features();
     let mut model = Model {

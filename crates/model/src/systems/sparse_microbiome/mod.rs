@@ -27,7 +27,7 @@ mod stored;
 mod vae;
 mod whitening;
 
-pub use config::Config;
+pub use config::{Config, Latents};
 pub use denoiser::Attribute;
 pub use fit::{Cohort, FitOptions, fit};
 pub use hyperbolic::{HyperbolicEmbedding, TaxonDistances};

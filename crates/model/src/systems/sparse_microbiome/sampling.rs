@@ -1,5 +1,6 @@
 //! Samples from a fitted model: latents by the reverse process, gates and abundances from them.
 
+use super::config::Latents;
 use super::denoiser::{Denoiser, Told};
 use super::objective::{PREDICTION, TILE};
 use super::residuals::Said;
@@ -149,8 +150,14 @@ impl Bound<'_> {
             .map(|wanted| generator(options.seed, Stage::Sampling, purpose, wanted.number))
             .collect();
         let start = normals(&mut rngs, n_latent);
-        let white = self.denoised(start, wanted, &mut rngs, options)?;
-        let latents = self.model.whitening.latents(&white);
+        let whitening = &self.model.whitening;
+        let latents = match self.model.config.sampling.latents {
+            Latents::Diffusion => {
+                whitening.latents(&self.denoised(start, wanted, &mut rngs, options)?)
+            }
+            Latents::Gaussian => whitening.latents(&start),
+            Latents::Prior => start,
+        };
         let d = n_latent - 1;
         let depth: Vec<f32> = (0..TILE)
             .map(|row| match wanted.get(row).and_then(|w| w.depth) {

@@ -1,0 +1,175 @@
+//! Arguments of the learned generator.
+
+use crate::cmd::DeviceArgs;
+use clap::Args;
+use std::path::{Path, PathBuf};
+use suffuse::conditions::Encoding;
+use suffuse::generate::{Cohort, Fitted, Fixed, Guidance, Learned, Learning, Method, fit};
+use suffuse::settings::{self, Setting};
+use suffuse::{Error, Result, Watch};
+use suffuse_data::tree::Tree;
+use suffuse_model::device::Device;
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Learned generator (sparse-microbiome, vae)")]
+pub(super) struct LearnArgs {
+    /// Metadata columns that samples are conditioned on, separated by commas; --by is one of them
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    conditions: Vec<String>,
+    /// Give all samples this value of a column of --conditions, as in age=60 (repeatable)
+    #[arg(long = "where", value_name = "COLUMN=VALUE", value_parser = fixed)]
+    fixed: Vec<Fixed>,
+    /// How strongly samples are held to their conditions, of all columns or of one: 2, body_site=3; 1 is as
+    /// learned (repeatable)
+    #[arg(long, value_name = "W|COLUMN=W", value_parser = guidance)]
+    guidance: Vec<(Option<String>, f64)>,
+    /// `columns` (numbers and categories), or the local folder of a BERT-family text encoder
+    #[arg(long, value_name = "HOW", default_value = "columns")]
+    encoder: String,
+    /// Newick tree with the features as tips [default: the lineages in TABLE, if it has any]
+    #[arg(long, value_name = "FILE")]
+    tree: Option<PathBuf>,
+    /// Metadata column whose groups (subjects) are never split for validation
+    #[arg(long, value_name = "COLUMN")]
+    group: Option<String>,
+    /// Configuration: small, paper, tiny, or a .toml file
+    #[arg(long, value_name = "NAME|FILE", default_value = "small")]
+    config: String,
+    /// Set a key of the configuration, as in taxa.hyperbolic=false (repeatable)
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<Setting>,
+    /// Keep the fitted model in this folder
+    #[arg(long, value_name = "DIR")]
+    save_model: Option<PathBuf>,
+    /// Use the model in this folder and fit nothing
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["save_model", "config", "set", "tree"])]
+    model: Option<PathBuf>,
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+fn fixed(text: &str) -> std::result::Result<Fixed, String> {
+    match text.split_once('=') {
+        Some((column, value)) if !column.is_empty() && !value.is_empty() => Ok(Fixed {
+            column: column.to_string(),
+            value: value.to_string(),
+        }),
+        _ => Err("expected COLUMN=VALUE".to_string()),
+    }
+}
+
+/// Names of columns may hold an equals sign; the number follows the last one.
+fn guidance(text: &str) -> std::result::Result<(Option<String>, f64), String> {
+    let (column, weight) = match text.rsplit_once('=') {
+        Some((column, weight)) => (Some(column.to_string()), weight),
+        None => (None, text),
+    };
+    let weight = weight.parse::<f64>().ok();
+    match weight.filter(|weight| (0.0..=100.0).contains(weight)) {
+        Some(weight) => Ok((column, weight)),
+        None => Err("expected a number from 0 to 100, or COLUMN=NUMBER".to_string()),
+    }
+}
+
+impl LearnArgs {
+    /// The device, if this build and this machine have it.
+    pub(super) fn device(&self) -> Result<Device> {
+        self.device.find()
+    }
+
+    /// Refuses what a simple generator has no use for, and reads the settings before anything else.
+    pub(super) fn check(&self, method: Method) -> Result<()> {
+        settings::generator_config(&self.config, &self.set)?;
+        if method.is_learned() {
+            return Ok(());
+        }
+        let asked = [
+            ("--conditions", !self.conditions.is_empty()),
+            ("--where", !self.fixed.is_empty()),
+            ("--guidance", !self.guidance.is_empty()),
+            ("--tree", self.tree.is_some()),
+            ("--set", !self.set.is_empty()),
+            ("--save-model", self.save_model.is_some()),
+            ("--model", self.model.is_some()),
+        ];
+        match asked.iter().find(|(_, is_asked)| *is_asked) {
+            Some((option, _)) => Err(Error::Usage(format!(
+                "{option} is for the learned generator; --method {method} does not learn"
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// Columns that samples are conditioned on.
+    pub(super) fn columns(&self, by: Option<&str>) -> Vec<String> {
+        let mut columns = self.conditions.clone();
+        if let Some(by) = by.filter(|by| !columns.iter().any(|column| column == by)) {
+            columns.insert(0, by.to_string());
+        }
+        columns
+    }
+
+    /// Values that are fixed.
+    pub(super) fn fixed(&self) -> &[Fixed] {
+        &self.fixed
+    }
+
+    /// Weights of the guidance.
+    pub(super) fn guidance(&self) -> Guidance {
+        let all = self
+            .guidance
+            .iter()
+            .rev()
+            .find(|(column, _)| column.is_none());
+        let of = |(column, weight): &(Option<String>, f64)| Some((column.clone()?, *weight));
+        Guidance {
+            all: all.map_or(1.0, |(_, weight)| *weight),
+            of: self.guidance.iter().filter_map(of).collect(),
+        }
+    }
+
+    /// The tree, which is an input.
+    pub(super) fn tree(&self) -> Option<&Path> {
+        self.tree.as_deref()
+    }
+
+    /// Where the model is kept.
+    pub(super) fn save_model(&self) -> Option<&Path> {
+        self.save_model.as_deref()
+    }
+
+    /// How a generator is learned.
+    pub(super) fn learning(&self, by: Option<&str>) -> Result<Learning> {
+        Ok(Learning {
+            config: settings::generator_config(&self.config, &self.set)?,
+            columns: self.columns(by),
+            encoding: match self.encoder.as_str() {
+                "columns" => Encoding::Columns,
+                folder => Encoding::Text(PathBuf::from(folder)),
+            },
+            tree: self.tree.as_deref().map(Tree::read).transpose()?,
+            group: self.group.clone(),
+            device: self.device()?,
+        })
+    }
+
+    /// The fitted generator: from a folder, or fitted now and kept if asked.
+    pub(super) fn fitted(
+        &self,
+        method: Method,
+        cohort: &Cohort,
+        learning: &Learning,
+        seed: u64,
+        watch: &mut Watch,
+    ) -> Result<Fitted> {
+        if let Some(folder) = &self.model {
+            let learned = Learned::load(folder, cohort.table.feature_ids())?;
+            return Ok(Fitted::Learned(Box::new(learned)));
+        }
+        let fitted = fit(method, cohort, learning, seed, watch)?;
+        if let (Some(folder), Fitted::Learned(learned)) = (&self.save_model, &fitted) {
+            learned.save(folder)?;
+        }
+        Ok(fitted)
+    }
+}

@@ -1,0 +1,277 @@
+//! The learned generator: `sparse-microbiome`, fitted to a cohort or read from a folder.
+//!
+//! ```text
+//! cohort, columns of its metadata, tree -> fit -> Learned
+//! metadata of the samples to draw -> conditions, guided -> compositions -> reads
+//! ```
+
+use super::{Cohort, Wanted};
+use crate::conditions::{ConditionEncoder, ConditionOptions, Encoding, encode_for_fit};
+use crate::{Error, Result, Watch};
+use rayon::prelude::*;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use suffuse_data::tree::Tree;
+use suffuse_data::{Metadata, split};
+use suffuse_model::cond::Conditions;
+use suffuse_model::device::Device;
+use suffuse_model::rng::{Stage, generator};
+use suffuse_model::systems::depmicrodiff::SAVE_EVERY_S;
+use suffuse_model::systems::sparse_microbiome::{
+    self as system, Attribute, Config, Model, SampleOptions, TaxonDistances,
+};
+use suffuse_stats::generate::{Depths, SparseRow, reads_of_shares};
+
+/// How the learned generator is fitted.
+#[derive(Debug, Clone)]
+pub struct Learning {
+    /// Settings of the system.
+    pub config: Config,
+    /// Metadata columns that samples can be conditioned on.
+    pub columns: Vec<String>,
+    /// How they become numbers.
+    pub encoding: Encoding,
+    /// Tree with the features as tips; without, their lineages, if there are any.
+    pub tree: Option<Tree>,
+    /// Metadata column whose groups are never split for validation.
+    pub group: Option<String>,
+    /// Where the networks compute.
+    pub device: Device,
+}
+
+/// A model, and how the metadata of its samples become conditions.
+#[derive(Debug, Clone)]
+pub struct Learned {
+    model: Model,
+    encoder: Option<ConditionEncoder>,
+}
+
+/// Weights of the guidance: 1 is none.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Guidance {
+    /// Of every column that is not named.
+    pub all: f64,
+    /// Of single columns.
+    pub of: Vec<(String, f64)>,
+}
+
+impl Default for Guidance {
+    fn default() -> Self {
+        Guidance {
+            all: 1.0,
+            of: Vec::new(),
+        }
+    }
+}
+
+/// Samples of the learned generator that are drawn when asked for.
+#[derive(Debug)]
+pub struct LearnedDrawing<'a> {
+    model: &'a Model,
+    wanted: &'a Wanted,
+    conditions: Option<Conditions>,
+    guidance: Vec<f64>,
+    device: Device,
+}
+
+impl Learned {
+    /// Fits the model to a cohort.
+    ///
+    /// # Errors
+    /// A column that is absent or cannot serve, a tree that lacks features, what training refuses, Ctrl-C.
+    pub fn fit(
+        cohort: &Cohort,
+        learning: &Learning,
+        seed: u64,
+        watch: &mut Watch,
+    ) -> Result<Learned> {
+        let table = &cohort.table;
+        let options = ConditionOptions {
+            encoding: match learning.columns.is_empty() {
+                true => Encoding::Off,
+                false => learning.encoding.clone(),
+            },
+            columns: Some(learning.columns.clone()),
+            keep: 1.0,
+        };
+        let encoded = encode_for_fit(&table.sample_metadata, &options, seed)?;
+        let distances = match (&learning.tree, &table.taxonomy) {
+            _ if !learning.config.taxa.hyperbolic => None,
+            (Some(tree), _) => Some(TaxonDistances::from_tree(tree, table.feature_ids())?),
+            (None, Some(taxonomy)) => Some(TaxonDistances::from_taxonomy(taxonomy)?),
+            (None, None) => None,
+        };
+        let groups = match &learning.group {
+            Some(column) => Some(split::groups(&table.sample_metadata, column)?),
+            None => None,
+        };
+        let fitting = system::Cohort {
+            table,
+            attributes: attributes(encoded.encoder.as_ref(), encoded.conditions.as_ref()),
+            conditions: encoded.conditions,
+            distances: distances.as_ref(),
+            groups,
+        };
+        let mut options = system::FitOptions {
+            seed,
+            device: learning.device.clone(),
+            checkpoint: None,
+            save_every_s: SAVE_EVERY_S,
+            progress: &mut *watch.progress,
+            interrupted: watch.interrupted,
+        };
+        Ok(Learned {
+            model: system::fit(&learning.config, &fitting, &mut options)?,
+            encoder: encoded.encoder,
+        })
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Writes the model into a folder.
+    ///
+    /// # Errors
+    /// A folder that cannot be written to.
+    pub fn save(&self, folder: &Path) -> Result<()> {
+        self.model.save(folder)?;
+        match &self.encoder {
+            Some(encoder) => encoder.save(folder),
+            None => ConditionEncoder::forget(folder),
+        }
+    }
+
+    /// Reads a model that [`Learned::save`] wrote.
+    ///
+    /// # Errors
+    /// A file that is missing or broken; a model of another table's features.
+    pub fn load(folder: &Path, feature_ids: &[String]) -> Result<Learned> {
+        let model = Model::load(folder)?;
+        if model.feature_ids() != feature_ids {
+            let known = model.feature_ids();
+            let shared = feature_ids.iter().filter(|id| known.contains(id)).count();
+            return Err(Error::Table(format!(
+                "{}: fitted to {} features, the table has {}, of which {shared} are the same; give a table with the features of the model, in their order",
+                folder.display(),
+                known.len(),
+                feature_ids.len()
+            )));
+        }
+        Ok(Learned {
+            model,
+            encoder: ConditionEncoder::load(folder)?,
+        })
+    }
+
+    /// Prepares to draw samples with this metadata; a column that is not there counts as unknown.
+    ///
+    /// # Errors
+    /// Guidance of a column that the model does not know; totals that are no counts and no depths; cells of
+    /// another kind than in fitting.
+    pub fn drawing<'a>(
+        &'a self,
+        wanted: &'a Wanted,
+        metadata: &Metadata,
+        guidance: &Guidance,
+        device: &Device,
+    ) -> Result<LearnedDrawing<'a>> {
+        if !self.model.is_of_counts() && wanted.depths == Depths::AsFitted {
+            return Err(Error::Table(
+                "the model was fitted to fractions, so its samples have no number of reads; say how many with --depth N or --depth FILE".to_string(),
+            ));
+        }
+        let attributes = self.model.attributes();
+        for (name, _) in &guidance.of {
+            if !attributes.iter().any(|attribute| attribute.name == *name) {
+                let known: Vec<&str> = attributes.iter().map(|a| a.name.as_str()).collect();
+                return Err(Error::Usage(format!(
+                    "--guidance {name}: the model is not conditioned on it; it is on: {}",
+                    match known.is_empty() {
+                        true => "nothing (use --by or --conditions)".to_string(),
+                        false => known.join(", "),
+                    }
+                )));
+            }
+        }
+        let weight = |attribute: &Attribute| {
+            let own = guidance.of.iter().find(|(name, _)| *name == attribute.name);
+            own.map_or(guidance.all, |(_, weight)| *weight)
+        };
+        let conditions = match &self.encoder {
+            Some(encoder) => Some(encoder.encode(metadata)?.0),
+            None => None,
+        };
+        Ok(LearnedDrawing {
+            model: &self.model,
+            wanted,
+            conditions,
+            guidance: attributes.iter().map(weight).collect(),
+            device: device.clone(),
+        })
+    }
+}
+
+impl LearnedDrawing<'_> {
+    /// The samples of a range; they are the same in any blocks.
+    ///
+    /// # Errors
+    /// An interruption.
+    pub fn rows(&self, rows: Range<usize>, interrupted: &AtomicBool) -> Result<Vec<SparseRow>> {
+        if interrupted.load(Ordering::Relaxed) {
+            return Err(suffuse_model::Error::Interrupted.into());
+        }
+        let of_row = |row: usize| {
+            let all = self.conditions.as_ref().filter(|all| !all.missing[row])?;
+            Some(&all.values[row * all.dim..(row + 1) * all.dim])
+        };
+        let asked: Vec<system::Wanted> = rows
+            .clone()
+            .map(|row| system::Wanted {
+                number: row as u64,
+                depth: match &self.wanted.depths {
+                    Depths::AsFitted => None,
+                    Depths::Given(depths) => Some(depths[row]),
+                },
+                conditions: of_row(row),
+            })
+            .collect();
+        let options = SampleOptions {
+            seed: self.wanted.seed,
+            device: self.device.clone(),
+            guidance: self.guidance.clone(),
+            sampler: None,
+            interrupted,
+        };
+        let drawn = self.model.sample(&asked, &options)?;
+        let reads = |(row, drawn): (usize, &system::Drawn)| {
+            let mut rng = generator(self.wanted.seed, Stage::Sampling, "reads", row as u64);
+            let depth = drawn.total as u64;
+            reads_of_shares(&drawn.shares, depth, self.wanted.reads, &mut rng)
+        };
+        Ok(rows.into_par_iter().zip(&drawn).map(reads).collect())
+    }
+}
+
+/// What the numbers of a condition stand for: the columns, or the text as a whole.
+fn attributes(
+    encoder: Option<&ConditionEncoder>,
+    conditions: Option<&Conditions>,
+) -> Vec<Attribute> {
+    let attribute = |(name, start, len): (&str, usize, usize)| Attribute {
+        name: name.to_string(),
+        start,
+        len,
+    };
+    match (encoder, conditions) {
+        (Some(ConditionEncoder::Columns(encoder)), _) => {
+            encoder.spans().into_iter().map(attribute).collect()
+        }
+        (Some(ConditionEncoder::Text { .. }), Some(conditions)) => {
+            vec![attribute(("text", 0, conditions.dim))]
+        }
+        _ => Vec::new(),
+    }
+}
