@@ -67,7 +67,9 @@ fn every_format_is_written_with_lineages_and_opens_again() {
     counts(&bench, "table.h5ad");
     let real = read(&bench, "table.h5ad");
     assert!(real.taxonomy.is_some());
-    bench.succeed(&words("generate table.h5ad -o 0.h5ad --n 25 --seed 4 -q"));
+    bench.succeed(&words(
+        "generate table.h5ad --method midasim -o 0.h5ad --n 25 --seed 4 -q",
+    ));
     let first = read(&bench, "0.h5ad");
     assert_eq!((first.n_samples(), first.n_features()), (25, 10));
     assert_eq!(first.sample_ids()[24], "synthetic_25");
@@ -84,7 +86,7 @@ fn every_format_is_written_with_lineages_and_opens_again() {
             .all(|total| real.totals().contains(total))
     );
     for name in ["1.biom", "2.biom.json", "3.tsv", "4.csv.gz", "5.mtx"] {
-        let command = format!("generate table.h5ad -o {name} --n 25 --seed 4 -q");
+        let command = format!("generate table.h5ad --method midasim -o {name} --n 25 --seed 4 -q");
         bench.succeed(&words(&command));
         assert_eq!(read(&bench, name).csr(), first.csr(), "{name}");
         let record = bench.path(&format!("{name}.suffuse.json"));
@@ -97,14 +99,17 @@ fn every_format_is_written_with_lineages_and_opens_again() {
 fn every_method_gives_as_many_samples_as_the_table_and_says_so() {
     let bench = Workbench::new();
     counts(&bench, "table.h5ad");
-    for method in [
-        "bootstrap",
-        "dirichlet-multinomial",
-        "sparsedossa2",
-        "midasim",
-        "midasim-parametric",
+    for (method, more) in [
+        ("bootstrap", ""),
+        ("dirichlet-multinomial", ""),
+        ("sparsedossa2", ""),
+        ("midasim", ""),
+        ("midasim-parametric", ""),
+        ("vae", " --config tiny"),
+        ("sparse-microbiome", " --config tiny"),
     ] {
-        let command = format!("generate table.h5ad -o {method}.h5ad --method {method} --json");
+        let command =
+            format!("generate table.h5ad -o {method}.h5ad --method {method}{more} --json");
         let found = json(&bench.succeed(&words(&command)).stdout);
         assert_eq!(found["counts"]["n_samples"], 60, "{found}");
         assert_eq!(found["method"], method);
@@ -132,7 +137,8 @@ fn one_seed_gives_the_same_bytes_whatever_the_threads_and_the_block() {
         " --reads dirichlet-multinomial:50",
     ] {
         let run = |name: &str, how: &str| {
-            let command = format!("generate table.h5ad -o {name}.tsv --force -q{more}{how}");
+            let command =
+                format!("generate table.h5ad --method midasim -o {name}.tsv --force -q{more}{how}");
             bench.succeed(&words(&command));
             std::fs::read(bench.path(&format!("{name}.tsv"))).unwrap()
         };
@@ -143,7 +149,7 @@ fn one_seed_gives_the_same_bytes_whatever_the_threads_and_the_block() {
     }
     // A whole h5ad, record and all: the same command in another number of threads.
     let whole = |n_threads: &str| {
-        let command = words("generate table.h5ad -o whole.h5ad --force -q");
+        let command = words("generate table.h5ad --method midasim -o whole.h5ad --force -q");
         let run = bench
             .command(&command)
             .env("RAYON_NUM_THREADS", n_threads)
@@ -160,13 +166,13 @@ fn depths_are_those_asked_for() {
     let bench = Workbench::new();
     counts(&bench, "table.h5ad");
     bench.succeed(&words(
-        "generate table.h5ad -o each.tsv --n 9 --depth 5000 -q",
+        "generate table.h5ad --method midasim -o each.tsv --n 9 --depth 5000 -q",
     ));
     assert_eq!(read(&bench, "each.tsv").totals(), [5000.0; 9]);
     bench.file("depths.txt", "# reads\n100\n2000\n\n30000\n");
     for reads in ["exact", "multinomial", "dirichlet-multinomial:20"] {
         let command = format!(
-            "generate table.h5ad -o listed.tsv --force --depth depths.txt --reads {reads} -q"
+            "generate table.h5ad --method midasim -o listed.tsv --force --depth depths.txt --reads {reads} -q"
         );
         bench.succeed(&words(&command));
         let totals = read(&bench, "listed.tsv").totals();
@@ -180,7 +186,7 @@ fn depths_are_those_asked_for() {
 fn values_of_a_column_are_drawn_in_proportion_or_in_balance() {
     let bench = Workbench::new();
     counts(&bench, "table.h5ad");
-    let command = "generate table.h5ad -o by.h5ad --by site --n 40 --json";
+    let command = "generate table.h5ad --method midasim -o by.h5ad --by site --n 40 --json";
     let found = json(&bench.succeed(&words(command)).stdout);
     let groups: Vec<_> = found["groups"].as_array().unwrap().iter().collect();
     assert_eq!(groups[0]["value"], "gut");
@@ -195,8 +201,7 @@ fn values_of_a_column_are_drawn_in_proportion_or_in_balance() {
     let sites = column(&read(&bench, "by.h5ad"), "site");
     assert_eq!(sites.iter().filter(|site| *site == "skin").count(), 10);
     // In balance, with the sheet beside a format that has no place for it.
-    let command =
-        "generate table.h5ad -o by.tsv --by site --balance --n 40 --metadata-out sheet.tsv -q";
+    let command = "generate table.h5ad --method midasim -o by.tsv --by site --balance --n 40 --metadata-out sheet.tsv -q";
     bench.succeed(&words(command));
     bench.succeed(&words("convert by.tsv joined.h5ad -m sheet.tsv -q"));
     let joined = read(&bench, "joined.h5ad");
@@ -236,7 +241,7 @@ fn samples_that_teach_nothing_are_left_out_and_counted() {
         let lines: Vec<String> = (0..20).map(|i| format!("s{i}\t{}\n", site(i))).collect();
         format!("id\tsite\n{}", lines.concat())
     });
-    let command = "generate table.tsv -o out.tsv -m sheet.tsv --by site";
+    let command = "generate table.tsv --method midasim -o out.tsv -m sheet.tsv --by site";
     let run = bench.succeed(&words(command));
     for fact in [
         "left out 2 samples without a non-zero entry",
@@ -274,8 +279,7 @@ fn spiked_associations_can_be_found_again_and_the_truth_stands_beside() {
             ids[common], ids[middling]
         ),
     );
-    let command =
-        "generate table.h5ad -o spiked.h5ad --spike-in spikes.tsv --n 6000 --depth 200000 --json";
+    let command = "generate table.h5ad --method midasim -o spiked.h5ad --spike-in spikes.tsv --n 6000 --depth 200000 --json";
     let found = json(&bench.succeed(&words(command)).stdout);
     let spiked = read(&bench, "spiked.h5ad");
     assert!(spiked.totals().iter().all(|total| *total == 200_000.0));
@@ -336,7 +340,7 @@ fn a_column_of_the_samples_can_be_a_covariate() {
         "spikes.tsv",
         format!("taxon\tcovariate\teffect\ton\n{id}\tsite\t2\tabundance\n"),
     );
-    let command = "generate table.h5ad -o out.tsv --by site --n 400 --depth 100000 --spike-in spikes.tsv --truth t.tsv";
+    let command = "generate table.h5ad --method midasim -o out.tsv --by site --n 400 --depth 100000 --spike-in spikes.tsv --truth t.tsv";
     let run = bench.succeed(&words(command));
     assert!(run.stderr.contains("1 is \"skin\""), "{}", run.stderr);
     let truth = std::fs::read_to_string(bench.path("t.tsv")).unwrap();
@@ -351,7 +355,7 @@ fn prevalences_and_means_of_taxa_can_be_set() {
     let ids = read(&bench, "table.h5ad").feature_ids().to_vec();
     let set = format!("{}=0.25", ids[3]);
     let scale = format!("{}=1.5", ids[6]);
-    let base = words("generate table.h5ad --n 4000 --depth 100000 -q -o");
+    let base = words("generate table.h5ad --method midasim --n 4000 --depth 100000 -q -o");
     bench.succeed(&[&base[..], &["plain.h5ad"]].concat());
     let more = ["changed.h5ad", "--set-prevalence", &set];
     bench.succeed(&[&base[..], &more].concat());
@@ -376,7 +380,8 @@ fn a_dry_run_tells_the_plan_and_writes_nothing() {
     let bench = Workbench::new();
     counts(&bench, "table.h5ad");
     let before = bench.content();
-    let command = "generate table.h5ad -o out.tsv --by site --n 40 --depth 900 --dry-run";
+    let command =
+        "generate table.h5ad --method midasim -o out.tsv --by site --n 40 --depth 900 --dry-run";
     let run = bench.succeed(&words(command));
     for fact in [
         "60 samples x 10 features",
@@ -394,7 +399,9 @@ fn a_dry_run_tells_the_plan_and_writes_nothing() {
 fn compare_runs_on_what_was_generated() {
     let bench = Workbench::new();
     counts(&bench, "table.h5ad");
-    bench.succeed(&words("generate table.h5ad -o out.biom -q"));
+    bench.succeed(&words(
+        "generate table.h5ad --method midasim -o out.biom -q",
+    ));
     let command = "compare table.h5ad out.biom --permutations 99 --json -q";
     let found = json(&bench.succeed(&words(command)).stdout);
     let figures = found["figures"].as_array().unwrap();
@@ -426,23 +433,23 @@ fn tables_that_cannot_be_learned_from_are_refused() {
     });
     let fail = |command: &str, facts: &[&str]| bench.fail(1, &words(command), facts);
     fail(
-        "generate gap.tsv -o x.tsv",
+        "generate gap.tsv --method midasim -o x.tsv",
         &["gap.tsv", "\"s4\"", "\"t2\"", "suffuse impute"],
     );
     fail(
-        "generate negative.tsv -o x.tsv",
+        "generate negative.tsv --method midasim -o x.tsv",
         &["negative.tsv", "line 6", "t2", "-3"],
     );
     fail(
-        "generate one.tsv -o x.tsv",
+        "generate one.tsv --method midasim -o x.tsv",
         &["one.tsv", "found 1 samples", "at least 3"],
     );
     fail(
-        "generate empty.tsv -o x.tsv",
+        "generate empty.tsv --method midasim -o x.tsv",
         &["empty.tsv", "found 0 samples"],
     );
     fail(
-        "generate shares.tsv -o x.tsv",
+        "generate shares.tsv --method midasim -o x.tsv",
         &["shares.tsv", "\"s0\"", "0.1", "--depth N"],
     );
     fail(
@@ -450,12 +457,18 @@ fn tables_that_cannot_be_learned_from_are_refused() {
         &["whole numbers", "--method"],
     );
     bench.succeed(&words(
-        "generate shares.tsv -o shares-out.tsv --depth 1000 -q",
+        "generate shares.tsv --method midasim -o shares-out.tsv --depth 1000 -q",
     ));
     assert_eq!(read(&bench, "shares-out.tsv").totals(), [1000.0; 9]);
     // Outputs that are there stay.
-    fail("generate table.tsv -o one.tsv", &["one.tsv", "--force"]);
-    fail("generate table.tsv -o no/x.tsv", &["no/x.tsv"]);
+    fail(
+        "generate table.tsv --method midasim -o one.tsv",
+        &["one.tsv", "--force"],
+    );
+    fail(
+        "generate table.tsv --method midasim -o no/x.tsv",
+        &["no/x.tsv"],
+    );
 }
 
 #[test]
@@ -502,10 +515,63 @@ fn requests_that_cannot_be_met_are_refused() {
         &["spikes.tsv", "line 2", "nobody"],
     );
     fail(2, "--metadata-out x.h5ad", &["x.h5ad", "two outputs"]);
-    let run = bench.run(&words("generate table.h5ad -o x.docx"));
+    let run = bench.run(&words("generate table.h5ad --method midasim -o x.docx"));
     assert!(
         run.code != 0 && run.stderr.contains("x.docx"),
         "{}",
         run.stderr
     );
+}
+
+#[test]
+fn the_default_method_learns_and_its_model_can_be_kept() {
+    let bench = Workbench::new();
+    counts(&bench, "table.h5ad");
+    let learn = "generate table.h5ad --config tiny --by site --n 30 -q -o";
+    let plan = bench.succeed(&words(&format!("{learn} none.tsv --dry-run")));
+    assert!(plan.stdout.contains("sparse-microbiome"), "{}", plan.stdout);
+    bench.succeed(&words(&format!(
+        "{learn} a.h5ad --save-model kept --threads 1"
+    )));
+    let first = read(&bench, "a.h5ad");
+    assert_eq!(first.uns["suffuse"]["model"]["conditions"][0], "site");
+    assert!(first.uns["suffuse"]["model"]["taxa"]["distortion"].is_number());
+    assert_eq!(count(&column(&first, "site"), "skin"), 7);
+    let again =
+        "generate table.h5ad --model kept --by site --n 30 -q --threads 2 --batch-size 4 -o";
+    bench.succeed(&words(&format!("{again} b.h5ad")));
+    assert_eq!(first.to_dense(), read(&bench, "b.h5ad").to_dense());
+    // Guidance of 1 is none, another weight is some.
+    bench.succeed(&words(&format!("{again} c.h5ad --guidance site=1")));
+    assert_eq!(first.to_dense(), read(&bench, "c.h5ad").to_dense());
+    bench.succeed(&words(&format!("{again} d.h5ad --guidance 3")));
+    assert_ne!(first.to_dense(), read(&bench, "d.h5ad").to_dense());
+}
+
+#[test]
+fn what_a_learned_generator_cannot_do_is_said() {
+    let bench = Workbench::new();
+    counts(&bench, "table.h5ad");
+    let tree = "((a:1,b:1):1,c:1);";
+    bench.file("other.nwk", tree);
+    for (command, expected) in [
+        ("--guidance site=2", "--by or --conditions"),
+        ("--conditions sex", "sex"),
+        ("--conditions site --where site=lung", "lung"),
+        ("--where site=gut", "--conditions"),
+        ("--tree other.nwk", "lacks 10 of 10"),
+        ("--set vae.widht=3", "widht"),
+        ("--model nowhere", "nowhere"),
+        ("--method midasim --guidance 2", "does not learn"),
+    ] {
+        let config = match command.contains("--model") {
+            true => "",
+            false => "--config tiny ",
+        };
+        let line = format!("generate table.h5ad -o x.h5ad {config}{command}");
+        let run = bench.run(&words(&line));
+        assert_ne!(run.code, 0, "{command}");
+        assert!(run.stderr.contains(expected), "{command}: {}", run.stderr);
+        assert!(!bench.path("x.h5ad").exists(), "{command}");
+    }
 }

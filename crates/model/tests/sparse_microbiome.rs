@@ -1,0 +1,315 @@
+//! The generator as a whole: what must hold exactly, and what a short fit must have learned.
+
+use std::sync::atomic::AtomicBool;
+use suffuse_data::Table;
+use suffuse_data::simulate::{SimulateOptions, simulate};
+use suffuse_model::cond::Conditions;
+use suffuse_model::device::Device;
+use suffuse_model::systems::sparse_microbiome::{
+    Attribute, Cohort, Config, Drawn, FitOptions, Model, SampleOptions, TaxonDistances, Wanted,
+    fit, system_of,
+};
+use suffuse_model::train::Progress;
+
+/// Whole counts of 240 samples and 30 taxa.
+fn table() -> Table {
+    let options = SimulateOptions {
+        n_samples: 240,
+        n_taxa: 30,
+        zero_fraction: 0.5,
+        ..SimulateOptions::default()
+    };
+    let table = simulate(&options).expect("the defaults are valid").table;
+    let whole: Vec<f64> = table.to_dense().iter().map(|x| x.round()).collect();
+    table.with_dense(&whole).expect("the shape is the same")
+}
+
+fn cohort<'a>(table: &'a Table, distances: Option<&'a TaxonDistances>) -> Cohort<'a> {
+    Cohort {
+        table,
+        conditions: None,
+        attributes: Vec::new(),
+        distances,
+        groups: None,
+    }
+}
+
+fn fitted(config: &Config, cohort: &Cohort) -> Result<Model, suffuse_model::Error> {
+    let mut progress = |_: &Progress| {};
+    let mut options = FitOptions {
+        seed: 4,
+        device: Device::flex(),
+        checkpoint: None,
+        save_every_s: 1e9,
+        progress: &mut progress,
+        interrupted: &AtomicBool::new(false),
+    };
+    fit(config, cohort, &mut options)
+}
+
+fn wanted(numbers: std::ops::Range<u64>) -> Vec<Wanted<'static>> {
+    numbers
+        .map(|number| Wanted {
+            number,
+            depth: None,
+            conditions: None,
+        })
+        .collect()
+}
+
+fn drawn(model: &Model, wanted: &[Wanted], guidance: Vec<f64>) -> Vec<Drawn> {
+    let options = SampleOptions {
+        seed: 9,
+        device: Device::flex(),
+        guidance,
+        sampler: None,
+        interrupted: &AtomicBool::new(false),
+    };
+    model.sample(wanted, &options).expect("the model is whole")
+}
+
+fn within<T: Send>(n_threads: usize, work: impl FnOnce() -> T + Send) -> T {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(n_threads)
+        .build()
+        .expect("threads can be started")
+        .install(work)
+}
+
+fn setting(key: &str, value: &str) -> Config {
+    Config::tiny()
+        .with_overrides(&[(key.to_string(), value.to_string())])
+        .expect("the setting exists")
+}
+
+#[test]
+fn fits_and_samples_are_the_same_with_any_threads_blocks_and_order() {
+    let table = table();
+    let config = setting("denoiser.training.n_steps", "60");
+    let one = within(1, || fitted(&config, &cohort(&table, None))).unwrap();
+    let two = within(2, || fitted(&config, &cohort(&table, None))).unwrap();
+    assert!(one == two);
+    let all = within(1, || drawn(&one, &wanted(0..100), Vec::new()));
+    let mut parts = within(2, || drawn(&one, &wanted(0..7), Vec::new()));
+    parts.extend(within(2, || drawn(&one, &wanted(7..100), Vec::new())));
+    assert!(all == parts);
+    let backward: Vec<Wanted> = wanted(0..100).into_iter().rev().collect();
+    let mut backward = drawn(&one, &backward, Vec::new());
+    backward.reverse();
+    assert!(all == backward);
+}
+
+#[test]
+fn samples_have_exact_zeros_closed_shares_and_the_prevalences_of_the_table() {
+    let table = table();
+    let taxonomy = table
+        .taxonomy
+        .as_ref()
+        .expect("simulated tables have lineages");
+    let distances = TaxonDistances::from_taxonomy(taxonomy).unwrap();
+    let model = fitted(&Config::tiny(), &cohort(&table, Some(&distances))).unwrap();
+    assert!(model.embedding().is_some());
+    let n = 4000;
+    let samples = drawn(&model, &wanted(0..n), Vec::new());
+    let mut present = vec![0.0; table.n_features()];
+    for Drawn { total, shares } in &samples {
+        assert!(*total >= 1.0 && total.fract() == 0.0);
+        assert!(!shares.is_empty() && shares.windows(2).all(|pair| pair[0].0 < pair[1].0));
+        let sum: f64 = shares.iter().map(|(_, share)| share).sum();
+        assert!((sum - 1.0).abs() < 1e-9 && shares.iter().all(|(_, share)| *share > 0.0));
+        shares
+            .iter()
+            .for_each(|(taxon, _)| present[*taxon as usize] += 1.0);
+    }
+    let real = suffuse_data::select::prevalence(&table);
+    for (taxon, (found, real)) in present.iter().zip(&real).enumerate() {
+        // Thresholds come from 512 samples: standard error .022, and .008 of these.
+        let found = found / n as f64;
+        assert!((found - real).abs() < 0.085, "{taxon}: {found}, {real}");
+    }
+    let richness = present.iter().sum::<f64>() / n as f64;
+    let of_table = table.n_stored() as f64 / table.n_samples() as f64;
+    assert!(
+        (richness - of_table).abs() < 0.05 * of_table,
+        "{richness} {of_table}"
+    );
+    // Totals within those of the table, and not only its own.
+    let totals = table.totals();
+    let most = totals.iter().copied().fold(0.0, f64::max);
+    assert!(samples.iter().all(|sample| sample.total <= most));
+    assert!(samples.iter().any(|sample| !totals.contains(&sample.total)));
+}
+
+#[test]
+fn a_condition_decides_and_guidance_of_1_is_none() {
+    // Two kinds of samples without a taxon in common.
+    let (n, n_taxa) = (200, 12);
+    let mut dense = vec![0.0; n * n_taxa];
+    for row in 0..n {
+        let kind = row % 2;
+        for taxon in (0..n_taxa).filter(|taxon| taxon % 2 == kind) {
+            dense[row * n_taxa + taxon] = ((row * 7 + taxon * 13) % 19) as f64;
+        }
+        dense[row * n_taxa + kind] += 5.0;
+    }
+    let ids = |prefix: &str, n: usize| (0..n).map(|i| format!("{prefix}{i}")).collect();
+    let table = Table::from_dense(ids("s", n), ids("t", n_taxa), &dense).unwrap();
+    let one_hot = |kind: usize| {
+        [
+            f32::from(u8::from(kind == 0)),
+            f32::from(u8::from(kind == 1)),
+        ]
+    };
+    let cohort = Cohort {
+        conditions: Some(Conditions {
+            values: (0..n).flat_map(|row| one_hot(row % 2)).collect(),
+            missing: vec![false; n],
+            dim: 2,
+            description: "kind".to_string(),
+        }),
+        attributes: vec![Attribute {
+            name: "kind".to_string(),
+            start: 0,
+            len: 2,
+        }],
+        ..cohort(&table, None)
+    };
+    let model = fitted(&Config::tiny(), &cohort).unwrap();
+    let kinds = [one_hot(0), one_hot(1)];
+    for (kind, conditions) in kinds.iter().enumerate() {
+        let wanted: Vec<Wanted> = (0..200)
+            .map(|number| Wanted {
+                number,
+                depth: Some(40 + number),
+                conditions: Some(conditions),
+            })
+            .collect();
+        let samples = drawn(&model, &wanted, Vec::new());
+        assert!(
+            samples
+                .iter()
+                .zip(&wanted)
+                .all(|(s, w)| s.total == w.depth.unwrap() as f64)
+        );
+        let right = |sample: &Drawn| -> f64 {
+            let own = sample
+                .shares
+                .iter()
+                .filter(|(taxon, _)| *taxon as usize % 2 == kind);
+            own.map(|(_, share)| share).sum()
+        };
+        let mean = samples.iter().map(right).sum::<f64>() / samples.len() as f64;
+        assert!(mean > 0.85, "kind {kind}: share of its own taxa {mean}");
+        assert!(samples == drawn(&model, &wanted, vec![1.0]));
+        assert!(samples != drawn(&model, &wanted, vec![3.0]));
+    }
+}
+
+#[test]
+fn a_model_survives_its_folder_and_a_broken_folder_is_named() {
+    let table = table();
+    let config = setting("denoiser.training.n_steps", "20");
+    let distances = TaxonDistances::from_taxonomy(table.taxonomy.as_ref().unwrap()).unwrap();
+    let model = fitted(&config, &cohort(&table, Some(&distances))).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(system_of(folder.path()).unwrap(), None);
+    model.save(folder.path()).unwrap();
+    assert_eq!(
+        system_of(folder.path()).unwrap().as_deref(),
+        Some("sparse-microbiome")
+    );
+    let back = Model::load(folder.path()).unwrap();
+    assert!(back == model);
+    for (file, text) in [
+        ("features.tsv", "only_one\n"),
+        ("transform.json", "{\"system\": \"sparse-microbiome\"}"),
+        ("config.toml", "validation_fraction = 2"),
+        ("ema.safetensors", "short"),
+    ] {
+        let path = folder.path().join(file);
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::write(&path, text).unwrap();
+        let error = Model::load(folder.path()).unwrap_err().to_string();
+        let named = match file {
+            "features.tsv" => "transform.json", // the two do not fit
+            file => file,
+        };
+        assert!(error.contains(named), "{file}: {error}");
+        std::fs::write(&path, whole).unwrap();
+    }
+    assert!(Model::load(folder.path()).is_ok());
+}
+
+#[test]
+fn hard_tables_are_learned_from_or_refused_with_a_reason() {
+    let make = |rows: &[&[f64]]| {
+        let ids = |prefix: &str, n: usize| (0..n).map(|i| format!("{prefix}{i}")).collect();
+        let dense: Vec<f64> = rows.iter().flat_map(|row| row.iter().copied()).collect();
+        Table::from_dense(ids("s", rows.len()), ids("t", rows[0].len()), &dense).unwrap()
+    };
+    let refused = |table: &Table| {
+        fitted(&Config::tiny(), &cohort(table, None))
+            .unwrap_err()
+            .to_string()
+    };
+    assert!(refused(&make(&[&[1.0, 2.0], &[0.0, 0.0]])).contains("1 samples with reads"));
+    assert!(refused(&make(&[&[1.0, 0.0], &[3.0, 0.0]])).contains("1 features present"));
+    let unmeasured = refused(&make(&[&[1.0, 2.0], &[3.0, f64::NAN]]));
+    assert!(
+        unmeasured.contains("\"s1\"") && unmeasured.contains("\"t1\""),
+        "{unmeasured}"
+    );
+    // Two equal samples, one total, a taxon in all of them and one in none; fractions.
+    for rows in [
+        [&[2.0, 1.0, 0.0], &[2.0, 1.0, 0.0]],
+        [&[0.5, 0.25, 0.0], &[0.0, 0.75, 0.0]],
+    ] {
+        let table = make(&rows.map(|row| row as &[f64]));
+        let model = fitted(
+            &setting("vae.training.n_steps", "20"),
+            &cohort(&table, None),
+        )
+        .unwrap();
+        for sample in drawn(&model, &wanted(0..50), Vec::new()) {
+            assert!(
+                sample
+                    .shares
+                    .iter()
+                    .all(|(taxon, share)| *taxon < 2 && share.is_finite())
+            );
+            assert!(sample.total.is_finite() && sample.total > 0.0);
+        }
+        assert_eq!(model.is_of_counts(), rows[0][0] == 2.0);
+    }
+}
+
+#[test]
+fn the_paper_preset_has_the_size_that_the_paper_names() {
+    // 15.2 million weights for 500 taxa.
+    let config = Config::preset("paper").unwrap();
+    let quick = config
+        .with_overrides(&[
+            ("vae.training.n_steps".to_string(), "1".to_string()),
+            ("denoiser.training.n_steps".to_string(), "1".to_string()),
+            ("vae.training.batch_size".to_string(), "2".to_string()),
+            ("denoiser.training.batch_size".to_string(), "2".to_string()),
+            ("sampling.n_calibration".to_string(), "0".to_string()),
+            ("residuals.correlated".to_string(), "false".to_string()),
+        ])
+        .unwrap();
+    let options = SimulateOptions {
+        n_samples: 6,
+        n_taxa: 500,
+        ..SimulateOptions::default()
+    };
+    let table = simulate(&options).unwrap().table;
+    let distances = TaxonDistances::from_taxonomy(table.taxonomy.as_ref().unwrap()).unwrap();
+    let (vae, denoiser) = fitted(&quick, &cohort(&table, Some(&distances)))
+        .unwrap()
+        .n_weights();
+    let all = (vae + denoiser) as f64;
+    assert!(
+        (all / 15.2e6 - 1.0).abs() < 0.01,
+        "{vae} + {denoiser} = {all}"
+    );
+}
