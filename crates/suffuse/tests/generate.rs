@@ -25,7 +25,7 @@ fn counts(bench: &Workbench, name: &str) -> PathBuf {
     let table = simulate(&options).expect("the options are in range").table;
     let whole: Vec<f64> = table.to_dense().iter().map(|x| x.round()).collect();
     let mut table = table.with_dense(&whole).expect("the shape is the same");
-    let site = |row: usize| Some(if row % 4 == 0 { "skin" } else { "gut" }.to_string());
+    let site = |row: usize| Some(if row.is_multiple_of(4) { "skin" } else { "gut" }.to_string());
     let column = suffuse_data::Column {
         name: "site".to_string(),
         values: ColumnValues::Text((0..60).map(site).collect()),
@@ -55,7 +55,7 @@ fn column(table: &Table, name: &str) -> Vec<String> {
     (0..table.n_samples()).map(text).collect()
 }
 
-/// Shares of the samples with this covariate that have the taxon, and how many there are.
+/// Share of these samples that have the taxon.
 fn present_in(table: &Table, taxon: usize, rows: &[usize]) -> f64 {
     let n = rows.iter().filter(|row| table.get(**row, taxon) > 0.0);
     n.count() as f64 / rows.len() as f64
