@@ -1,0 +1,341 @@
+#!/usr/bin/env python3
+"""Runs every figure of docs/results/generation.md and writes the page.
+
+    .venv/bin/python scripts/generation_results.py --suffuse target/release/suffuse --data $SUFFUSE_DATA --work FOLDER
+
+FOLDER keeps every table and every result: the same command goes on where it stopped. `--sets ag`, `--seeds 1`,
+`--parts main,ablation` do less; the page says what it covers. Needs anndata (`.venv`), which cuts the tables
+into the training and the test samples that `peers/*_split.tsv` lists.
+"""
+
+import argparse
+import csv
+import gzip
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mean
+
+import anndata
+import numpy as np
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "results" / "generation.md"
+
+
+@dataclass
+class Set:
+    """A table, its split, and the tables that other programs made of its training samples."""
+
+    name: str
+    table: str
+    tree: str
+    split: str
+    peers: dict[str, str]
+    site: str | None = None
+    label: str | None = None
+
+
+SETS = {
+    "ag": Set(
+        "American Gut",
+        "microbiome/AG_gut_top500.h5ad",
+        "microbiome/AG_gut_top500.tree.nwk.gz",
+        "peers/AG_split.tsv",
+        {
+            "MIDASim, by rank": "peers/AG_midas_nonparam.h5ad",
+            "MIDASim, parametric": "peers/AG_midas_param.h5ad",
+            "SparseDOSSA2": "peers/AG_sd2_full_logfix.h5ad",
+        },
+    ),
+    "hmp": Set(
+        "HMP",
+        "microbiome/HMPv35_top500.h5ad",
+        "microbiome/HMPv35_top500.tree.nwk.gz",
+        "peers/HMP_split.tsv",
+        {
+            "MIDASim, by rank": "peers/HMP_midas_nonparam.h5ad",
+            "MIDASim, parametric": "peers/HMP_midas_param.h5ad",
+            "SparseDOSSA2": "peers/HMP_sd2_full_logfix.h5ad",
+            "MIDASim, by rank, per site": "peers/HMP_midas_nonparam_persite.h5ad",
+            "SparseDOSSA2, per site": "peers/HMP_sd2_logfix_persite.h5ad",
+        },
+        site="env",
+        label="env",
+    ),
+}
+
+LEARNED = "sparse-microbiome"
+SIMPLE = ["midasim", "midasim-parametric", "sparsedossa2", "dirichlet-multinomial", "bootstrap"]
+ABLATIONS = {
+    "no bias initialisation": ["vae.bias_initialisation=false"],
+    "no hard sparsity loss": ["vae.hard_sparsity_weight=0"],
+    "no hyperbolic taxa": ["taxa.hyperbolic=false"],
+    "independent residuals": ["residuals.correlated=false"],
+    "no denoiser: Gaussian latents": ["sampling.latents=gaussian"],
+    "no calibration": ["sampling.n_calibration=0"],
+}
+
+
+@dataclass
+class Run:
+    """Generated samples and what is said of them."""
+
+    name: str
+    seed: int | None
+    table: Path
+    options: list[str] | None = None
+    figures: dict = field(default_factory=dict)
+    band: dict = field(default_factory=dict)
+    privacy: dict = field(default_factory=dict)
+    seconds: float | None = None
+    mebibytes: float | None = None
+    deviation_to_train: float | None = None
+
+
+def timed(command):
+    """Text, seconds, peak MiB of a command."""
+    print(" ".join(map(str, command)), file=sys.stderr, flush=True)
+    started = time.monotonic()
+    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True)
+    text = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    if status != 0:
+        sys.exit(f"ended with status {status}: {' '.join(map(str, command))}")
+    return text, time.monotonic() - started, usage.ru_maxrss / 1024
+
+
+def cut(options, which):
+    """The training and the test samples of a set, and its tree without gzip."""
+    chosen = SETS[which]
+    paths = [options.work / f"{which}-{side}.h5ad" for side in ("train", "test")]
+    tree = options.work / f"{which}.nwk"
+    if not all(path.exists() for path in [*paths, tree]):
+        table = anndata.read_h5ad(options.data / chosen.table)
+        with open(options.data / chosen.split) as lines:
+            side_of = {row["sample"]: row["set"] for row in csv.DictReader(lines, delimiter="\t")}
+        for side, path in zip(("train", "test"), paths):
+            is_on_it = [side_of.get(str(sample)) == side for sample in table.obs_names]
+            table[np.array(is_on_it)].copy().write_h5ad(path)
+        tree.write_text(gzip.open(options.data / chosen.tree, "rt").read())
+    return (*paths, tree)
+
+
+def zero_share(path):
+    values = anndata.read_h5ad(path).X
+    rows = np.asarray(values.todense() if hasattr(values, "todense") else values)
+    rows = rows[rows.sum(1) > 0]
+    return float((rows == 0).mean())
+
+
+def measured(options, which, run):
+    """Generates where needed, compares with the test samples, asks what is given away."""
+    train, test, tree = cut(options, which)
+    record = options.work / f"{run.table.stem}.json"
+    if record.exists():
+        stored = json.loads(record.read_text())
+        run.figures, run.band, run.privacy = stored["figures"], stored["band"], stored["privacy"]
+        run.seconds, run.mebibytes = stored["seconds"], stored["mebibytes"]
+        run.deviation_to_train = stored["deviation_to_train"]
+        return run
+    if run.options is not None:
+        n = anndata.read_h5ad(test, backed="r").n_obs
+        command = [options.suffuse, "generate", train, "-o", run.table, "--n", n, "--seed", run.seed, "--force", "-q"]
+        _, run.seconds, run.mebibytes = timed([*command, *run.options])
+    compare = [options.suffuse, "compare", test, run.table, "--tree", tree, "--json", "-q", "--train", train]
+    if SETS[which].label and "site" in run.name:
+        compare += ["--label", SETS[which].label]
+    if run.name != LEARNED or run.seed != 1:
+        compare += ["--splits", "1"]  # the band is that of the first run
+    result = json.loads(timed(compare)[0])
+    run.figures = {row["figure"]: row["value"] for row in result["figures"]}
+    run.band = {row["figure"]: row["band"] for row in result["figures"]}
+    run.privacy = json.loads(timed([options.suffuse, "privacy", train, test, run.table, "--json", "-q"])[0])
+    real = zero_share(train)
+    run.deviation_to_train = abs(zero_share(run.table) - real) / real
+    record.write_text(
+        json.dumps(
+            {
+                "figures": run.figures,
+                "band": run.band,
+                "privacy": run.privacy,
+                "seconds": run.seconds,
+                "mebibytes": run.mebibytes,
+                "deviation_to_train": run.deviation_to_train,
+            }
+        )
+    )
+    return run
+
+
+def runs_of(options, which):
+    chosen, _, _ = SETS[which], *cut(options, which)[:2]
+    tree = cut(options, which)[2]
+    seeds = range(1, options.seeds + 1)
+    path = lambda name, seed: options.work / f"{which}-{name.replace(' ', '-').replace(':', '')}-{seed}.h5ad"
+    make = lambda name, seed, more: Run(name, seed, path(name, seed), more)
+    runs = []
+    if "main" in options.parts:
+        runs += [make(LEARNED, seed, ["--tree", tree]) for seed in seeds]
+        if chosen.site:
+            more = ["--tree", tree, "--by", chosen.site]
+            runs += [make(f"{LEARNED}, by site", seed, more) for seed in seeds]
+        runs += [make("vae", 1, ["--method", "vae"])]
+        runs += [make(method, 1, ["--method", method]) for method in SIMPLE]
+        for name, table in chosen.peers.items():
+            copy = options.work / f"{which}-peer-{Path(table).stem}.h5ad"
+            if not copy.exists():
+                copy.symlink_to(options.data / table)
+            runs.append(Run(name, None, copy))
+    if "ablation" in options.parts and which in options.ablation_sets:
+        for name, settings in ABLATIONS.items():
+            more = ["--tree", tree, *(word for setting in settings for word in ("--set", setting))]
+            runs.append(make(name, 1, more))
+    return [measured(options, which, run) for run in runs]
+
+
+COLUMNS = [
+    ("forest", "forest_auroc", 3),
+    ("1-NN", "nearest_neighbour_accuracy", 3),
+    ("zeros dev", "sparsity_deviation", 4),
+    ("prev r", "prevalence_pearson", 4),
+    ("richness KS", "richness_ks", 3),
+    ("BC disc", "bray_curtis_discrepancy", 4),
+    ("Jaccard disc", "jaccard_discrepancy", 4),
+    ("wUF disc", "weighted_unifrac_discrepancy", 4),
+    ("uUF disc", "unweighted_unifrac_discrepancy", 4),
+    ("BC R2", "bray_curtis_permanova_r2", 4),
+    ("Jaccard R2", "jaccard_permanova_r2", 4),
+    ("wUF R2", "weighted_unifrac_permanova_r2", 4),
+    ("uUF R2", "unweighted_unifrac_permanova_r2", 4),
+]
+
+
+def grouped(runs):
+    by_name = {}
+    for run in runs:
+        by_name.setdefault(run.name, []).append(run)
+    return by_name
+
+
+def spread(values, digits):
+    values = [value for value in values if value is not None]
+    if not values:
+        return ""
+    centre = f"{mean(values):.{digits}f}"
+    return centre if len(values) == 1 else f"{centre} ({min(values):.{digits}f}-{max(values):.{digits}f})"
+
+
+def table_of(runs, band):
+    lines = ["| | " + " | ".join(title for title, _, _ in COLUMNS) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
+    if band:
+        ends = [band.get(figure) for _, figure, _ in COLUMNS]
+        cells = [
+            "" if end is None else f"{end['low' if figure == 'prevalence_pearson' else 'high']:.{digits}f}"
+            for end, (_, figure, digits) in zip(ends, COLUMNS)
+        ]
+        lines.append("| *end of the band, real against real* | " + " | ".join(cells) + " |")
+    for name, of_name in grouped(runs).items():
+        cells = [spread([run.figures.get(figure) for run in of_name], digits) for _, figure, digits in COLUMNS]
+        shown = f"**{name}**" if name.startswith(LEARNED) else name
+        lines.append(f"| {shown} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def privacy_of(runs):
+    lines = [
+        "| | closest is a training sample | membership | copies | values | of the hold-out | zeros dev to train | s | MiB |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, of_name in grouped(runs).items():
+        first = lambda run: run.privacy["distances"][0]
+        cells = [
+            spread([first(run)["share"]["value"] for run in of_name], 3),
+            spread([first(run)["membership"]["value"] for run in of_name], 3),
+            spread([run.privacy["copies"] for run in of_name], 4),
+            spread([run.privacy["values"] for run in of_name], 4),
+            spread([run.privacy["values_of_holdout"] for run in of_name], 4),
+            spread([run.deviation_to_train for run in of_name], 4),
+            spread([run.seconds for run in of_name], 0),
+            spread([run.mebibytes for run in of_name], 0),
+        ]
+        shown = f"**{name}**" if name.startswith(LEARNED) else name
+        lines.append(f"| {shown} | " + " | ".join(cells) + " |")
+    return lines
+
+
+HEAD = """# Generation, measured
+
+`suffuse generate` on two tables of 500 taxa, fitted to the training samples of a split and compared with as many
+test samples (`suffuse compare`, `suffuse privacy`; [what the figures are](../guide/compare.md)). Learned methods:
+default settings, {seeds} seeds, mean and range; the others one. *Band*: the 95th percentile (of the correlation
+the 5th) of the same figure between real samples, over 20 random splits. Tables of MIDASim and SparseDOSSA2 are
+those of the original programs for the same training samples. Forest: area under the curve of a random forest
+that tells generated from real; 0.5 is the goal. Written by
+
+```
+.venv/bin/python scripts/generation_results.py --suffuse target/release/suffuse --data $SUFFUSE_DATA --work FOLDER{more}
+```
+"""
+
+
+def page(options, results):
+    more = "".join(
+        f" --{name} {value}"
+        for name, value, default in [
+            ("sets", ",".join(options.sets), ",".join(SETS)),
+            ("parts", ",".join(options.parts), "main,ablation"),
+            ("seeds", options.seeds, 3),
+            ("ablation-sets", ",".join(options.ablation_sets), ",".join(SETS)),
+        ]
+        if str(value) != str(default)
+    )
+    lines = [HEAD.format(seeds=options.seeds, more=more)]
+    for which, runs in results.items():
+        chosen = SETS[which]
+        is_ablation = lambda run: run.name in ABLATIONS
+        main = [run for run in runs if not is_ablation(run)]
+        first = next((run for run in main if run.name == LEARNED and run.seed == 1), None)
+        train, test, _ = cut(options, which)
+        sizes = [anndata.read_h5ad(path, backed="r").n_obs for path in (train, test)]
+        lines += [f"## {chosen.name}: {sizes[0]} samples to learn from, {sizes[1]} to compare with", ""]
+        lines += table_of(main, first.band if first else None)
+        by_site = [run for run in main if "site" in run.name and run.figures.get("label_ratio") is not None]
+        if by_site:
+            lines += ["", "A classifier of the body site, learned from generated samples and tested on real ones:", ""]
+            for name, of_name in grouped(by_site).items():
+                area = spread([run.figures["label_auroc"] for run in of_name], 3)
+                ratio = spread([run.figures["label_ratio"] for run in of_name], 3)
+                lines.append(f"- {name}: AUROC {area}, {ratio} of that learned from real samples")
+        lines += ["", f"### {chosen.name}: what is given away, and what it takes", ""] + privacy_of(main)
+        ablation = [run for run in runs if is_ablation(run)]
+        if ablation:
+            whole = [first] if first else []
+            lines += ["", f"### {chosen.name}: parts switched off, one seed", ""] + table_of(whole + ablation, None)
+        lines.append("")
+    PAGE.write_text("\n".join(lines).rstrip() + "\n")
+    print(f"wrote {PAGE}", file=sys.stderr)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--suffuse", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--sets", default=",".join(SETS), type=lambda text: text.split(","))
+    parser.add_argument("--parts", default="main,ablation", type=lambda text: text.split(","))
+    parser.add_argument("--seeds", default=3, type=int)
+    parser.add_argument("--ablation-sets", default=",".join(SETS), type=lambda text: text.split(","))
+    options = parser.parse_args()
+    options.suffuse, options.data, options.work = (
+        path.resolve() for path in (options.suffuse, options.data, options.work)
+    )
+    options.work.mkdir(parents=True, exist_ok=True)
+    page(options, {which: runs_of(options, which) for which in options.sets})
+
+
+if __name__ == "__main__":
+    main()
