@@ -18,7 +18,7 @@ const CRATES: [(&str, &[&str]); 5] = [
 
 /// Modules of `suffuse-model`, bottom first: each may use what stands on an earlier line.
 const MODEL_LAYERS: [&[&str]; 9] = [
-    &["rng", "device"],
+    &["rng", "device", "settings"],
     &["parameters"],
     &["noise"],
     &["nn"],
