@@ -366,7 +366,7 @@ fn calibration(
         n_present[*taxon as usize] += 1;
     }
     let mut found = Calibration::none(n_taxa);
-    for taxon in 0..n_taxa {
+    for (taxon, n_present) in n_present.iter().enumerate() {
         let mut rows: Vec<(f32, f32)> = drawn
             .iter()
             .zip(&tiles)
@@ -375,14 +375,9 @@ fn calibration(
             })
             .collect();
         rows.sort_by(|a, b| b.0.total_cmp(&a.0));
-        let share = n_present[taxon] as f64 / profiles.len() as f64;
+        let share = *n_present as f64 / profiles.len() as f64;
         let n_open = (share * n as f64).round() as usize;
-        let threshold = match n_open {
-            0 => rows[0].0 + 1.0, // rarer than one in all that were drawn
-            k if k >= n => rows[n - 1].0 - 1.0,
-            k => 0.5 * (rows[k - 1].0 + rows[k].0),
-        };
-        found.presence_offset[taxon] = -f64::from(threshold);
+        found.presence_offset[taxon] = -threshold(&rows, n_open);
         if n_open >= MIN_PRESENT {
             let scores: Vec<f64> = rows[..n_open].iter().map(|row| f64::from(row.1)).collect();
             let mean = scores.iter().sum::<f64>() / n_open as f64;
@@ -394,6 +389,16 @@ fn calibration(
         }
     }
     Ok(found)
+}
+
+/// What the first `n_open` of falling log-odds exceed and the others do not.
+fn threshold(rows: &[(f32, f32)], n_open: usize) -> f64 {
+    let threshold = match n_open {
+        0 => rows[0].0 + 1.0, // rarer than one in all that were drawn
+        k if k >= rows.len() => rows[rows.len() - 1].0 - 1.0,
+        k => 0.5 * (rows[k - 1].0 + rows[k].0),
+    };
+    f64::from(threshold)
 }
 
 /// Digest of everything that determines the result.
