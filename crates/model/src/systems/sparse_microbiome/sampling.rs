@@ -339,10 +339,38 @@ impl Bound<'_> {
                 .max_by(|a, b| logit(a).total_cmp(&logit(b)));
             shares.extend(most.map(|taxon| (taxon as u32, 1.0)));
         }
-        let sum: f64 = shares.iter().map(|(_, share)| share).sum();
-        shares.iter_mut().for_each(|(_, share)| *share /= sum);
+        close(&mut shares);
         shares
     }
+}
+
+/// Most that the logarithm of the largest share is moved by.
+const MAX_MOVE: f64 = 30.0;
+
+/// Moves shares so that they sum to 1, the logarithm of each in proportion to the share: `x_i exp(l x_i)`.
+///
+/// To first order this is the likeliest change of independent logarithms of equal variance that leads to the sum.
+/// What stands near one read stays there; dividing all by their sum would move all rare taxa of a sample up or
+/// down together, and with them its number of singletons. Where it leads nowhere, all are divided by their sum.
+fn close(shares: &mut [(u32, f64)]) {
+    let most = shares.iter().map(|(_, share)| *share).fold(0.0, f64::max);
+    let sum = |l: f64| -> f64 { shares.iter().map(|(_, x)| x * (l * x / most).exp()).sum() };
+    let (mut low, mut high) = (-MAX_MOVE, MAX_MOVE);
+    if most > 0.0 && sum(low) < 1.0 && sum(high) > 1.0 {
+        // The sum rises with l: 60 halvings leave nothing of the interval.
+        for _ in 0..60 {
+            let middle = 0.5 * (low + high);
+            match sum(middle) < 1.0 {
+                true => low = middle,
+                false => high = middle,
+            }
+        }
+        for (_, x) in shares.iter_mut() {
+            *x *= (low * *x / most).exp();
+        }
+    }
+    let left: f64 = shares.iter().map(|(_, share)| share).sum();
+    shares.iter_mut().for_each(|(_, share)| *share /= left);
 }
 
 /// The next normals of every row's stream, rows of padding 0: `[TILE, n]`.
@@ -374,5 +402,46 @@ pub(super) fn said_of<'a>(
         presence_logit: &logit[range.clone()],
         mean: &mean[range.clone()],
         log_sd: &log_sd[range],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closing_moves_large_shares_and_leaves_rare_taxa() {
+        let mut shares = vec![(0, 0.5), (1, 0.2), (2, 1e-4)];
+        close(&mut shares);
+        let x: Vec<f64> = shares.iter().map(|(_, share)| *share).collect();
+        assert!((x.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+        // ln(x / x0) is in proportion to x0, but for what the last division leaves.
+        let moved = [(x[0] / 0.5).ln(), (x[1] / 0.2).ln(), (x[2] / 1e-4).ln()];
+        assert!((moved[0] / moved[1] - 2.5).abs() < 1e-6, "{moved:?}");
+        assert!(moved[2].abs() < 1e-3 * moved[0], "{moved:?}");
+        let mut closed = vec![(0, 0.7), (1, 0.3)];
+        close(&mut closed);
+        assert!((closed[0].1 - 0.7).abs() < 1e-12);
+    }
+
+    #[test]
+    fn what_no_move_can_close_is_divided_by_its_sum() {
+        let mut many: Vec<(u32, f64)> = (0..400).map(|taxon| (taxon, 0.01)).collect();
+        many.push((400, 1e3));
+        close(&mut many);
+        let sum: f64 = many.iter().map(|(_, share)| share).sum();
+        assert!((sum - 1.0).abs() < 1e-12);
+        let mut one = vec![(3, 1e-5)];
+        close(&mut one);
+        assert_eq!(one, [(3, 1.0)]);
+    }
+
+    #[test]
+    fn the_logistic_of_a_normal_has_its_order() {
+        // Phi(1) = 0.8413447: its log-odds are 1.668294 (scipy.special.logit(scipy.stats.norm.cdf(1)))
+        assert!((logistic_of_normal(1.0) - 1.668_294).abs() < 1e-5);
+        assert_eq!(logistic_of_normal(0.0), 0.0);
+        assert!((logistic_of_normal(-6.0) + logistic_of_normal(6.0)).abs() < 1e-4);
+        assert!(logistic_of_normal(40.0).is_finite());
     }
 }
