@@ -22,6 +22,7 @@ pub mod impute;
 pub mod incomplete;
 pub mod ks;
 pub mod least_squares;
+mod logistic_regression;
 pub mod pcoa;
 pub mod permanova;
 pub mod permdisp;
@@ -29,10 +30,12 @@ pub mod pool;
 pub mod privacy;
 pub mod ranks;
 pub mod scores;
+pub mod stack;
 pub mod tail;
 pub mod taxon_laws;
 pub mod two_sample;
 pub mod unifrac;
+pub mod unseen;
 
 #[cfg(test)]
 mod golden;
