@@ -259,6 +259,9 @@ impl ZeroJudges {
     /// # Errors
     /// None for a table that was read by this program.
     pub fn say_in_parts(&self, table: &Table, parts: &Parts) -> StatsResult<Vec<Array2<f64>>> {
+        if self.judges.is_empty() {
+            return Ok(Vec::new()); // a table for the model alone may be too large to be held dense
+        }
         let logs = ln1p_percent(table, &table.totals());
         let options = PresenceOptions {
             zeroed: 0.0,
