@@ -109,19 +109,16 @@ impl Quadratic {
             let p = logistic(linear(b, x));
             let rest = weight * (p - f64::from(u8::from(*is_present)));
             let curvature = weight * p * (1.0 - p);
-            for k in 0..n {
-                gradient[k] += rest * x[k];
-                for l in 0..=k {
-                    hessian[k][l] += curvature * x[k] * x[l];
+            for (k, (slope, row)) in gradient.iter_mut().zip(&mut hessian).enumerate() {
+                *slope += rest * x[k];
+                for (to, other) in row.iter_mut().zip(x) {
+                    *to += curvature * x[k] * other;
                 }
             }
         }
-        for k in 0..n {
-            gradient[k] += beliefs[k].penalty * (b[k] - beliefs[k].prior);
-            hessian[k][k] += beliefs[k].penalty;
-            for l in 0..k {
-                hessian[l][k] = hessian[k][l];
-            }
+        for (k, belief) in beliefs.iter().enumerate() {
+            gradient[k] += belief.penalty * (b[k] - belief.prior);
+            hessian[k][k] += belief.penalty;
         }
         Quadratic { gradient, hessian }
     }

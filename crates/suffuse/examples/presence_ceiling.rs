@@ -8,6 +8,7 @@
 use clap::Parser;
 use ndarray::Array2;
 use std::error::Error;
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use suffuse::PRESENCE_THRESHOLD;
@@ -78,7 +79,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         progress: &mut silent,
         interrupted: &interrupted,
     };
-    println!("hidden\tfold\tn\tmodel\tbest_judge\tits_name\tauto\thindsight");
+    let mut out = std::io::stdout();
+    writeln!(
+        out,
+        "hidden\tfold\tn\tmodel\tbest_judge\tits_name\tauto\thindsight"
+    )?;
     for (seed, fold) in split::k_folds(&groups, N_FOLDS, FOLD_SEED)?
         .iter()
         .take(arguments.folds)
@@ -100,7 +105,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 None => fitted.insert(FittedModel::fit(&trial, &setting, seed, None, &mut watch)?),
             };
             let line = judge(&trial, fitted, &setting, seed, &mut watch)?;
-            println!("{fraction}\t{seed}\t{}\t{line}", trial.scored.len());
+            writeln!(out, "{fraction}\t{seed}\t{}\t{line}", trial.scored.len())?;
         }
     }
     Ok(())
