@@ -23,6 +23,7 @@ pub mod impute;
 pub mod incomplete;
 pub mod ks;
 pub mod least_squares;
+mod logistic_regression;
 pub mod pcoa;
 pub mod permanova;
 pub mod permdisp;
@@ -30,10 +31,12 @@ pub mod pool;
 pub mod privacy;
 pub mod ranks;
 pub mod scores;
+pub mod stack;
 pub mod tail;
 pub mod taxon_laws;
 pub mod two_sample;
 pub mod unifrac;
+pub mod unseen;
 
 #[cfg(test)]
 mod golden;

@@ -6,6 +6,10 @@
 //!                                               -> classical methods, fitted on the other samples, fill them
 //! least squares -> weight of the model, partner -> calibration of what they say together
 //! ```
+//!
+//! Zeros are judged by several as well, see [`presence`].
+
+pub mod presence;
 
 use crate::Result;
 use crate::impute::ln1p_percent;
@@ -335,19 +339,28 @@ impl Choice {
     /// `ln(1 + percent)` given presence of these entries (sample, feature) by the partners, to which they and
     /// all that is not measured are hidden.
     pub fn partners_predict(&self, table: &Table, entries: &[(u32, u32)]) -> Vec<f64> {
-        if self.partners.is_empty() {
-            return vec![0.0; entries.len()]; // has no weight
-        }
         let places = entries
             .iter()
             .map(|(sample, feature)| (*sample as usize, *feature as usize));
-        let mut logs = ln1p_percent(table, &table.totals());
-        for at in places.clone() {
-            logs[at] = f64::NAN;
+        let logs = ln1p_percent(table, &table.totals());
+        self.partners_predict_in(logs, &places.collect::<Vec<_>>())
+    }
+
+    /// The same of these places in `ln(1 + percent)`, `NaN` where not measured.
+    pub fn partners_predict_in(
+        &self,
+        mut logs: Array2<f64>,
+        places: &[(usize, usize)],
+    ) -> Vec<f64> {
+        if self.partners.is_empty() {
+            return vec![0.0; places.len()]; // has no weight
+        }
+        for at in places {
+            logs[*at] = f64::NAN;
         }
         let incomplete = Incomplete::from_values(logs).expect("abundances are not negative");
         let completed = self.partners_fill(&incomplete);
-        places.map(|at| completed[at]).collect()
+        places.iter().map(|at| completed[*at]).collect()
     }
 }
 

@@ -101,13 +101,13 @@ pub fn run(
     let start = Instant::now();
     let model = FittedModel::fit(&trial, &setting, options.seed, None, watch)?;
     let filling = Instant::now();
-    let imputation = model.fill(&trial, &setting, options.seed, watch)?;
+    let imputation = model.fill(&trial, &setting, options.seed, None, watch)?;
     let seconds = Seconds {
         total: start.elapsed().as_secs_f64(),
         filling: filling.elapsed().as_secs_f64(),
     };
     let key = |method: Method| key(options, method);
-    let of_model = answer::of_model(&trial, &model.model, &imputation)?;
+    let of_model = answer::of_hidden(&trial, &model.model, &imputation)?;
     let mut outcomes = vec![score::score(
         key(Method::DepMicroDiff),
         &trial,

@@ -89,10 +89,10 @@ struct ProtocolArgs {
     /// by +; not for published
     #[arg(long, value_name = "TEXT", conflicts_with = "fraction")]
     mask: Option<Mask>,
-    /// How thin samples are completed: filled (the value given presence) or zero-reads (the median given
-    /// that no read was seen)
-    #[arg(long, value_name = "HOW", default_value_t = Completion::Filled)]
-    completion: Completion,
+    /// How thin samples are completed: zero-reads (the median given that no read was seen) or filled (the
+    /// value given presence) [default: zero-reads]
+    #[arg(long, value_name = "HOW")]
+    completion: Option<Completion>,
     /// Folds of the cross-validation [default: 5]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     folds: Option<usize>,
@@ -134,10 +134,11 @@ impl ProtocolArgs {
                 "--mask: {name} has a mask of its own; choose another --protocol, such as strict"
             )));
         }
-        if self.completion != Completion::Filled && name != Protocol::Thinning {
+        if let Some(completion) = self.completion
+            && name != Protocol::Thinning
+        {
             return Err(Error::Usage(format!(
-                "--completion {}: {name} has no thin samples to complete; choose --protocol thinning",
-                self.completion
+                "--completion {completion}: {name} has no thin samples to complete; choose --protocol thinning"
             )));
         }
         if self.zero_shot && (!name.is_held_out() || name == Protocol::Thinning) {
@@ -237,7 +238,7 @@ pub(super) fn run(arguments: &EvaluateArgs, context: &mut Context) -> Result<()>
         n_folds: arguments.protocol.folds.unwrap_or(N_FOLDS),
         mask: arguments.protocol.mask.clone(),
         visits,
-        completion: arguments.protocol.completion,
+        completion: arguments.protocol.completion.unwrap_or_default(),
         methods,
         model: ModelSetting {
             config: fit.config,

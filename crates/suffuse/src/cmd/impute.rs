@@ -324,6 +324,8 @@ impl Job<'_> {
             conditions,
             times,
             choice,
+            judges,
+            parts,
             tested,
         } = ready;
         if arguments.filling.method == Method::Auto {
@@ -333,6 +335,10 @@ impl Job<'_> {
             };
             context.talk.note(&format!("auto: {words}"));
             provenance.set("auto", serde_json::json!(choice));
+            if let Some(words) = judges.in_words() {
+                context.talk.note(&format!("auto: {words}"));
+                provenance.set("auto_zeros", serde_json::json!(judges));
+            }
         }
         let mut config = with_settings(*model.config(), &settings)?;
         if config.calibration.n_copies == 0 {
@@ -369,6 +375,8 @@ impl Job<'_> {
             .watched_by(self.gathered(&table));
         let start = Instant::now();
         let predict = |entries: &[(u32, u32)]| choice.partners_predict(&table, entries);
+        let others = judges.say_in_parts(&table, &parts)?;
+        let rejudge = |zeros: &[(u32, u32)], model: &[f64]| judges.rejudged(zeros, model, &others);
         context.watched(|watch| {
             let mut options = ImputeOptions {
                 fill: arguments.filling.fill(),
@@ -379,6 +387,7 @@ impl Job<'_> {
                 partner: choice.has_partner().then_some(Partner {
                     blend: choice.blend,
                     predict: &predict,
+                    rejudge: Some(&rejudge),
                 }),
                 sampler: config.sampling.sampler,
                 seed: arguments.run.seed,

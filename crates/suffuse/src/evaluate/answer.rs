@@ -1,20 +1,23 @@
 //! What a method says of the hidden entries of a trial.
 
 use super::ModelSetting;
-use super::completion::{Completion, reads_given_none};
+use super::completion::{Said, SayAgain, completed};
 use super::protocol::Told;
-use super::trial::Trial;
+use super::trial::{Learn, Trial};
 use crate::auto::Choice;
+use crate::auto::presence::{Parts, ZeroJudges};
 use crate::conditions::{ConditionEncoder, encode_for_fit};
+use crate::impute;
 use crate::watch::Watch;
 use crate::{Error, PRESENCE_THRESHOLD, Result};
 use ndarray::{Array2, s};
 use std::path::Path;
+use suffuse_data::Table;
 use suffuse_data::transform::Scale;
-use suffuse_data::transform::percent::{from_ln1p_percent, ln1p_percent};
+use suffuse_data::transform::percent::ln1p_percent;
 use suffuse_model::systems::depmicrodiff::{
-    Action, Block, Cohort, Conditions, Fill, FitOptions, ImputeOptions, Model, SAVE_EVERY_S,
-    Totals, fit,
+    Action, Block, Cohort, Conditions, Fill, FitOptions, ImputeOptions, Model, Partner,
+    SAVE_EVERY_S, Totals, fit,
 };
 use suffuse_stats::Incomplete;
 use suffuse_stats::calibration::LEVELS;
@@ -157,11 +160,13 @@ fn judged_by_baseline(
         value[*at] = tuned.completed[[first + at.0, at.1]];
     }
     let spread = Spread::of(&tuned.residuals);
-    let draws = |at: &(usize, usize)| match &spread {
-        Some(spread) => spread.quantiles.iter().map(|q| value[*at] + q).collect(),
-        None => vec![value[*at]],
+    let said = Said {
+        filled: &filled,
+        value: &value,
+        presence: &probability,
     };
-    let completed = completed(trial, &filled, &value, &probability, &draws);
+    let again = |learn: &Learn, table: &Table| said_again(baseline, learn, table, options.seed);
+    let completed = completed(trial, &said, &again)?;
     let judged = trial.scored.iter().chain(&trial.zeros);
     let presence = judged.map(|at| probability[*at]).collect();
     let answer = match &spread {
@@ -175,34 +180,22 @@ fn judged_by_baseline(
     })
 }
 
-/// The completed samples in the unit of the table, where their counts were thinned.
-///
-/// - `filled`: entries that were given a value
-/// - `draws`: of `ln(1 + percent)` of such an entry
-fn completed(
-    trial: &Trial,
-    filled: &[(usize, usize)],
-    value: &Array2<f64>,
-    presence: &Array2<f64>,
-    draws: &dyn Fn(&(usize, usize)) -> Vec<f64>,
-) -> Option<Array2<f64>> {
-    trial.full_depth.as_ref()?;
-    let totals = trial.fill.totals();
-    let shape = (trial.fill.n_samples(), trial.fill.n_features());
-    let mut completed = Array2::from_shape_vec(shape, trial.fill.to_dense())
-        .expect("a dense table has an entry per sample and feature");
-    for at in filled {
-        let total = Scale(totals[at.0]);
-        completed[*at] = match trial.completion {
-            Completion::Filled => from_ln1p_percent(value[*at], total),
-            Completion::ZeroReads => {
-                let draws = draws(at);
-                let reads: Vec<f64> = draws.iter().map(|y| from_ln1p_percent(*y, total)).collect();
-                reads_given_none(presence[*at], &reads)
-            }
-        };
-    }
-    Some(completed)
+/// Parts of the samples to learn from, each of which is judged by what was learned from the others.
+const N_PARTS: usize = 5;
+
+/// What a baseline says of samples to learn from with other counts, part by part.
+fn said_again(baseline: Baseline, learn: &Learn, table: &Table, seed: u64) -> Result<Array2<f64>> {
+    let part = |sample: usize| {
+        let groups = learn.groups.as_ref();
+        groups.map_or(sample, |groups| groups[sample]) % N_PARTS
+    };
+    let parts = Parts::new(
+        (0..table.n_samples()).map(part).collect(),
+        table.n_features(),
+    );
+    let logs = impute::ln1p_percent(table, &table.totals());
+    let options = PresenceOptions { zeroed: 0.0, seed };
+    Ok(parts.judged(baseline, &logs, &logs, options)?)
 }
 
 impl Answer {
@@ -289,7 +282,50 @@ impl FittedModel {
         }
     }
 
+    /// Weighs the model's judgement of zeros against that of classical judges, on what it was fitted on.
+    ///
+    /// # Errors
+    /// An interruption.
+    pub fn judges(
+        &self,
+        trial: &Trial,
+        setting: &ModelSetting,
+        watch: &Watch,
+    ) -> Result<ZeroJudges> {
+        let cohort = trial.cohort_to_learn(self.conditions.clone());
+        let (model, device) = (&self.model, &setting.device);
+        ZeroJudges::weighed(model, &cohort, trial.zeroed, device, watch.interrupted)
+    }
+
+    /// What the model and its judges say of zeros of the samples to learn from with other counts.
+    ///
+    /// # Errors
+    /// An interruption.
+    fn said_again(
+        &self,
+        judges: &ZeroJudges,
+        trial: &Trial,
+        table: &Table,
+        setting: &ModelSetting,
+        watch: &Watch,
+    ) -> Result<Array2<f64>> {
+        let before = trial.cohort_to_learn(self.conditions.clone());
+        let parts = Parts::new(self.model.parts(&before), table.n_features());
+        let cohort = Cohort { table, ..before };
+        let (device, interrupted) = (&setting.device, watch.interrupted);
+        let own = self
+            .model
+            .presence_by_others(&cohort, &parts.is_asked(), device, interrupted)?;
+        let nothing = || Array2::from_elem((table.n_samples(), table.n_features()), f64::NAN);
+        let own = own.unwrap_or_else(nothing);
+        let others = judges.say_in_parts(table, &parts)?;
+        let joint = |at: (usize, usize)| judges.probability(own[at], &others, at);
+        Ok(Array2::from_shape_fn(own.dim(), joint))
+    }
+
     /// Fills what is hidden.
+    ///
+    /// - `partner`: what else has a say
     ///
     /// # Errors
     /// As filling.
@@ -298,6 +334,7 @@ impl FittedModel {
         trial: &Trial,
         setting: &ModelSetting,
         seed: u64,
+        partner: Option<Partner>,
         watch: &mut Watch,
     ) -> Result<Filled> {
         let cohort = Cohort {
@@ -316,11 +353,8 @@ impl FittedModel {
             presence_threshold: PRESENCE_THRESHOLD,
             structural_zeros: &[],
             n_draws: setting.config.sampling.n_draws,
-            n_sets: match (&trial.full_depth, trial.completion) {
-                (Some(_), Completion::ZeroReads) => setting.config.sampling.n_draws,
-                _ => 0,
-            },
-            partner: None,
+            n_sets: 0,
+            partner,
             sampler: setting.config.sampling.sampler,
             seed,
             device: setting.device.clone(),
@@ -338,14 +372,76 @@ impl FittedModel {
     }
 }
 
-/// What a filled cohort says of the entries that are scored.
+/// What the model says of the entries that are scored.
+///
+/// # Errors
+/// As filling.
+pub fn of_model(
+    fitted: &FittedModel,
+    trial: &Trial,
+    setting: &ModelSetting,
+    seed: u64,
+    watch: &mut Watch,
+) -> Result<Answer> {
+    let filled = fitted.fill(trial, setting, seed, None, watch)?;
+    match trial.told {
+        Told::Present => of_hidden(trial, &fitted.model, &filled),
+        Told::Zero | Told::NotMeasured => {
+            let alone = ZeroJudges::model_alone();
+            let again =
+                |_: &Learn, table: &Table| fitted.said_again(&alone, trial, table, setting, watch);
+            judged_by_model(trial, &filled, &again)
+        }
+    }
+}
+
+/// What the default method says of the entries that are scored.
+///
+/// # Errors
+/// As filling.
+pub fn of_auto(
+    fitted: &FittedModel,
+    choice: &Choice,
+    trial: &Trial,
+    setting: &ModelSetting,
+    seed: u64,
+    watch: &mut Watch,
+) -> Result<Answer> {
+    if trial.told != Told::Zero {
+        let model = of_model(fitted, trial, setting, seed, watch)?;
+        return of_choice(choice, trial, model);
+    }
+    let judges = fitted.judges(trial, setting, watch)?;
+    let incomplete = trial.incomplete()?;
+    let first = trial.n_learn();
+    let rows: Vec<usize> = (first..incomplete.n_samples()).collect();
+    let options = PresenceOptions {
+        zeroed: trial.zeroed,
+        seed,
+    };
+    let others = judges.say(|judge| presence(judge, &incomplete, &rows, options))?;
+    let predict = |entries: &[(u32, u32)]| {
+        let places = entries
+            .iter()
+            .map(|(sample, feature)| (first + *sample as usize, *feature as usize));
+        choice.partners_predict_in(incomplete.values.clone(), &places.collect::<Vec<_>>())
+    };
+    let rejudge = |zeros: &[(u32, u32)], model: &[f64]| judges.rejudged(zeros, model, &others);
+    let partner = Partner {
+        blend: choice.blend,
+        predict: &predict,
+        rejudge: Some(&rejudge),
+    };
+    let filled = fitted.fill(trial, setting, seed, Some(partner), watch)?;
+    let again = |_: &Learn, table: &Table| fitted.said_again(&judges, trial, table, setting, watch);
+    judged_by_model(trial, &filled, &again)
+}
+
+/// What a filled cohort says of entries that are known to be present.
 ///
 /// # Errors
 /// Draws of another number than hidden entries, which would be a defect of the model.
-pub fn of_model(trial: &Trial, model: &Model, filled: &Filled) -> Result<Answer> {
-    if trial.told != Told::Present {
-        return Ok(judged_by_model(trial, filled));
-    }
+pub fn of_hidden(trial: &Trial, model: &Model, filled: &Filled) -> Result<Answer> {
     let blocks = filled.blocks.iter();
     let hidden_draws: Vec<&Vec<f64>> = blocks.flat_map(|b| &b.filled.hidden_draws).collect();
     let mut value = Array2::from_elem(trial.truth.dim(), f64::NAN);
@@ -372,11 +468,10 @@ pub fn of_model(trial: &Trial, model: &Model, filled: &Filled) -> Result<Answer>
     })
 }
 
-fn judged_by_model(trial: &Trial, model: &Filled) -> Answer {
+fn judged_by_model(trial: &Trial, model: &Filled, again: &SayAgain) -> Result<Answer> {
     let mut value = Array2::from_elem(trial.truth.dim(), f64::NAN);
     let mut probability = value.clone();
     let mut filled = Vec::new();
-    let mut block_of = Vec::new();
     let totals = trial.fill.totals();
     for block in &model.blocks {
         for ((row, feature), action) in block.filled.action.indexed_iter() {
@@ -393,35 +488,30 @@ fn judged_by_model(trial: &Trial, model: &Filled) -> Answer {
                 filled.push(at);
             }
         }
-        block_of.extend(vec![block; block.filled.value.nrows()]);
     }
-    let draws = |at: &(usize, usize)| -> Vec<f64> {
-        let block = block_of[at.0];
-        let place = [at.0 - block.first_sample, at.1];
-        let drawn = block.sets.iter().map(|set| set[place]);
-        let present = drawn.filter(|value| *value > 0.0);
-        present
-            .map(|value| ln1p_percent(value, Scale(totals[at.0])))
-            .collect()
+    let said = Said {
+        filled: &filled,
+        value: &value,
+        presence: &probability,
     };
-    let completed = completed(trial, &filled, &value, &probability, &draws);
+    let completed = completed(trial, &said, again)?;
     let judged = trial.scored.iter().chain(&trial.zeros);
     let presence: Vec<f64> = judged.map(|at| probability[*at]).collect();
     let is_judged = presence.iter().all(|p| !p.is_nan());
-    Answer {
+    Ok(Answer {
         value,
         draws: None,
         intervals: None,
         presence: is_judged.then_some(presence),
         completed,
-    }
+    })
 }
 
 /// What the model and its partner say together.
 ///
 /// # Errors
 /// As [`of_model`].
-pub fn of_choice(choice: &Choice, trial: &Trial, model: Answer) -> Result<Answer> {
+fn of_choice(choice: &Choice, trial: &Trial, model: Answer) -> Result<Answer> {
     if choice.errors.is_none() {
         return Ok(model);
     }

@@ -1,31 +1,29 @@
-//! What stands in the completed table where a zero was judged false.
+//! What stands in the completed sample where counts were thinned and a zero is judged false.
 //!
-//! A method says how likely an entry is seen (`p`) and how large it is if it is seen (draws of `lambda`,
-//! reads expected at the depth of the table). It says so from the other entries alone; that *no* read was
-//! seen is one more fact. With the entry's intensity `lambda` and Poisson counts,
-//!
-//! ```text
-//! P(present | 0 reads) = p / (1 - p) * mean of w        w = 1 / (exp(lambda) - 1)
-//! lambda given 0 reads: the draws with weights w
-//! ```
-//!
-//! since draws of what was seen have the density `f(lambda) (1 - exp(-lambda))`, and a zero that is not
-//! one has `f(lambda) exp(-lambda)`. Bray-Curtis is a sum of absolute differences, which the median
-//! minimises: an entry is filled if that probability is above one half, with the median of the mixture of
-//! 0 and the weighted draws.
+//! A method says how likely an entry is present, and how large it is if it is. That value is too much for a
+//! zero: had the taxon been there at that abundance, its reads would have been seen. So what the method says
+//! of zeros is held against samples to learn from that were thinned once more, where it is known which zeros
+//! are false ([`Unseen`]): a zero that is false more likely than not takes one read of the deeper sample.
 
+use super::trial::{Learn, Thinner, Trial};
+use crate::Result;
+use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
+use suffuse_data::Table;
+use suffuse_data::transform::Scale;
+use suffuse_data::transform::percent::from_ln1p_percent;
+use suffuse_stats::unseen::{Thinned, Unseen};
 
 /// How a sample whose counts were thinned is completed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Completion {
     /// As in a completed table: the value given presence, where presence reaches the threshold.
-    #[default]
     Filled,
-    /// The median of the abundance given that no read was seen.
+    /// The median given that no read was seen, learned from samples that were thinned once more.
+    #[default]
     ZeroReads,
 }
 
@@ -44,7 +42,7 @@ impl fmt::Display for Completion {
 impl FromStr for Completion {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
         let known = NAMES.iter().find(|(_, name)| *name == text);
         known.map(|(completion, _)| *completion).ok_or_else(|| {
             let names = NAMES.map(|(_, name)| name).join(", ");
@@ -53,62 +51,71 @@ impl FromStr for Completion {
     }
 }
 
-/// Reads expected of an entry of which none was seen: the median of what may be there; 0 if it is more
-/// likely than not that nothing is.
+/// What a method says of the samples of a trial that are filled.
+pub struct Said<'a> {
+    /// Entries that it gave a value.
+    pub filled: &'a [(usize, usize)],
+    /// `ln(1 + percent)` of those.
+    pub value: &'a Array2<f64>,
+    /// Probability of presence of each entry.
+    pub presence: &'a Array2<f64>,
+}
+
+/// What a method says of zeros of the samples to learn from with other counts: probability of presence, each
+/// sample judged by what was learned from others; `NaN` where it says nothing.
+pub type SayAgain<'a> = dyn Fn(&Learn, &Table) -> Result<Array2<f64>> + 'a;
+
+/// The completed samples of a trial in the unit of the table, where their counts were thinned.
 ///
-/// - `presence`: probability that the entry is seen, before its own count is looked at
-/// - `reads`: draws of the reads expected if it is seen, above 0
-pub fn reads_given_none(presence: f64, reads: &[f64]) -> f64 {
-    let mut weighted: Vec<(f64, f64)> = reads
-        .iter()
-        .filter(|lambda| **lambda > 0.0)
-        .map(|lambda| (*lambda, lambda.exp_m1().recip()))
-        .collect();
-    let sum: f64 = weighted.iter().map(|(_, weight)| weight).sum();
-    if !(sum > 0.0 && presence > 0.0) {
-        return 0.0;
+/// # Errors
+/// As `again`.
+pub fn completed(trial: &Trial, said: &Said, again: &SayAgain) -> Result<Option<Array2<f64>>> {
+    if trial.full_depth.is_none() {
+        return Ok(None);
     }
-    let odds = presence / (1.0 - presence).max(f64::MIN_POSITIVE);
-    let present = (odds * sum / weighted.len() as f64).min(1.0);
-    if present <= 0.5 {
-        return 0.0;
-    }
-    weighted.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let wanted = (1.0 - 0.5 / present) * sum;
-    let mut below = 0.0;
-    for (lambda, weight) in &weighted {
-        below += weight;
-        if below >= wanted {
-            return *lambda;
+    let mut completed = dense(&trial.fill);
+    match trial.completion {
+        Completion::Filled => {
+            let totals = trial.fill.totals();
+            for at in said.filled {
+                completed[*at] = from_ln1p_percent(said.value[*at], Scale(totals[at.0]));
+            }
+        }
+        Completion::ZeroReads => {
+            if let (Some(learn), Some(thinner)) = (&trial.learn, &trial.thinner) {
+                let unseen = unseen(learn, thinner, again)?;
+                let learned = dense(&learn.table);
+                completed += &unseen.reads(&learned, &completed, said.presence)?;
+            }
         }
     }
-    weighted[weighted.len() - 1].0
+    Ok(Some(completed))
+}
+
+/// What claims about zeros are worth, from samples that were thinned once more.
+fn unseen(learn: &Learn, thinner: &Thinner, again: &SayAgain) -> Result<Unseen> {
+    let claims = again(learn, &thinner.table)?;
+    let of_rows = claims.rows().into_iter().enumerate();
+    let is_said = of_rows.filter(|(_, row)| row.iter().any(|claim| !claim.is_nan()));
+    let rows: Vec<usize> = is_said.map(|(row, _)| row).collect();
+    let take = |matrix: &Array2<f64>| matrix.select(ndarray::Axis(0), &rows);
+    Ok(Unseen::fit(&Thinned {
+        thinner: &take(&dense(&thinner.table)),
+        deeper: &take(&dense(&learn.table)),
+        claims: &take(&claims),
+        times: thinner.times,
+    })?)
+}
+
+fn dense(table: &Table) -> Array2<f64> {
+    let shape = (table.n_samples(), table.n_features());
+    Array2::from_shape_vec(shape, table.to_dense())
+        .expect("a dense table has an entry per sample and feature")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn one_intensity_gives_the_probability_of_bayes_rule() {
-        // Present with probability q at intensity 1, else absent: P(present | 0) = q / e / (1 - q + q / e)
-        // is above one half from q = e / (1 + e) = 0.7311 on. Seen with probability q (1 - 1 / e).
-        let seen = |q: f64| q * (1.0 - (-1.0_f64).exp());
-        assert_eq!(reads_given_none(seen(0.730), &[1.0; 4]), 0.0);
-        assert_eq!(reads_given_none(seen(0.732), &[1.0; 4]), 1.0);
-    }
-
-    #[test]
-    fn much_of_a_taxon_would_have_been_seen() {
-        // 20 reads expected and none seen: it is not there, however common it is.
-        assert_eq!(reads_given_none(0.999, &[20.0; 5]), 0.0);
-        // Weights 1 / (e^l - 1): 1.541 at 0.5, 0.157 at 2: the median of both is the lower one.
-        assert_eq!(reads_given_none(0.9, &[2.0, 0.5]), 0.5);
-        for (presence, reads) in [(0.0, vec![1.0]), (1.0, vec![]), (0.5, vec![0.0])] {
-            assert_eq!(reads_given_none(presence, &reads), 0.0);
-        }
-        assert_eq!(reads_given_none(1.0, &[1.0]), 1.0);
-    }
 
     #[test]
     fn every_name_reads_back() {

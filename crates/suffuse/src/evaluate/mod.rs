@@ -319,10 +319,8 @@ fn run(
             };
             let setting = &options.model;
             let start = Instant::now();
-            let filled = ready.fitted.fill(trial, setting, key.seed, watch)?;
-            let mut answer = answer::of_model(trial, &ready.fitted.model, &filled)?;
             let mut total = ready.seconds;
-            if method == Method::Auto {
+            let answer = if method == Method::Auto {
                 let (choice, seconds) = match &ready.choice {
                     Some(choice) => choice,
                     None => {
@@ -332,8 +330,10 @@ fn run(
                     }
                 };
                 total += seconds;
-                answer = answer::of_choice(choice, trial, answer)?;
-            }
+                answer::of_auto(&ready.fitted, choice, trial, setting, key.seed, watch)?
+            } else {
+                answer::of_model(&ready.fitted, trial, setting, key.seed, watch)?
+            };
             let filling = start.elapsed().as_secs_f64();
             total += filling;
             (answer, Seconds { total, filling })
@@ -378,7 +378,7 @@ fn prepare(
 }
 
 /// Raised with every change that moves results, so that old files are not taken for finished ones.
-const RESULTS_VERSION: &str = "7";
+const RESULTS_VERSION: &str = "8";
 
 fn key(
     subject: &Subject,

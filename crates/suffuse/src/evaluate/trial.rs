@@ -56,8 +56,19 @@ pub struct Trial {
     pub full_depth: Option<Table>,
     /// How thin samples are completed.
     pub completion: Completion,
+    /// The samples to learn from, thinned once more, where that says how thin samples are completed.
+    pub thinner: Option<Thinner>,
     /// Subject and time of each sample to fill, where a model may know them.
     pub times: Option<Occasions>,
+}
+
+/// Samples whose counts were thinned once more.
+#[derive(Debug, Clone)]
+pub struct Thinner {
+    /// Their entries and metadata.
+    pub table: Table,
+    /// Expected reads before over those after.
+    pub times: f64,
 }
 
 /// What is hidden from the samples under test.
@@ -101,6 +112,7 @@ impl Trial {
             zeroed: 0.0,
             full_depth: None,
             completion: Completion::Filled,
+            thinner: None,
             times: None,
         })
     }
@@ -139,6 +151,7 @@ impl Trial {
         let masked = hiding.mask.apply(&full, &options)?;
         let thinning = thinning_of(hiding.mask);
         let mut learn = take_samples(table, &fold.train)?;
+        let mut thinner = None;
         if let Some(thinning) = &thinning {
             let options = MaskOptions {
                 occasions: None,
@@ -146,6 +159,17 @@ impl Trial {
                 ..options
             };
             learn = thinning.apply(&learn, &options)?.table;
+            if hiding.completion == Completion::ZeroReads {
+                let again = MaskOptions {
+                    seed: options.seed.wrapping_add(THINNED_AGAIN),
+                    ..options
+                };
+                // Fails where no read would be left: then there is nothing to learn completing from.
+                thinner = thinning.apply(&learn, &again).ok().map(|masked| Thinner {
+                    table: masked.table,
+                    times: depth_before(thinning),
+                });
+            }
         }
         let totals = totals_of_truth(&full, &masked, told);
         let truth = ln1p_percent(&full, &totals);
@@ -205,6 +229,7 @@ impl Trial {
             zeroed: zeroed.min(MOST_ZEROED),
             full_depth: thinning.map(|_| full),
             completion: hiding.completion,
+            thinner,
             times: occasions,
         })
     }
@@ -290,6 +315,18 @@ impl Trial {
     pub fn scored_truth(&self) -> Vec<f64> {
         self.scored.iter().map(|at| self.truth[*at]).collect()
     }
+}
+
+/// Separates the second thinning from the first.
+const THINNED_AGAIN: u64 = 1 << 32;
+
+/// Expected reads before thinning over those after.
+fn depth_before(thinning: &Mask) -> f64 {
+    let share = |part: &Part| match part {
+        Part::Thin { share } => *share,
+        _ => 1.0,
+    };
+    thinning.parts().iter().map(share).product::<f64>().recip()
 }
 
 /// Training samples keep something even where all test entries are hidden.

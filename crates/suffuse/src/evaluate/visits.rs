@@ -56,6 +56,7 @@ impl Trial {
             zeroed: 0.0,
             full_depth: Some(table.clone()),
             completion: hiding.completion,
+            thinner: None,
             times: hiding.occasions.cloned(),
         })
     }

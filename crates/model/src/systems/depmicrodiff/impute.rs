@@ -2,11 +2,11 @@
 
 use super::Model;
 use super::batch::Flag;
-use super::closing::Unit;
 use super::entries::{Cohort, Entries, Known};
 use super::held_out::{Expectations, InSight};
 use super::neighbours::PassedOver;
 use super::sampling::{Job, Plan, Run};
+use super::work::{Judged, Work, judge_again};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::rng::{Stage, generator};
@@ -75,6 +75,9 @@ pub struct ImputeOptions<'a> {
 /// Values of entries (sample, feature) by another method.
 pub type Predict<'a> = dyn Fn(&[(u32, u32)]) -> Vec<f64> + 'a;
 
+/// Probabilities of presence of zeros (sample, feature) in place of those that the model gives them.
+pub type Rejudge<'a> = dyn Fn(&[(u32, u32)], &[f64]) -> Vec<f64> + 'a;
+
 /// Another method that has a say in every filled value.
 #[derive(Clone, Copy)]
 pub struct Partner<'a> {
@@ -83,6 +86,9 @@ pub struct Partner<'a> {
     /// ln(1+percent) given presence of each entry (sample, feature) that will be filled. It is asked once,
     /// when presence has been judged in the whole table.
     pub predict: &'a Predict<'a>,
+    /// What is made of the model's judgement of the zeros that may be filled; `None`: it stands. It is asked
+    /// once, before anything is filled.
+    pub rejudge: Option<&'a Rejudge<'a>>,
 }
 
 /// A completed table.
@@ -118,69 +124,48 @@ pub struct Block {
     pub sets: Vec<Array2<f64>>,
 }
 
-/// What is known of a block's entries and what was found out, in row-major order.
-pub(super) struct Work {
-    samples: Range<usize>,
-    n_taxa: usize,
-    pub(super) known: Vec<Known>,
-    /// Entries that may be filled if their sample can be.
-    pub(super) is_candidate: Vec<bool>,
-    /// Per sample.
-    is_fillable: Vec<bool>,
-    /// Per sample.
-    unit: Vec<Unit>,
-    pub(super) presence: Vec<f64>,
-}
-
-impl Work {
-    pub(super) fn range(&self, sample: usize) -> Range<usize> {
-        let row = sample - self.samples.start;
-        row * self.n_taxa..(row + 1) * self.n_taxa
-    }
-
-    fn unit(&self, sample: usize) -> Unit {
-        self.unit[sample - self.samples.start]
-    }
-
-    pub(super) fn fillable(&self) -> impl Iterator<Item = usize> {
-        let is_fillable = |sample: &usize| self.is_fillable[sample - self.samples.start];
-        self.samples.clone().filter(is_fillable)
-    }
-}
-
-/// A block whose presence is judged, and which entries will be filled with a positive value.
-struct Judged {
-    work: Work,
-    is_positive: Vec<bool>,
-}
-
-impl Judged {
-    /// (sample, taxon) of the entries that will be filled, in row-major order.
-    fn entries(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
-        let n_taxa = self.work.n_taxa;
-        let positive = (0..self.is_positive.len()).filter(|at| self.is_positive[*at]);
-        positive.map(move |at| {
-            let sample = self.work.samples.start + at / n_taxa;
-            (sample as u32, (at % n_taxa) as u32)
-        })
-    }
-}
-
 /// What is asked of every block.
-struct Asked<'a> {
-    fill: Fill,
+pub(super) struct Asked<'a> {
+    pub(super) fill: Fill,
     presence_threshold: f64,
-    structural: &'a HashSet<(u32, u32)>,
+    pub(super) structural: &'a HashSet<(u32, u32)>,
     n_draws: usize,
     n_sets: usize,
+}
+
+impl<'a> Asked<'a> {
+    /// The presence of zeros and nothing else.
+    pub(super) fn zeros(structural: &'a HashSet<(u32, u32)>) -> Self {
+        Asked {
+            fill: Fill::Zeros,
+            presence_threshold: 1.0,
+            structural,
+            n_draws: 1,
+            n_sets: 0,
+        }
+    }
 }
 
 /// The two passes over each block of samples; their networks and masks are prepared once.
 pub(super) struct Passes<'a> {
     pub(super) presence: Run<'a>,
     pub(super) presence_plan: Plan<'a>,
+    /// Per sample, the part of the samples whose member of the guide is asked; `None`: all members are.
+    pub(super) left_out: Option<Vec<usize>>,
     values: Run<'a>,
     values_plan: Plan<'a>,
+}
+
+impl<'a> Passes<'a> {
+    pub(super) fn new(model: &'a Model, presence: Run<'a>, values: Run<'a>) -> Result<Self> {
+        Ok(Passes {
+            presence_plan: Plan::new(model, &presence)?,
+            values_plan: Plan::new(model, &values)?,
+            left_out: None,
+            presence,
+            values,
+        })
+    }
 }
 
 impl Model {
@@ -254,12 +239,7 @@ impl Model {
             sampler: self.presence_sampler(options.sampler),
             ..values
         };
-        let passes = Passes {
-            presence_plan: Plan::new(self, &presence)?,
-            values_plan: Plan::new(self, &values)?,
-            presence,
-            values,
-        };
+        let passes = Passes::new(self, presence, values)?;
         let blocks = (0..n_samples)
             .step_by(size)
             .map(|first| first..(first + size).min(n_samples));
@@ -282,19 +262,26 @@ impl Model {
         };
         let Some(partner) = options.partner else {
             for samples in blocks {
-                let judged = self.judge_block(&passes, &asked, samples.clone())?;
+                let work = self.judge_block(&passes, &asked, samples.clone())?;
+                let judged = Judged::of(work, asked.presence_threshold);
                 each(self.fill_block(&passes, &asked, judged, None)?)?;
                 say("filling", samples.end);
             }
             return Ok(());
         };
-        let (mut waiting, mut entries_to_fill) = (Vec::new(), Vec::new());
+        let mut judged = Vec::new();
         for samples in blocks {
-            let judged = self.judge_block(&passes, &asked, samples.clone())?;
-            entries_to_fill.extend(judged.entries());
-            waiting.push(judged);
+            judged.push(self.judge_block(&passes, &asked, samples.clone())?);
             say("judging presence", samples.end);
         }
+        if let Some(rejudge) = partner.rejudge {
+            judge_again(&mut judged, rejudge);
+        }
+        let waiting: Vec<Judged> = judged
+            .into_iter()
+            .map(|work| Judged::of(work, asked.presence_threshold))
+            .collect();
+        let entries_to_fill: Vec<(u32, u32)> = waiting.iter().flat_map(Judged::entries).collect();
         let predicted = (partner.predict)(&entries_to_fill);
         let mut predicted = &predicted[..];
         for judged in waiting {
@@ -307,17 +294,10 @@ impl Model {
         Ok(())
     }
 
-    fn judge_block(&self, passes: &Passes, asked: &Asked, samples: Range<usize>) -> Result<Judged> {
+    fn judge_block(&self, passes: &Passes, asked: &Asked, samples: Range<usize>) -> Result<Work> {
         let mut work = self.begin(passes.values.entries, asked, samples);
         self.judge_presence(passes, asked.n_draws.div_ceil(2), &mut work)?;
-        let is_positive = (0..work.known.len())
-            .map(|at| {
-                work.is_fillable[at / work.n_taxa]
-                    && (work.known[at] == Known::Withheld
-                        || (work.is_candidate[at] && work.presence[at] >= asked.presence_threshold))
-            })
-            .collect();
-        Ok(Judged { work, is_positive })
+        Ok(work)
     }
 
     fn fill_block(
@@ -370,56 +350,6 @@ impl Model {
             filled,
             sets,
         })
-    }
-
-    /// What is known before anything is drawn.
-    fn begin(&self, entries: &Entries, asked: &Asked, samples: Range<usize>) -> Work {
-        let n_taxa = entries.n_taxa;
-        let n_entries = samples.len() * n_taxa;
-        let known: Vec<Known> = samples
-            .clone()
-            .flat_map(|sample| entries.known_row(sample))
-            .collect();
-        let is_fillable: Vec<bool> = samples
-            .clone()
-            .map(|sample| entries.is_fillable(sample))
-            .collect();
-        let unit = samples
-            .clone()
-            .map(|sample| Unit::of(entries, sample))
-            .collect();
-        let is_structural = |at: usize| {
-            let sample = samples.start + at / n_taxa;
-            asked
-                .structural
-                .contains(&(sample as u32, (at % n_taxa) as u32))
-        };
-        let is_candidate: Vec<bool> = (0..n_entries)
-            .map(|at| match known[at] {
-                Known::Unknown => {
-                    asked.fill != Fill::Zeros && self.standardisation.is_measured[at % n_taxa]
-                }
-                Known::Absent => asked.fill != Fill::Missing && !is_structural(at),
-                Known::Present | Known::Withheld => false,
-            })
-            .collect();
-        let presence = (0..n_entries)
-            .map(|at| match known[at] {
-                Known::Present | Known::Withheld => 1.0,
-                Known::Absent if is_structural(at) => 0.0,
-                _ if is_candidate[at] && is_fillable[at / n_taxa] => 0.0,
-                _ => f64::NAN,
-            })
-            .collect();
-        Work {
-            samples,
-            n_taxa,
-            known,
-            is_candidate,
-            is_fillable,
-            unit,
-            presence,
-        }
     }
 
     /// Draws of ln(1+percent) given presence of each entry that is taken to be positive, moved together
@@ -588,7 +518,7 @@ impl Model {
         Ok(Array2::from_shape_vec((entries.n_taxa, entries.n_taxa), map).expect("a square map"))
     }
 
-    fn check_features(&self, cohort: &Cohort) -> Result<()> {
+    pub(super) fn check_features(&self, cohort: &Cohort) -> Result<()> {
         let found = cohort.table.feature_ids();
         if found != self.feature_ids {
             let own: HashSet<&String> = self.feature_ids.iter().collect();

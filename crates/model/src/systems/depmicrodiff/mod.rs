@@ -37,12 +37,13 @@ mod pretraining;
 mod sampling;
 mod stored;
 pub mod vae;
+mod work;
 
 pub use crate::cond::Conditions;
 pub use config::Config;
 pub use entries::{Cohort, Totals};
 pub use fit::{FitOptions, SAVE_EVERY_S, fit};
-pub use impute::{Action, Block, Fill, Imputation, ImputeOptions, Partner};
+pub use impute::{Action, Block, Fill, Imputation, ImputeOptions, Partner, Predict, Rejudge};
 
 use crate::error::Result;
 use crate::train::fit::Trained;

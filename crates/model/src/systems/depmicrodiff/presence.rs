@@ -2,21 +2,29 @@
 
 use super::Model;
 use super::batch::Flag;
-use super::entries::Known;
-use super::impute::{Passes, Work};
+use super::entries::{Cohort, Known};
+use super::guide_fit;
+use super::impute::{Asked, Passes};
 use super::neighbours::PassedOver;
-use super::sampling::Job;
+use super::sampling::{Job, Run};
+use super::work::Work;
+use crate::device::Device;
 use crate::error::Result;
 use crate::noise::target::Prediction;
 use crate::rng::{Stage, generator};
 use crate::sample::Sampler;
+use ndarray::Array2;
 use rand::RngExt;
+use std::collections::HashSet;
+use std::sync::atomic::AtomicBool;
 
 /// Folds in which the entries of a sample are hidden: each zero is judged with nearly all other entries in
 /// sight, at the least rate that training has seen.
 const N_FOLDS: usize = 20;
 /// Separates the noise of the presence pass from that of the value pass.
 const PRESENCE_DRAWS: u64 = 1 << 32;
+/// Samples judged at once; bounds memory, changes nothing else.
+const BLOCK: usize = 256;
 
 /// What one round of the presence pass hides of a sample, and whose presence it judges.
 struct Fold {
@@ -103,7 +111,7 @@ impl Model {
                         sample,
                         flags: fold.flags.clone(),
                         draw,
-                        fold: None,
+                        fold: passes.left_out.as_ref().map(|fold_of| fold_of[sample]),
                         passed_over: PassedOver::default(),
                     };
                     (fold.judged.clone(), job)
@@ -126,6 +134,67 @@ impl Model {
             }
         }
         Ok(())
+    }
+
+    /// The part of the samples that each sample of the cohort a model was fitted on is in: the members of the
+    /// guide leave one part out each.
+    ///
+    /// - `cohort`: the one that the model was fitted on, with the same groups
+    pub fn parts(&self, cohort: &Cohort) -> Vec<usize> {
+        let n_parts = self.config.guide.n_folds();
+        let groups = cohort.groups.as_deref();
+        guide_fit::folds(cohort.table.n_samples(), groups, n_parts, self.seed)
+    }
+
+    /// The probability of presence of each zero in some samples of a cohort, `[n_samples, n_taxa]`, by the
+    /// members of the guide that have not seen its sample; `NaN` elsewhere. `None` without a guide.
+    ///
+    /// - `cohort`: the one that the model was fitted on, maybe with other counts; the same groups
+    /// - `is_asked`: per sample
+    ///
+    /// # Errors
+    /// Other features than the model's, metadata of another length, an interruption.
+    pub fn presence_by_others(
+        &self,
+        cohort: &Cohort,
+        is_asked: &[bool],
+        device: &Device,
+        interrupted: &AtomicBool,
+    ) -> Result<Option<Array2<f64>>> {
+        self.check_features(cohort)?;
+        if self.guide.is_none() {
+            return Ok(None);
+        }
+        let entries = self.entries(cohort)?;
+        let run = Run {
+            entries: &entries,
+            conditions: cohort.conditions.as_ref(),
+            sampler: self.presence_sampler(self.config.sampling.sampler),
+            seed: self.seed,
+            device,
+            interrupted,
+        };
+        let mut passes = Passes::new(self, run, run)?;
+        passes.left_out = Some(self.parts(cohort));
+        let structural = HashSet::new();
+        let asked = Asked::zeros(&structural);
+        let n_samples = entries.n_samples();
+        let mut judged = Array2::from_elem((n_samples, entries.n_taxa), f64::NAN);
+        for first in (0..n_samples).step_by(BLOCK) {
+            let samples = first..(first + BLOCK).min(n_samples);
+            let mut work = self.begin(&entries, &asked, samples.clone());
+            for (is_fillable, is_asked) in work.is_fillable.iter_mut().zip(&is_asked[samples]) {
+                *is_fillable &= is_asked;
+            }
+            self.judge_presence(&passes, 1, &mut work)?;
+            let here = judged.iter_mut().skip(first * entries.n_taxa);
+            for (to, (presence, is_zero)) in here.zip(work.zeros()) {
+                if is_zero {
+                    *to = presence;
+                }
+            }
+        }
+        Ok(Some(judged))
     }
 
     /// How presence is judged. A probability is a mean over all latents that fit what is observed, and

@@ -2,6 +2,7 @@
 
 use super::{Context, ImputeArgs, Job, conditions_of, plan, say_plan};
 use std::path::Path;
+use suffuse::auto::presence::{Parts, ZeroJudges};
 use suffuse::auto::{Choice, Tested};
 use suffuse::conditions::encode_for_fit;
 use suffuse::method::Method;
@@ -12,7 +13,7 @@ use suffuse_data::Table;
 use suffuse_data::hide::Occasions;
 use suffuse_model::device::Device;
 use suffuse_model::systems::depmicrodiff::{
-    Cohort, Conditions, FitOptions, Model, SAVE_EVERY_S, Totals, fit,
+    Cohort, Conditions, Fill, FitOptions, Model, SAVE_EVERY_S, Totals, fit,
 };
 
 /// A model that can fill, and what fills beside it.
@@ -21,6 +22,9 @@ pub(super) struct Ready {
     pub(super) conditions: Option<Conditions>,
     pub(super) times: Option<Occasions>,
     pub(super) choice: Choice,
+    pub(super) judges: ZeroJudges,
+    /// Parts of the samples in which zeros are judged.
+    pub(super) parts: Parts,
     pub(super) tested: Tested,
 }
 
@@ -48,6 +52,8 @@ impl Job<'_> {
             conditions,
             times,
             choice: Choice::model_alone(),
+            judges: ZeroJudges::model_alone(),
+            parts: Parts::all(Vec::new()),
             tested: Tested::default(),
         }))
     }
@@ -141,11 +147,19 @@ pub(super) fn fit_model(
         })?,
         false => (Choice::model_alone(), Tested::default()),
     };
+    let judges = match is_weighed && arguments.filling.fill() != Fill::Missing {
+        true => context.watched(|watch| {
+            ZeroJudges::weighed(&model, &cohort, 0.0, device, watch.interrupted)
+        })?,
+        false => ZeroJudges::model_alone(),
+    };
     Ok(Some(Ready {
+        parts: Parts::all(model.parts(&cohort)),
         model,
         conditions: cohort.conditions,
         times: cohort.times,
         choice,
+        judges,
         tested,
     }))
 }
