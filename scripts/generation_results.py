@@ -76,7 +76,6 @@ ABLATIONS = {
     "no hyperbolic taxa": ["taxa.hyperbolic=false"],
     "independent residuals": ["residuals.correlated=false"],
     "no denoiser: Gaussian latents": ["sampling.latents=gaussian"],
-    "no calibration": ["sampling.n_calibration=0"],
 }
 
 
@@ -182,7 +181,7 @@ def runs_of(options, which):
         runs += [make(LEARNED, seed, ["--tree", tree]) for seed in seeds]
         if chosen.site:
             more = ["--tree", tree, "--by", chosen.site]
-            runs += [make(f"{LEARNED}, by site", seed, more) for seed in seeds]
+            runs += [make(f"{LEARNED}, by site", seed, more) for seed in list(seeds)[: options.site_seeds]]
         runs += [make("vae", 1, ["--method", "vae"])]
         runs += [make(method, 1, ["--method", method]) for method in SIMPLE]
         for name, table in chosen.peers.items():
@@ -289,6 +288,7 @@ def page(options, results):
             ("sets", ",".join(options.sets), ",".join(SETS)),
             ("parts", ",".join(options.parts), "main,ablation"),
             ("seeds", options.seeds, 3),
+            ("site-seeds", options.site_seeds, 3),
             ("ablation-sets", ",".join(options.ablation_sets), ",".join(SETS)),
         ]
         if str(value) != str(default)
@@ -328,6 +328,7 @@ def main():
     parser.add_argument("--sets", default=",".join(SETS), type=lambda text: text.split(","))
     parser.add_argument("--parts", default="main,ablation", type=lambda text: text.split(","))
     parser.add_argument("--seeds", default=3, type=int)
+    parser.add_argument("--site-seeds", default=3, type=int)
     parser.add_argument("--ablation-sets", default=",".join(SETS), type=lambda text: text.split(","))
     options = parser.parse_args()
     options.suffuse, options.data, options.work = (
