@@ -193,6 +193,8 @@ def runs_of(options, which):
         for name, settings in ABLATIONS.items():
             more = ["--tree", tree, *(word for setting in settings for word in ("--set", setting))]
             runs.append(make(name, 1, more))
+    if options.measured_only:
+        runs = [run for run in runs if (options.work / f"{run.table.stem}.json").exists()]
     return [measured(options, which, run) for run in runs]
 
 
@@ -328,6 +330,7 @@ def main():
     parser.add_argument("--sets", default=",".join(SETS), type=lambda text: text.split(","))
     parser.add_argument("--parts", default="main,ablation", type=lambda text: text.split(","))
     parser.add_argument("--seeds", default=3, type=int)
+    parser.add_argument("--measured-only", action="store_true", help="write the page from what FOLDER holds")
     parser.add_argument("--site-seeds", default=3, type=int)
     parser.add_argument("--ablation-sets", default=",".join(SETS), type=lambda text: text.split(","))
     options = parser.parse_args()

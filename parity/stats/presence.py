@@ -72,7 +72,9 @@ def partners(k, little=1e-3):
     for j in range(9):
         covariance = np.abs((present - present.mean(0)).T @ (present[:, j] - present[:, j].mean()))
         strength = covariance**2 / (((present - present.mean(0)) ** 2).sum(0) + little * n)
-        best = [t for t in np.argsort(-strength, kind="stable") if t != j][:k]
+        # Rounded, so that taxa of equal strength are taken in their order on any machine.
+        order = np.argsort(-np.round(strength, 9), kind="stable")
+        best = [t for t in order if t != j][:k]
         out[:, j] = Ridge(alpha=little * n).fit(present[:, best], present[:, j]).predict(seen[:, best])
     return out
 
