@@ -325,12 +325,12 @@ def page(options, results):
         sizes = [anndata.read_h5ad(path, backed="r").n_obs for path in (train, test)]
         lines += [f"## {chosen.name}: {sizes[0]} samples to learn from, {sizes[1]} to compare with", ""]
         lines += table_of(main, first.band if first else None)
-        by_site = [run for run in main if "site" in run.name and run.figures.get("label_ratio") is not None]
+        by_site = [run for run in main if "site" in run.name and run.figures.get("label_auroc_ratio") is not None]
         if by_site:
             lines += ["", "A classifier of the body site, learned from generated samples and tested on real ones:", ""]
             for name, of_name in grouped(by_site).items():
                 area = spread([run.figures["label_auroc"] for run in of_name], 3)
-                ratio = spread([run.figures["label_ratio"] for run in of_name], 3)
+                ratio = spread([run.figures["label_auroc_ratio"] for run in of_name], 3)
                 lines.append(f"- {name}: AUROC {area}, {ratio} of that learned from real samples")
         lines += ["", f"### {chosen.name}: what is given away, and what it takes", ""] + privacy_of(main)
         ablation = [run for run in runs if is_ablation(run)]
