@@ -18,7 +18,7 @@ pub enum Repair {
     /// Negative eigenvalues are set to 0 and the diagonal back to 1, as MIDASim does.
     Clip,
     /// `(1 - s) R + s I` with the smallest `s` of at least `floor` for which no eigenvalue is below
-    /// [`SMALLEST_EIGENVALUE`].
+    /// 1e-6.
     Shrink {
         /// Smallest share of the identity, in `[0, 1]`.
         floor: f64,
