@@ -24,13 +24,14 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "results" / "imputation
 
 @dataclass
 class Table:
-    """A table, the metadata column of its groups, and the tables of its sister cohorts."""
+    """A table, the metadata column of its groups, its sister cohorts, and whether it holds whole counts."""
 
     key: str
     name: str
     path: str
     group: str | None
     sisters: tuple[str, ...] = ()
+    has_counts: bool = False
 
 
 def tcga(cancer):
@@ -43,8 +44,8 @@ TABLES = {
         c: Table(c, c.upper(), tcga(c), "patient_barcode", tuple(tcga(o) for o in CANCERS if o != c))
         for c in ("stad", "coad", "hnsc")
     },
-    "hmp": Table("hmp", "HMPv35", "microbiome/HMPv35_top500.h5ad", "host_subject_id"),
-    "ag": Table("ag", "AG gut", "microbiome/AG_gut_top500.h5ad", None),
+    "hmp": Table("hmp", "HMPv35", "microbiome/HMPv35_top500.h5ad", "host_subject_id", has_counts=True),
+    "ag": Table("ag", "AG gut", "microbiome/AG_gut_top500.h5ad", None, has_counts=True),
 }
 
 
@@ -241,6 +242,7 @@ def blind_part(options, tables):
 def thinning_part(options, tables):
     words = "`--protocol thinning`: counts of all samples thinned to a fifth of their depth; some of the methods."
     extra = ["--fraction", "0.2", "--methods", "auto,depmicrodiff,taxon-mean,taxon-mean-offset,soft-impute,ridge"]
+    tables = [table for table in tables if table.has_counts]  # fractional reads cannot be thinned
     return presence_part(options, tables, "thinning", "Under-sequencing", words, extra)
 
 
