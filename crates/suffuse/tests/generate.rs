@@ -560,6 +560,9 @@ fn what_a_learned_generator_cannot_do_is_said() {
     counts(&bench, "table.h5ad");
     let tree = "((a:1,b:1):1,c:1);";
     bench.file("other.nwk", tree);
+    bench.succeed(&words(
+        "generate table.h5ad -o kept.h5ad --config tiny --save-model kept -q",
+    ));
     for (command, expected) in [
         ("--guidance site=2", "--by or --conditions"),
         ("--conditions sex", "sex"),
@@ -569,8 +572,14 @@ fn what_a_learned_generator_cannot_do_is_said() {
         ("--set vae.widht=3", "widht"),
         ("--model nowhere", "nowhere"),
         ("--method midasim --guidance 2", "does not learn"),
+        ("--method midasim --group site", "does not learn"),
+        (
+            "--model kept --conditions site",
+            "not fitted with this column",
+        ),
+        ("--model kept --method vae", "leave --method out"),
     ] {
-        let config = match command.contains("--model") {
+        let config = match command.contains("--model") || command.contains("midasim") {
             true => "",
             false => "--config tiny ",
         };

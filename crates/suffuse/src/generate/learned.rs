@@ -166,6 +166,32 @@ impl Learned {
         })
     }
 
+    /// Refuses columns that the model was not conditioned on: they would change nothing.
+    ///
+    /// # Errors
+    /// The first such column. Of a model of sentences the columns of its template count.
+    pub fn require_conditions(&self, columns: &[String]) -> Result<()> {
+        let known: Vec<&str> = match &self.encoder {
+            None => Vec::new(),
+            Some(ConditionEncoder::Columns(encoder)) => {
+                encoder.spans().iter().map(|(name, ..)| *name).collect()
+            }
+            Some(ConditionEncoder::Text { template, .. }) => {
+                template.columns().iter().map(String::as_str).collect()
+            }
+        };
+        match columns.iter().find(|name| !known.contains(&name.as_str())) {
+            Some(name) => Err(Error::Usage(format!(
+                "{name}: the model was not fitted with this column; it was with: {}",
+                match known.is_empty() {
+                    true => "none".to_string(),
+                    false => known.join(", "),
+                }
+            ))),
+            None => Ok(()),
+        }
+    }
+
     /// Prepares to draw samples with this metadata; a column that is not there counts as unknown.
     ///
     /// # Errors

@@ -10,6 +10,10 @@ use suffuse::{Error, Result, Watch};
 use suffuse_data::tree::Tree;
 use suffuse_model::device::Device;
 
+const DEFAULT_CONFIG: &str = "small";
+/// Metadata as numbers and categories, and not as sentences.
+const COLUMNS: &str = "columns";
+
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Learned generator (sparse-microbiome, vae)")]
 pub(super) struct LearnArgs {
@@ -24,7 +28,7 @@ pub(super) struct LearnArgs {
     #[arg(long, value_name = "W|COLUMN=W", value_parser = guidance)]
     guidance: Vec<(Option<String>, f64)>,
     /// `columns` (numbers and categories), or the local folder of a BERT-family text encoder
-    #[arg(long, value_name = "HOW", default_value = "columns")]
+    #[arg(long, value_name = "HOW", default_value = COLUMNS)]
     encoder: String,
     /// Newick tree with the features as tips [default: the lineages in TABLE, if it has any]
     #[arg(long, value_name = "FILE")]
@@ -33,7 +37,7 @@ pub(super) struct LearnArgs {
     #[arg(long, value_name = "COLUMN")]
     group: Option<String>,
     /// Configuration: small, paper, tiny, or a .toml file
-    #[arg(long, value_name = "NAME|FILE", default_value = "small")]
+    #[arg(long, value_name = "NAME|FILE", default_value = DEFAULT_CONFIG)]
     config: String,
     /// Set a key of the configuration, as in taxa.hyperbolic=false (repeatable)
     #[arg(long, value_name = "KEY=VALUE")]
@@ -42,7 +46,7 @@ pub(super) struct LearnArgs {
     #[arg(long, value_name = "DIR")]
     save_model: Option<PathBuf>,
     /// Use the model in this folder and fit nothing
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["save_model", "config", "set", "tree"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["save_model", "config", "set", "tree", "group", "encoder"])]
     model: Option<PathBuf>,
     #[command(flatten)]
     device: DeviceArgs,
@@ -80,6 +84,11 @@ impl LearnArgs {
     /// Refuses what a simple generator has no use for, and reads the settings before anything else.
     pub(super) fn check(&self, method: Method) -> Result<()> {
         settings::generator_config(&self.config, &self.set)?;
+        if method == Method::Vae && self.model.is_some() {
+            return Err(Error::Usage(
+                "--model: the folder says what the model is; leave --method out".to_string(),
+            ));
+        }
         if method.is_learned() {
             return Ok(());
         }
@@ -88,6 +97,9 @@ impl LearnArgs {
             ("--where", !self.fixed.is_empty()),
             ("--guidance", !self.guidance.is_empty()),
             ("--tree", self.tree.is_some()),
+            ("--group", self.group.is_some()),
+            ("--encoder", self.encoder != COLUMNS),
+            ("--config", self.config != DEFAULT_CONFIG),
             ("--set", !self.set.is_empty()),
             ("--save-model", self.save_model.is_some()),
             ("--model", self.model.is_some()),
@@ -144,7 +156,7 @@ impl LearnArgs {
             config: settings::generator_config(&self.config, &self.set)?,
             columns: self.columns(by),
             encoding: match self.encoder.as_str() {
-                "columns" => Encoding::Columns,
+                COLUMNS => Encoding::Columns,
                 folder => Encoding::Text(PathBuf::from(folder)),
             },
             tree: self.tree.as_deref().map(Tree::read).transpose()?,
@@ -164,6 +176,7 @@ impl LearnArgs {
     ) -> Result<Fitted> {
         if let Some(folder) = &self.model {
             let learned = Learned::load(folder, cohort.table.feature_ids())?;
+            learned.require_conditions(&learning.columns)?;
             return Ok(Fitted::Learned(Box::new(learned)));
         }
         let fitted = fit(method, cohort, learning, seed, watch)?;
