@@ -316,6 +316,8 @@ def page(options, results):
         if str(value) != str(default)
     )
     lines = [HEAD.format(more=more)]
+    if options.measured_only:
+        lines.append("That command was stopped before its end: rows and seeds that it did not reach are left out.\n")
     for which, runs in results.items():
         chosen = SETS[which]
         is_ablation = lambda run: run.name in ABLATIONS
