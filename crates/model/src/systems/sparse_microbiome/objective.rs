@@ -97,8 +97,7 @@ impl Objective for VaeObjective<'_> {
     fn loss(&self, builder: &mut Builder, step: usize, shard: usize) -> Shard {
         let device = builder.device().clone();
         let vae = Vae::new(builder, &self.config.vae, self.taxa);
-        let name = format!("vae {shard}");
-        let mut rng = generator(self.seed, Stage::TrainingStep, &name, step as u64);
+        let mut rng = stream(self.seed, "vae", shard, step);
         let chosen = self
             .split
             .chosen(&mut rng, self.config.vae.training.batch_size);
@@ -119,17 +118,9 @@ impl Objective for VaeObjective<'_> {
     }
 
     fn samples(&self, step: usize) -> Vec<String> {
-        let mut ids = Vec::new();
-        for shard in 0..N_SHARDS {
-            let name = format!("vae {shard}");
-            let mut rng = generator(self.seed, Stage::TrainingStep, &name, step as u64);
-            let chosen = self
-                .split
-                .chosen(&mut rng, self.config.vae.training.batch_size);
-            let row = |k: &usize| self.table.sample_ids()[self.profiles[*k].row].clone();
-            ids.extend(chosen.iter().map(row));
-        }
-        ids
+        let size = self.config.vae.training.batch_size;
+        let rngs = (0..N_SHARDS).map(|shard| stream(self.seed, "vae", shard, step));
+        ids_of(self.table, self.profiles, self.split, rngs, size)
     }
 }
 
@@ -221,8 +212,7 @@ impl Objective for DenoiserObjective<'_> {
         let device = builder.device().clone();
         let n_latent = self.whitening.n_latent();
         let denoiser = Denoiser::new(builder, &self.config.denoiser, n_latent, self.attributes);
-        let name = format!("denoiser {shard}");
-        let mut rng = generator(self.seed, Stage::TrainingStep, &name, step as u64);
+        let mut rng = stream(self.seed, "denoiser", shard, step);
         let size = self.config.denoiser.training.batch_size;
         let chosen = self.split.chosen(&mut rng, size);
         Shard {
@@ -249,16 +239,30 @@ impl Objective for DenoiserObjective<'_> {
     }
 
     fn samples(&self, step: usize) -> Vec<String> {
-        let mut ids = Vec::new();
-        for shard in 0..N_SHARDS {
-            let name = format!("denoiser {shard}");
-            let mut rng = generator(self.seed, Stage::TrainingStep, &name, step as u64);
-            let size = self.config.denoiser.training.batch_size;
-            let row = |k: &usize| self.table.sample_ids()[self.profiles[*k].row].clone();
-            ids.extend(self.split.chosen(&mut rng, size).iter().map(row));
-        }
-        ids
+        let size = self.config.denoiser.training.batch_size;
+        let rngs = (0..N_SHARDS).map(|shard| stream(self.seed, "denoiser", shard, step));
+        ids_of(self.table, self.profiles, self.split, rngs, size)
     }
+}
+
+/// The stream of one part of a step.
+fn stream(seed: u64, stage: &str, shard: usize, step: usize) -> ChaCha8Rng {
+    let name = format!("{stage} {shard}");
+    generator(seed, Stage::TrainingStep, &name, step as u64)
+}
+
+/// Ids of the samples that the parts of a step choose.
+fn ids_of(
+    table: &Table,
+    profiles: &[Profile],
+    split: &Split,
+    rngs: impl Iterator<Item = ChaCha8Rng>,
+    batch_size: usize,
+) -> Vec<String> {
+    let chosen = rngs.flat_map(|mut rng| split.chosen(&mut rng, batch_size));
+    chosen
+        .map(|k| table.sample_ids()[profiles[k].row].clone())
+        .collect()
 }
 
 /// The mean loss of samples, tile by tile; `None` without samples.
