@@ -178,21 +178,27 @@ impl<'a> Builder<'a> {
         tensor
     }
 
+    /// Ends the binding of a part of a network; what the part has no use for is not bound.
+    ///
+    /// # Errors
+    /// A parameter that is missing or of another shape.
+    pub fn finish_part(self) -> Result<Bound> {
+        match self.problem {
+            Some(problem) => Err(problem),
+            None => Ok(self.bound),
+        }
+    }
+
     /// Ends the binding.
     ///
     /// # Errors
     /// A parameter that is missing or of another shape, or one that no layer asked for.
     pub fn finish(self) -> Result<Bound> {
-        if let Some(problem) = self.problem {
-            return Err(problem);
-        }
-        if self.bound.tensors.len() != self.stored.by_path.len() {
-            let unused: Vec<&String> = self
-                .stored
-                .by_path
-                .keys()
-                .filter(|path| !self.bound.tensors.iter().any(|(bound, _)| bound == *path))
-                .collect();
+        let stored = self.stored;
+        let bound = self.finish_part()?;
+        let is_bound = |path: &String| bound.tensors.iter().any(|(bound, _)| bound == path);
+        if bound.tensors.len() != stored.by_path.len() {
+            let unused: Vec<&String> = stored.by_path.keys().filter(|p| !is_bound(p)).collect();
             if let Some(first) = unused.first() {
                 return Err(Error::UnusedParameters {
                     count: unused.len(),
@@ -200,7 +206,7 @@ impl<'a> Builder<'a> {
                 });
             }
         }
-        Ok(self.bound)
+        Ok(bound)
     }
 
     /// The values at a path, or `None` after noting the problem: a size that does not fit the stored

@@ -1,6 +1,7 @@
 //! AdamW and the exponential moving average of the weights, in one pass over the parameters.
 
 use crate::parameters::Parameters;
+use rayon::prelude::*;
 use std::collections::BTreeMap;
 
 /// Settings of AdamW (Loshchilov & Hutter 2019) and of the average.
@@ -80,29 +81,29 @@ impl AdamW {
         let epsilon = self.epsilon as f32;
         let n = state.n_steps as f64;
         let keep = self.ema_decay.min((1.0 + n) / (10.0 + n)) as f32;
-        for (path, parameter) in &mut parameters.by_path {
-            let gradient = &gradients[path];
-            let decay = if parameter.shape.len() > 1 {
-                learning_rate * self.weight_decay
-            } else {
-                0.0
-            } as f32;
-            let in_state = "moments and average have the paths of the parameters";
-            let first = &mut state.first.by_path.get_mut(path).expect(in_state).values;
-            let second = &mut state.second.by_path.get_mut(path).expect(in_state).values;
-            let ema = &mut state.ema.by_path.get_mut(path).expect(in_state).values;
-            let weights = parameter.values.iter_mut().zip(gradient);
-            for (((w, g), (m, v)), e) in weights
-                .zip(first.iter_mut().zip(second.iter_mut()))
-                .zip(ema)
-            {
-                let g = g * scale;
-                *m = beta_1 * *m + (1.0 - beta_1) * g;
-                *v = beta_2 * *v + (1.0 - beta_2) * g * g;
-                *w -= decay * *w + rate * *m / (v.sqrt() * root_correction + epsilon);
-                *e = keep * *e + (1.0 - keep) * *w;
-            }
-        }
+        let state = (state.first.by_path.values_mut())
+            .zip(state.second.by_path.values_mut())
+            .zip(state.ema.by_path.values_mut());
+        // All four have the same paths, in the same order.
+        let all: Vec<_> = parameters.by_path.iter_mut().zip(state).collect();
+        all.into_par_iter()
+            .for_each(|((path, parameter), ((first, second), ema))| {
+                let gradient = &gradients[path];
+                let decay = if parameter.shape.len() > 1 {
+                    learning_rate * self.weight_decay
+                } else {
+                    0.0
+                } as f32;
+                let moments = first.values.iter_mut().zip(&mut second.values);
+                let weights = parameter.values.iter_mut().zip(gradient);
+                for (((w, g), (m, v)), e) in weights.zip(moments).zip(&mut ema.values) {
+                    let g = g * scale;
+                    *m = beta_1 * *m + (1.0 - beta_1) * g;
+                    *v = beta_2 * *v + (1.0 - beta_2) * g * g;
+                    *w -= decay * *w + rate * *m / (v.sqrt() * root_correction + epsilon);
+                    *e = keep * *e + (1.0 - keep) * *w;
+                }
+            });
         norm
     }
 }

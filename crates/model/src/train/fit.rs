@@ -6,6 +6,7 @@ use crate::device;
 use crate::error::{Error, Result};
 use crate::parameters::{Absent, Builder, Parameters};
 use burn::tensor::{Device, Tensor};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -177,6 +178,7 @@ impl Stages<'_> {
                 gradients_of_shard(objective, weights, &device, step, shard)
             })?;
             let (loss, gradients) = add_in_order(shards);
+            every_weight_has_one(weights, &gradients)?;
             let rate = learning_rate(config.learning_rate, step, config.n_warmup, config.n_steps);
             let norm = adamw.step(&mut state.weights, &gradients, &mut state.optimizer, rate);
             if !loss.is_finite() || !norm.is_finite() {
@@ -350,30 +352,48 @@ fn gradients_of_shard(
 ) -> Result<ShardGradients> {
     let mut builder = Builder::new(weights, Absent::Refuse, device);
     let Shard { loss, share } = objective.loss(&mut builder, step, shard);
-    let bound = builder.finish()?;
+    let bound = builder.finish_part()?;
     let value = f64::from(loss.clone().into_scalar::<f32>());
     Ok((value, share, bound.gradients(&loss.backward())))
 }
 
 fn add_in_order(shards: Vec<ShardGradients>) -> (f64, BTreeMap<String, Vec<f32>>) {
     let mut total = 0.0;
-    let mut sum: BTreeMap<String, Vec<f32>> = BTreeMap::new();
+    let mut by_path: BTreeMap<String, Vec<(f32, Vec<f32>)>> = BTreeMap::new();
     for (loss, share, gradients) in shards {
         total += loss * share;
         for (path, gradient) in gradients {
-            let share = share as f32;
-            match sum.get_mut(&path) {
-                Some(sum) => sum
-                    .iter_mut()
-                    .zip(&gradient)
-                    .for_each(|(sum, g)| *sum += share * g),
-                None => {
-                    sum.insert(path, gradient.iter().map(|g| share * g).collect());
-                }
-            }
+            let of_path = by_path.entry(path).or_default();
+            of_path.push((share as f32, gradient));
         }
     }
-    (total, sum)
+    let sum = by_path.into_par_iter().map(|(path, parts)| {
+        let mut parts = parts.into_iter();
+        let (share, mut sum) = parts.next().unwrap_or_default();
+        sum.iter_mut().for_each(|sum| *sum *= share);
+        for (share, gradient) in parts {
+            let both = sum.iter_mut().zip(&gradient);
+            both.for_each(|(sum, g)| *sum += share * g);
+        }
+        (path, sum)
+    });
+    (total, sum.collect())
+}
+
+/// Shards may bind parts of a network, all of them together must bind all of it.
+fn every_weight_has_one(
+    weights: &Parameters,
+    gradients: &BTreeMap<String, Vec<f32>>,
+) -> Result<()> {
+    let without = |path: &&String| !gradients.contains_key(*path);
+    let unused: Vec<&String> = weights.by_path.keys().filter(without).collect();
+    match unused.first() {
+        Some(first) => Err(Error::UnusedParameters {
+            count: unused.len(),
+            first: (*first).clone(),
+        }),
+        None => Ok(()),
+    }
 }
 
 /// The first path whose shape differs or that only one side has.

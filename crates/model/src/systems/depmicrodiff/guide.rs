@@ -27,7 +27,7 @@ use crate::nn::norm::{Modulation, modulate};
 use crate::nn::{Dropout, Linear, Mlp};
 use crate::parameters::{Absent, Builder, Initial, Parameters, tensor, values};
 use burn::tensor::activation::{silu, softplus};
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use suffuse_data::transform::Scale;
 use suffuse_data::transform::percent::ln1p_percent;
 
@@ -185,6 +185,25 @@ impl GuideRows {
         self.n_rows += 1;
     }
 
+    fn n_inputs(&self) -> usize {
+        self.inputs.len() / self.n_rows
+    }
+
+    /// Some of the rows, without the truth.
+    fn inputs_of(&self, rows: &[usize]) -> GuideRows {
+        let of = |values: &[f32], width: usize| -> Vec<f32> {
+            let row = |row: &usize| &values[row * width..(row + 1) * width];
+            rows.iter().flat_map(row).copied().collect()
+        };
+        GuideRows {
+            n_rows: rows.len(),
+            inputs: of(&self.inputs, self.n_inputs()),
+            base: std::array::from_fn(|space| of(&self.base[space], self.n_taxa)),
+            presence_base: of(&self.presence_base, self.n_taxa),
+            ..GuideRows::new(self.n_taxa)
+        }
+    }
+
     /// Position and residual, truth less estimate, of the hidden values.
     pub(super) fn residuals(&self, estimate: &[f64]) -> impl Iterator<Item = (usize, f64)> {
         let hidden = (0..self.value.len()).filter(|at| self.has_value[*at] > 0.0);
@@ -269,7 +288,7 @@ enum Output {
 #[derive(Debug, Clone)]
 struct Partners {
     /// Positions of the partners' channels among the inputs, `[n_taxa * n_channels]`.
-    channels: Tensor<1, Int>,
+    channels: Vec<usize>,
     inner: Tensor<3>,
     inner_bias: Tensor<3>,
     outer: Tensor<3>,
@@ -282,15 +301,12 @@ impl Partners {
         if n_channels == 0 {
             return None;
         }
-        let channels: Vec<i64> = scale
+        let channels: Vec<usize> = scale
             .partners
             .iter()
             .flatten()
-            .flat_map(|partner| (0..N_CHANNELS).map(move |k| (partner * N_CHANNELS + k) as i64))
+            .flat_map(|partner| (0..N_CHANNELS).map(move |k| partner * N_CHANNELS + k))
             .collect();
-        let n = channels.len();
-        let channels =
-            Tensor::<1, Int>::from_data(TensorData::new(channels, [n]), &p.device().clone());
         let initial = Initial::FanIn(n_channels);
         Some(p.within("partners", |p| {
             Partners {
@@ -308,16 +324,17 @@ impl Partners {
         }))
     }
 
-    /// - `inputs`: `[rows, n_inputs]`
     /// - returns corrections, `[rows, n_taxa]`
-    fn forward(&self, inputs: &Tensor<2>) -> Tensor<2> {
-        let [rows, _] = inputs.dims();
+    fn forward(&self, rows: &GuideRows, device: &Device) -> Tensor<2> {
         let [n_taxa, n_channels, _] = self.inner.dims();
-        let x = inputs
-            .clone()
-            .select(1, self.channels.clone())
-            .reshape([rows, n_taxa, n_channels])
-            .swap_dims(0, 1); // [n_taxa, rows, n_channels]
+        let mut read = Vec::with_capacity(n_taxa * rows.n_rows * n_channels);
+        for of_taxon in self.channels.chunks(n_channels) {
+            for inputs in rows.inputs.chunks(rows.n_inputs()) {
+                read.extend(of_taxon.iter().map(|at| inputs[*at]));
+            }
+        }
+        let rows = rows.n_rows;
+        let x = tensor::<3>(read, [n_taxa, rows, n_channels], device);
         let h = silu(x.matmul(self.inner.clone()) + self.inner_bias.clone());
         let correction = h.matmul(self.outer.clone()); // [n_taxa, rows, 1]
         correction.reshape([n_taxa, rows]).swap_dims(0, 1)
@@ -351,6 +368,16 @@ pub(super) const N_SPACES: usize = 2;
 
 /// Binds every member of a part.
 pub(super) fn members(p: &mut Builder, shape: &Shape, part: Part) -> Vec<Member> {
+    some_members(p, shape, part, 0..part.n_members(shape.config))
+}
+
+/// Binds some members of a part.
+pub(super) fn some_members(
+    p: &mut Builder,
+    shape: &Shape,
+    part: Part,
+    which: impl Iterator<Item = usize>,
+) -> Vec<Member> {
     let n_taxa = shape.scale.mean.len();
     let device = p.device().clone();
     let row = |values: &[f64]| {
@@ -383,7 +410,7 @@ pub(super) fn members(p: &mut Builder, shape: &Shape, part: Part) -> Vec<Member>
         },
         (Part::Presence, _) => Output::Presence,
     };
-    (0..part.n_members(shape.config))
+    which
         .map(|k| {
             p.within(&format!("{}{k}", part.prefix()), |p| Member {
                 output: output(k),
@@ -408,9 +435,9 @@ impl Member {
         device: &Device,
         mut dropout: Option<Dropout>,
     ) -> Tensor<2> {
-        let n_inputs = rows.inputs.len() / rows.n_rows;
-        let inputs = tensor::<2>(rows.inputs.clone(), [rows.n_rows, n_inputs], device);
-        let mut h = self.first.forward(inputs.clone()); // [rows, width]
+        let shape = [rows.n_rows, rows.n_inputs()];
+        let inputs = tensor::<2>(rows.inputs.clone(), shape, device);
+        let mut h = self.first.forward(inputs); // [rows, width]
         let mut thinned = |h: Tensor<2>| match &mut dropout {
             Some(dropout) => dropout.apply(h),
             None => h,
@@ -420,7 +447,7 @@ impl Member {
         }
         let mut correction = self.last.forward(thinned(normalised(h))); // [rows, n_taxa]
         if let Some(partners) = &self.partners {
-            correction = correction + partners.forward(&inputs);
+            correction = correction + partners.forward(rows, device);
         }
         match &self.output {
             Output::Presence => correction + rows.matrix(&rows.presence_base, device),
@@ -560,12 +587,16 @@ impl BoundGuide<'_> {
                     Some(fold) if fold == part.fold(k) => 1.0 / n_of_fold(fold) as f64,
                     Some(_) => 0.0,
                 };
-                if (0..rows.n_rows).all(|row| weight(row) == 0.0) {
+                let asked: Vec<usize> = (0..rows.n_rows).filter(|row| weight(*row) > 0.0).collect();
+                if asked.is_empty() {
                     continue;
                 }
-                let of_member = values(member.forward(rows, &self.device, None));
-                for (at, value) in of_member.iter().enumerate() {
-                    said[at] += weight(at / rows.n_taxa) * f64::from(*value);
+                let own = rows.inputs_of(&asked);
+                let of_member = values(member.forward(&own, &self.device, None));
+                for (row, of_row) in asked.iter().zip(of_member.chunks(rows.n_taxa)) {
+                    let said = &mut said[row * rows.n_taxa..(row + 1) * rows.n_taxa];
+                    let both = said.iter_mut().zip(of_row);
+                    both.for_each(|(said, value)| *said += weight(*row) * f64::from(*value));
                 }
             }
         }

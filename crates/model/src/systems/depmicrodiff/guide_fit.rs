@@ -4,7 +4,9 @@ use super::batch::Flag;
 use super::config::Config;
 use super::dat::Beside;
 use super::entries::{Entries, Standardisation};
-use super::guide::{Guide, GuideRows, Member, Part, Seen, Shape, members, metadata_of};
+use super::guide::{
+    Guide, GuideRows, Member, Part, Seen, Shape, members, metadata_of, some_members,
+};
 use super::level::Level;
 use super::log_scale::LogScale;
 use super::objective::{Source, hide_sample};
@@ -311,11 +313,11 @@ impl Objective for GuideObjective<'_> {
 
     fn loss(&self, builder: &mut Builder, step: usize, shard: usize) -> Shard {
         let device = builder.device().clone();
-        let bound = members(builder, &self.fit.shape(), self.part);
         let own = (shard..self.n_members()).step_by(self.n_shards());
         let n_own = own.len();
+        let bound = some_members(builder, &self.fit.shape(), self.part, own.clone());
         let mut sum = Tensor::<1>::zeros([1], &device);
-        for k in own {
+        for (k, member) in own.zip(&bound) {
             let name = self.name(k);
             let mut rng = generator(self.fit.seed, Stage::TrainingStep, &name, step as u64);
             let rows = self.rows(&self.chosen(k, step), &mut rng);
@@ -323,7 +325,7 @@ impl Objective for GuideObjective<'_> {
                 share: self.fit.config.guide.dropout,
                 rng: &mut rng,
             };
-            sum = sum + bound[k].loss(&rows, &device, Some(dropout));
+            sum = sum + member.loss(&rows, &device, Some(dropout));
         }
         Shard {
             loss: sum / n_own as f64,
