@@ -2,7 +2,7 @@
 
 mod learn;
 
-use super::{Context, InputArgs, OverwriteArgs, at_least_one};
+use super::{Context, InputArgs, OverwriteArgs, advice, at_least_one};
 use clap::Args;
 use learn::LearnArgs;
 use serde_json::json;
@@ -206,7 +206,7 @@ pub(super) fn run(arguments: &GenerateArgs, context: &mut Context) -> Result<()>
     let learning = arguments.learn.learning(by_name)?;
     let guidance = arguments.learn.guidance();
     let given_metadata = metadata.clone();
-    let (generated, about) = context.watched(|watch| {
+    let done = context.watched(|watch| {
         let learn = &arguments.learn;
         let fitted = learn.fitted(samples.method, &cohort, &learning, arguments.seed, watch)?;
         let given = Given {
@@ -223,6 +223,10 @@ pub(super) fn run(arguments: &GenerateArgs, context: &mut Context) -> Result<()>
             block_size: arguments.batch_size,
         };
         Ok((generate(request, &files, watch)?, about(&fitted)))
+    });
+    let (generated, about) = done.map_err(|error| match samples.method.is_learned() {
+        true => error.with_advice(|| advice(arguments.learn.checkpoint())),
+        false => error,
     })?;
     provenance.set("model", about.clone());
     provenance.set("counts", json!(generated.counts));

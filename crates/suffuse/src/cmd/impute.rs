@@ -5,8 +5,8 @@ mod told;
 
 use super::times::TimeArgs;
 use super::{
-    Context, FitSettingArgs, InputArgs, MetadataArgs, OverwriteArgs, RunArgs, SamplingArgs, plan,
-    share,
+    Context, FitSettingArgs, InputArgs, MetadataArgs, OverwriteArgs, RunArgs, SamplingArgs, advice,
+    plan, share,
 };
 use clap::{Args, ValueEnum};
 use ready::{Ready, fit_model};
@@ -519,18 +519,6 @@ fn read(arguments: &ImputeArgs) -> Result<Input> {
     match arguments.folders.model {
         Some(_) => input::read(&arguments.table, &options),
         None => input::read_to_learn(&arguments.table, &options),
-    }
-}
-
-fn advice(checkpoint: Option<&Path>) -> String {
-    match checkpoint {
-        Some(folder) => format!(
-            "training is kept in {}; run the same command again to go on",
-            folder.display()
-        ),
-        None => {
-            "nothing was written; with --checkpoint DIR an interrupted run can go on".to_string()
-        }
     }
 }
 

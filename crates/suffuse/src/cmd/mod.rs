@@ -18,7 +18,7 @@ mod times;
 
 use crate::talk::Talk;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use suffuse::conditions::{ConditionOptions, Encoding};
 use suffuse::input::{Collapse, Input, InputOptions};
@@ -447,6 +447,19 @@ pub(crate) fn share(text: &str) -> std::result::Result<f64, String> {
     match text.parse::<f64>() {
         Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
         _ => Err("expected a number from 0 to 1".to_string()),
+    }
+}
+
+/// What to do after an interruption.
+fn advice(checkpoint: Option<&Path>) -> String {
+    match checkpoint {
+        Some(folder) => format!(
+            "training is kept in {}; run the same command again to go on",
+            folder.display()
+        ),
+        None => {
+            "nothing was written; with --checkpoint DIR an interrupted run can go on".to_string()
+        }
     }
 }
 

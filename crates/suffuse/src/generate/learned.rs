@@ -10,7 +10,7 @@ use crate::conditions::{ConditionEncoder, ConditionOptions, Encoding, encode_for
 use crate::{Error, Result, Watch};
 use rayon::prelude::*;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use suffuse_data::tree::Tree;
 use suffuse_data::{Metadata, split};
@@ -38,6 +38,8 @@ pub struct Learning {
     pub group: Option<String>,
     /// Where the networks compute.
     pub device: Device,
+    /// Folder that keeps training, so that an interrupted fit goes on; `None` keeps nothing.
+    pub checkpoint: Option<PathBuf>,
 }
 
 /// A model, and how the metadata of its samples become conditions.
@@ -113,10 +115,14 @@ impl Learned {
             distances: distances.as_ref(),
             groups,
         };
+        if let Some(folder) = &learning.checkpoint {
+            std::fs::create_dir_all(folder)
+                .map_err(|error| Error::io(folder, "make the folder", error))?;
+        }
         let mut options = system::FitOptions {
             seed,
             device: learning.device.clone(),
-            checkpoint: None,
+            checkpoint: learning.checkpoint.as_deref(),
             save_every_s: SAVE_EVERY_S,
             progress: &mut *watch.progress,
             interrupted: watch.interrupted,

@@ -6,7 +6,7 @@ use super::hyperbolic::{HyperbolicEmbedding, TaxonDistances};
 use super::objective::{DEPTH_SD, DenoiserObjective, Posteriors, Split, TILE, VaeObjective};
 use super::profile::{Profile, batch, profiles};
 use super::residuals::{Correlations, Residuals};
-use super::sampling::{SampleOptions, Wanted, said_of};
+use super::sampling::said_of;
 use super::vae::{Taxa, Vae};
 use super::whitening::Whitening;
 use super::{Calibration, Model};
@@ -18,7 +18,6 @@ use crate::parameters::{Absent, Builder, Parameters, tensor, values};
 use crate::rng::{Stage, generator, standard_normal};
 use crate::train::{Progress, Stages};
 use ndarray::{Array1, Array2, Axis};
-use rand::RngExt;
 use rand::seq::SliceRandom;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -61,8 +60,6 @@ pub struct FitOptions<'a> {
 const MAX_VALIDATION: usize = 1000;
 /// Draws of every training sample's latent from which residuals are taken.
 const N_RESIDUAL_DRAWS: usize = 3;
-/// Generated samples that must have a taxon before its scores are calibrated.
-const MIN_PRESENT: usize = 20;
 
 /// Fits the model on a table.
 ///
@@ -139,6 +136,7 @@ pub fn fit(config: &Config, cohort: &Cohort, options: &mut FitOptions) -> Result
     let denoiser = stages.run("denoiser", &training, initial, &objective)?;
     let log = std::mem::take(&mut stages.log);
     let n_taxa = table.n_features();
+    let calibration = Calibration::none(&marginals);
     let mut model = Model {
         config: *config,
         feature_ids: table.feature_ids().to_vec(),
@@ -154,7 +152,7 @@ pub fn fit(config: &Config, cohort: &Cohort, options: &mut FitOptions) -> Result
             .map_or(String::new(), |conditions| conditions.description.clone()),
         whitening,
         correlations: None,
-        calibration: Calibration::none(n_taxa),
+        calibration,
         vae: vae.best,
         denoiser: denoiser.best,
         losses: [vae.best_loss, denoiser.best_loss],
@@ -165,7 +163,7 @@ pub fn fit(config: &Config, cohort: &Cohort, options: &mut FitOptions) -> Result
         model.correlations = Some(found);
     }
     if config.sampling.n_calibration > 0 {
-        model.calibration = calibration(&model, cohort, &profiles, options)?;
+        model.calibration = Calibration::fit(&model, cohort, &profiles, options)?;
     }
     Ok(model)
 }
@@ -290,7 +288,7 @@ fn correlations(
     let vae = Vae::new(&mut p, &model.config.vae, &model.taxa);
     p.finish()?;
     let (d, n_taxa) = (model.config.vae.d_latent, model.taxa.prevalence.len());
-    let mut residuals = Residuals::new(profiles.len() * N_RESIDUAL_DRAWS, n_taxa);
+    let mut residuals = Residuals::new(profiles.len() * N_RESIDUAL_DRAWS, N_RESIDUAL_DRAWS, n_taxa);
     for draw in 0..N_RESIDUAL_DRAWS {
         for (tile, of_tile) in profiles.chunks(TILE).enumerate() {
             let number = (draw * profiles.len() + tile) as u64;
@@ -313,92 +311,11 @@ fn correlations(
             for (i, profile) in of_tile.iter().enumerate() {
                 let row = draw * profiles.len() + tile * TILE + i;
                 let said = said_of([&said[0], &said[1], &said[2]], i, n_taxa);
-                residuals.set(row, profile, said, &mut rng);
+                residuals.set(row, profile, said);
             }
         }
     }
     Ok(residuals.correlations())
-}
-
-/// Thresholds of presence and scales of scores at which generated samples have the prevalences and abundances
-/// of the table.
-fn calibration(
-    model: &Model,
-    cohort: &Cohort,
-    profiles: &[Profile],
-    options: &FitOptions,
-) -> Result<Calibration> {
-    let (n, n_taxa) = (
-        model.config.sampling.n_calibration,
-        cohort.table.n_features(),
-    );
-    let mut rng = generator(model.seed, Stage::Validation, "calibration", 0);
-    let rows: Vec<usize> = (0..n)
-        .map(|_| rng.random_range(0..profiles.len()))
-        .collect();
-    let wanted: Vec<Wanted> = rows
-        .iter()
-        .enumerate()
-        .map(|(number, k)| Wanted {
-            number: number as u64,
-            depth: None,
-            conditions: cohort.conditions.as_ref().and_then(|conditions| {
-                let row = profiles[*k].row;
-                let range = row * conditions.dim..(row + 1) * conditions.dim;
-                (!conditions.missing[row]).then(|| &conditions.values[range])
-            }),
-        })
-        .collect();
-    let sampling = SampleOptions {
-        seed: model.seed,
-        device: options.device.clone(),
-        guidance: Vec::new(),
-        sampler: None,
-        interrupted: options.interrupted,
-    };
-    let bound = model.bind(&options.device)?;
-    let tiles: Vec<&[Wanted]> = wanted.chunks(TILE).collect();
-    let drawn = device::each(&options.device, tiles.len(), |k| {
-        bound.tile("calibration", tiles[k], &sampling)
-    })?;
-    let mut n_present = vec![0_usize; n_taxa];
-    for (taxon, _) in profiles.iter().flat_map(|profile| &profile.entries) {
-        n_present[*taxon as usize] += 1;
-    }
-    let mut found = Calibration::none(n_taxa);
-    for (taxon, n_present) in n_present.iter().enumerate() {
-        let mut rows: Vec<(f32, f32)> = drawn
-            .iter()
-            .zip(&tiles)
-            .flat_map(|(tile, wanted)| {
-                (0..wanted.len()).map(|row| (tile.open[[row, taxon]], tile.score[[row, taxon]]))
-            })
-            .collect();
-        rows.sort_by(|a, b| b.0.total_cmp(&a.0));
-        let share = *n_present as f64 / profiles.len() as f64;
-        let n_open = (share * n as f64).round() as usize;
-        found.presence_offset[taxon] = -threshold(&rows, n_open);
-        if n_open >= MIN_PRESENT {
-            let scores: Vec<f64> = rows[..n_open].iter().map(|row| f64::from(row.1)).collect();
-            let mean = scores.iter().sum::<f64>() / n_open as f64;
-            let square: f64 = scores.iter().map(|score| (score - mean).powi(2)).sum();
-            let sd = (square / n_open as f64).sqrt();
-            if sd > 0.0 {
-                (found.mean[taxon], found.sd[taxon]) = (mean, sd);
-            }
-        }
-    }
-    Ok(found)
-}
-
-/// What the first `n_open` of falling log-odds exceed and the others do not.
-fn threshold(rows: &[(f32, f32)], n_open: usize) -> f64 {
-    let threshold = match n_open {
-        0 => rows[0].0 + 1.0, // rarer than one in all that were drawn
-        k if k >= rows.len() => rows[rows.len() - 1].0 - 1.0,
-        k => 0.5 * (rows[k - 1].0 + rows[k].0),
-    };
-    f64::from(threshold)
 }
 
 /// Digest of everything that determines the result.

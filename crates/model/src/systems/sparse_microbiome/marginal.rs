@@ -42,16 +42,21 @@ impl Marginal {
         let last_score = normal::quantile(1.0 - 0.5 / n as f64);
         let n_knots = n.min(MAX_KNOTS);
         let knots = (0..n_knots)
-            .map(|k| {
-                // Value i of the sorted ones has order (i + 1/2) / n (Hazen 1914).
-                let order = normal::cdf(score_of_knot(last_score, n_knots, k));
-                let place = (order * n as f64 - 0.5).clamp(0.0, (n - 1) as f64);
-                let (below, part) = (place.floor() as usize, place.fract());
-                let above = (below + 1).min(n - 1);
-                values[below] + part * (values[above] - values[below])
-            })
+            .map(|k| quantile(&values, normal::cdf(score_of_knot(last_score, n_knots, k))))
             .collect();
         Marginal { last_score, knots }
+    }
+
+    /// The values at the knots, rising; none where nothing was observed.
+    pub fn knots(&self) -> &[f64] {
+        &self.knots
+    }
+
+    /// The normal score of each knot.
+    pub fn scores(&self) -> Vec<f64> {
+        let n = self.knots.len();
+        let score = |k| score_of_knot(self.last_score, n, k);
+        (0..n).map(score).collect()
     }
 
     /// Says whether nothing was observed.
@@ -96,6 +101,15 @@ impl Marginal {
         let part = place - below as f64;
         self.knots[below] + part * (self.knots[below + 1] - self.knots[below])
     }
+}
+
+/// The quantile of sorted values, at least one: value i has the order (i + 1/2) / n (Hazen 1914).
+pub(super) fn quantile(sorted: &[f64], order: f64) -> f64 {
+    let n = sorted.len();
+    let place = (order * n as f64 - 0.5).clamp(0.0, (n - 1) as f64);
+    let (below, part) = (place.floor() as usize, place.fract());
+    let above = (below + 1).min(n - 1);
+    sorted[below] + part * (sorted[above] - sorted[below])
 }
 
 fn score_of_knot(last_score: f64, n_knots: usize, knot: usize) -> f64 {

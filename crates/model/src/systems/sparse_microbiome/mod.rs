@@ -10,9 +10,10 @@
 //!            |
 //!          residuals: what the decoder leaves over, correlated between taxa
 //!            |
-//!          sampling: noise -> latent -> gates, scores -> marginal: ln(share) -> closed over present taxa
+//!          sampling: noise -> latent -> gates, scores -> calibration: ln(share) -> closed over present taxa
 //! ```
 
+mod calibration;
 pub mod config;
 mod denoiser;
 mod fit;
@@ -36,9 +37,9 @@ pub use sampling::{Drawn, SampleOptions, Wanted};
 pub use stored::system_of;
 
 use crate::parameters::Parameters;
+use calibration::Calibration;
 use profile::Marginals;
 use residuals::Correlations;
-use serde::{Deserialize, Serialize};
 use vae::Taxa;
 use whitening::Whitening;
 
@@ -65,28 +66,6 @@ pub struct Model {
     /// Best validation losses of the autoencoder and of the denoiser.
     losses: [f64; 2],
     log: String,
-}
-
-/// How generated samples are brought back to the prevalences and abundances of the table, per taxon.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Calibration {
-    /// Added to the log-odds of presence.
-    presence_offset: Vec<f64>,
-    /// Mean and standard deviation of generated scores where present.
-    mean: Vec<f64>,
-    sd: Vec<f64>,
-}
-
-impl Calibration {
-    /// One that changes nothing.
-    fn none(n_taxa: usize) -> Calibration {
-        Calibration {
-            presence_offset: vec![0.0; n_taxa],
-            mean: vec![0.0; n_taxa],
-            sd: vec![1.0; n_taxa],
-        }
-    }
 }
 
 impl Model {

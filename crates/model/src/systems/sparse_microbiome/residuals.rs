@@ -6,20 +6,21 @@
 //! ```
 //!
 //! `ln(Phi(e) / (1 - Phi(e)))` of a normal `e` is logistic, so each gate alone is what the [hard sparsity
-//! loss](super::hard_sparsity) drew in training. `R_presence` is the correlation of the randomised residuals
-//! (Dunn & Smyth 1996) of the training samples, `R_abundance` that of standardised errors where both taxa are
-//! present; both are shrunk towards independence (Schäfer & Strimmer 2005).
+//! loss](super::hard_sparsity) drew in training. `R_presence` is the polychoric correlation of the gates, found from
+//! presence and the decoder's log-odds, `R_abundance` that of standardised errors where both taxa are present. Both
+//! are estimated pair by pair, shrunk by what is known of the pair, and made correlations by setting negative
+//! eigenvalues to 0: shrinking all pairs until none is negative left a third of the correlation of close taxa.
 
 use super::profile::Profile;
-use ndarray::{Array2, Axis};
-use rand::RngExt;
-use rand_chacha::ChaCha8Rng;
+use ndarray::Array2;
 use suffuse_stats::generate::copula::{Factor, Repair};
 use suffuse_stats::generate::normal;
 
-/// Joint samples that the correlation 0 of two taxa's abundances counts for.
-const PRIOR_SAMPLES: f64 = 30.0;
-/// Smallest and largest order of a residual.
+/// Samples that must have both taxa before their abundances are taken to be correlated.
+const MIN_BOTH: f64 = 5.0;
+/// Largest correlation of two gates.
+const MOST: f64 = 0.98;
+/// Smallest and largest probability of presence.
 const ORDERS: (f64, f64) = (1e-6, 1.0 - 1e-6);
 
 /// What the decoder says of one sample, one number per taxon each.
@@ -51,29 +52,35 @@ impl Correlations {
     }
 }
 
-/// Residuals of training samples.
+/// What is left over of training samples.
 #[derive(Debug, Clone)]
 pub(super) struct Residuals {
-    /// Of presence, `[n, n_taxa]`.
+    /// Scores of presence, `[n, n_taxa]`, and what each tells of a correlation.
     presence: Array2<f64>,
+    information: Array2<f64>,
     /// Of abundance, 0 where absent, `[n, n_taxa]`.
     abundance: Array2<f64>,
     /// 1 where present, `[n, n_taxa]`.
     is_present: Array2<f64>,
+    /// Rows of each sample.
+    n_draws: usize,
 }
 
 impl Residuals {
-    pub(super) fn new(n: usize, n_taxa: usize) -> Residuals {
+    /// - `n`: rows in all, `n_draws` of each sample
+    pub(super) fn new(n: usize, n_draws: usize, n_taxa: usize) -> Residuals {
         let zeros = || Array2::zeros((n, n_taxa));
         Residuals {
             presence: zeros(),
+            information: zeros(),
             abundance: zeros(),
             is_present: zeros(),
+            n_draws,
         }
     }
 
     /// Notes a sample in a row.
-    pub(super) fn set(&mut self, row: usize, profile: &Profile, said: Said, rng: &mut ChaCha8Rng) {
+    pub(super) fn set(&mut self, row: usize, profile: &Profile, said: Said) {
         for (taxon, score) in &profile.entries {
             let taxon = *taxon as usize;
             let error = f64::from(score - said.mean[taxon]) / f64::from(said.log_sd[taxon]).exp();
@@ -81,22 +88,21 @@ impl Residuals {
             self.is_present[[row, taxon]] = 1.0;
         }
         for taxon in 0..said.presence_logit.len() {
-            let present = 1.0 / (1.0 + (-f64::from(said.presence_logit[taxon])).exp());
-            let u: f64 = rng.random();
-            let order = match self.is_present[[row, taxon]] > 0.0 {
-                true => 1.0 - present + u * present,
-                false => u * (1.0 - present),
-            };
-            self.presence[[row, taxon]] = normal::quantile(order.clamp(ORDERS.0, ORDERS.1));
+            let p = 1.0 / (1.0 + (-f64::from(said.presence_logit[taxon])).exp());
+            let p = p.clamp(ORDERS.0, ORDERS.1);
+            let variance = p * (1.0 - p);
+            let density = normal::density(normal::quantile(p));
+            self.presence[[row, taxon]] = (self.is_present[[row, taxon]] - p) * density / variance;
+            self.information[[row, taxon]] = density * density / variance;
         }
     }
 
     /// Their correlations.
     pub(super) fn correlations(&self) -> Correlations {
-        let presence = shrunk(&correlation(&self.presence), self.presence.nrows());
-        let abundance = correlation_where_both(&self.abundance, &self.is_present);
+        let presence = correlation_of_gates(&self.presence, &self.information, self.n_draws);
+        let abundance = correlation_where_both(&self.abundance, &self.is_present, self.n_draws);
         let factor = |estimate: &Array2<f64>| {
-            let factor = Factor::of(estimate, Repair::Shrink { floor: 0.0 });
+            let factor = Factor::of(estimate, Repair::Clip);
             factor.rows().mapv(|value| value as f32)
         };
         Correlations {
@@ -106,49 +112,53 @@ impl Residuals {
     }
 }
 
-/// Pearson correlations of the columns; 0 for a column without variance.
-fn correlation(rows: &Array2<f64>) -> Array2<f64> {
-    let n = rows.nrows().max(1) as f64;
-    let mut centred = rows - &(rows.sum_axis(Axis(0)) / n);
-    for mut column in centred.columns_mut() {
-        let length = column.dot(&column).sqrt();
-        if length > 0.0 {
-            column /= length;
-        }
-    }
-    let mut found = centred.t().dot(&centred);
+/// Correlations of the normals behind the gates, from the scores of presence `s` and their information `k`.
+///
+/// A gate opens where a normal exceeds a bound; the score `s = (present - p) density / (p (1 - p))` has
+/// `E[s_i s_j] = rho k_i k_j` and the variance `k_i k_j` for small `rho` (one step of Fisher scoring from
+/// independence), so `rho = sum s_i s_j / sum k_i k_j` with the variance `1 / sum k_i k_j`. An estimate `z`
+/// standard errors from 0 keeps `1 - 1 / z^2` of itself (positive-part James & Stein 1961).
+fn correlation_of_gates(
+    scores: &Array2<f64>,
+    information: &Array2<f64>,
+    n_draws: usize,
+) -> Array2<f64> {
+    let products = scores.t().dot(scores) / n_draws as f64;
+    let information = information.t().dot(information) / n_draws as f64;
+    let mut found = Array2::zeros(products.dim());
+    ndarray::Zip::from(&mut found)
+        .and(&products)
+        .and(&information)
+        .for_each(|rho, product, information| {
+            let square = product * product;
+            if square > *information {
+                let kept = 1.0 - information / square;
+                *rho = (kept * product / information).clamp(-MOST, MOST);
+            }
+        });
     found.diag_mut().fill(1.0);
     found
 }
 
-/// `(1 - s) R + s I` with `s = sum of the variances of r / sum of r^2` over pairs of taxa.
-fn shrunk(correlation: &Array2<f64>, n: usize) -> Array2<f64> {
-    let (mut variance, mut square) = (0.0, 0.0);
-    for (_, r) in correlation.indexed_iter().filter(|((i, j), _)| i != j) {
-        variance += (1.0 - r * r).powi(2) / n.max(1) as f64;
-        square += r * r;
-    }
-    let share = match square > 0.0 {
-        true => (variance / square).min(1.0),
-        false => 1.0,
-    };
-    let mut all = correlation * (1.0 - share);
-    all.diag_mut().fill(1.0);
-    all
-}
-
-/// Correlations of errors around 0 over the samples that have both taxa, shrunk by their number.
-fn correlation_where_both(errors: &Array2<f64>, is_present: &Array2<f64>) -> Array2<f64> {
+/// Correlations of errors around 0 over the samples that have both taxa; an estimate `z` standard errors from 0
+/// keeps `1 - 1 / z^2` of itself.
+fn correlation_where_both(
+    errors: &Array2<f64>,
+    is_present: &Array2<f64>,
+    n_draws: usize,
+) -> Array2<f64> {
     let squares = errors.mapv(|e| e * e);
     let products = errors.t().dot(errors);
     let own = squares.t().dot(is_present); // of the row's taxon where the column's is present too
-    let both = is_present.t().dot(is_present);
+    let both = is_present.t().dot(is_present) / n_draws as f64;
     let mut found = Array2::from_shape_fn(products.dim(), |(i, j)| {
         let scale = (own[[i, j]] * own[[j, i]]).sqrt();
-        match scale > 0.0 {
-            true => products[[i, j]] / scale * both[[i, j]] / (both[[i, j]] + PRIOR_SAMPLES),
-            false => 0.0,
+        if scale <= 0.0 || both[[i, j]] < MIN_BOTH {
+            return 0.0;
         }
+        let r = products[[i, j]] / scale;
+        let square = both[[i, j]] * (r / (1.0 - r * r).max(1.0 - MOST)).powi(2);
+        r.clamp(-MOST, MOST) * (1.0 - 1.0 / square).max(0.0)
     });
     found.diag_mut().fill(1.0);
     found
@@ -160,45 +170,72 @@ mod tests {
     use crate::rng::{Stage, generator, standard_normal};
     use ndarray::array;
 
-    #[test]
-    fn residuals_of_a_true_decoder_are_standard_normal() {
-        // Presence drawn by the decoder's own probability: the randomised residual is N(0, 1) exactly.
-        let n = 20_000;
-        let mut rng = generator(4, Stage::Sampling, "residual", 0);
-        let mut residuals = Residuals::new(n, 1);
+    /// Presence of two taxa whose gates have a correlation, of constant log-odds.
+    fn gates(n: usize, rho: f64, logits: [f32; 2]) -> Residuals {
+        let mut rng = generator(4, Stage::Sampling, "gates", 0);
+        let mut residuals = Residuals::new(n, 1, 2);
         for row in 0..n {
-            let logit = 3.0 * rng.random::<f32>() - 2.0;
-            let is_present = rng.random_bool(1.0 / (1.0 + (-f64::from(logit)).exp()));
+            let e = standard_normal(&mut rng, 2);
+            let second = rho * f64::from(e[0]) + (1.0 - rho * rho).sqrt() * f64::from(e[1]);
+            let bound = |logit: f32| normal::quantile(1.0 / (1.0 + f64::from(logit).exp()));
+            let mut entries = Vec::new();
+            if f64::from(e[0]) > bound(logits[0]) {
+                entries.push((0, 0.0));
+            }
+            if second > bound(logits[1]) {
+                entries.push((1, 0.0));
+            }
             let profile = Profile {
                 row,
-                entries: if is_present {
-                    vec![(0, 0.0)]
-                } else {
-                    Vec::new()
-                },
+                entries,
                 depth: 0.0,
             };
             let said = Said {
-                presence_logit: &[logit],
-                mean: &[0.0],
-                log_sd: &[0.0],
+                presence_logit: &logits,
+                mean: &[0.0; 2],
+                log_sd: &[0.0; 2],
             };
-            residuals.set(row, &profile, said, &mut rng);
+            residuals.set(row, &profile, said);
         }
-        let mean = residuals.presence.mean().unwrap();
-        let variance = residuals.presence.var(1.0);
-        let below = residuals.presence.iter().filter(|e| **e < -1.0).count() as f64 / n as f64;
-        assert!(
-            mean.abs() < 0.02 && (variance - 1.0).abs() < 0.03,
-            "{mean} {variance}"
-        );
-        assert!((below - 0.158_655).abs() < 0.01, "{below}");
+        residuals
+    }
+
+    #[test]
+    fn the_correlation_of_gates_is_found_from_presence_alone() {
+        let found = |residuals: &Residuals| {
+            correlation_of_gates(&residuals.presence, &residuals.information, 1)[[0, 1]]
+        };
+        // At log-odds 0 both are open with probability 1/4 + asin(rho) / 2 pi (Sheppard 1899), so one step from
+        // independence leads to asin(rho).
+        for rho in [-0.5_f64, 0.3, 0.8] {
+            let found = found(&gates(40_000, rho, [0.0; 2]));
+            assert!((found - rho.asin()).abs() < 0.03, "{rho}: {found}");
+        }
+        // Little is known of a taxon that is nearly always there, but it is not biased.
+        let found_of_common = found(&gates(40_000, 0.3, [3.0, 0.0]));
+        assert!((found_of_common - 0.3).abs() < 0.06, "{found_of_common}");
+        let independent = gates(50, 0.0, [0.0; 2]);
+        assert!(found(&independent).abs() < 0.2);
+    }
+
+    #[test]
+    fn an_estimate_keeps_less_of_itself_the_less_is_known() {
+        // sum s s' = 6, sum k k' = 4: rho = 6/4 (1 - 4/36), at most 0.98; half the scores: 3/4 * (1 - 4/9);
+        // a sixth: nothing
+        let information = Array2::ones((4, 2));
+        let of = |scale: f64| {
+            let scores = array![[1.0, 2.0], [2.0, 1.0], [1.0, 1.0], [1.0, 1.0]];
+            correlation_of_gates(&(scores * scale.sqrt()), &information, 1)[[0, 1]]
+        };
+        assert!((of(1.0) - 0.98).abs() < 1e-12);
+        assert!((of(0.5) - 0.75 * (1.0 - 4.0 / 9.0)).abs() < 1e-12);
+        assert!(of(1.0 / 6.0).abs() < 1e-12);
     }
 
     #[test]
     fn drawn_residuals_have_the_correlation_of_the_factor() {
         let estimate = array![[1.0, 0.6], [0.6, 1.0]];
-        let factor = Factor::of(&estimate, Repair::Shrink { floor: 0.0 });
+        let factor = Factor::of(&estimate, Repair::Clip);
         let factor = factor.rows().mapv(|value| value as f32);
         let correlations = Correlations {
             presence: factor.clone(),
@@ -209,19 +246,20 @@ mod tests {
         let mut drawn =
             || Array2::from_shape_vec((n, 2), standard_normal(&mut rng, 2 * n)).unwrap();
         let [presence, _] = correlations.join(&drawn(), &drawn());
-        let found = correlation(&presence.mapv(f64::from));
-        assert!((found[[0, 1]] - 0.6).abs() < 0.015, "{found}");
+        let found = presence.column(0).dot(&presence.column(1)) / n as f32;
+        assert!((found - 0.6).abs() < 0.02, "{found}");
     }
 
     #[test]
-    fn correlations_are_those_of_numpy_and_shrink_with_few_samples() {
-        // numpy.corrcoef(rows.T)[0, 1]
-        let rows = array![[1.0, 2.0], [2.0, 1.0], [3.0, 5.0], [4.0, 4.0], [6.0, 5.0]];
-        assert!((correlation(&rows)[[0, 1]] - 0.758_382_0).abs() < 1e-6);
-        // errors (1, 2, -1) and (2, 1, -2) where both are present: 6 / sqrt(6 * 9) * 3 / 33
+    fn errors_are_correlated_where_both_taxa_are_present() {
+        // errors (1, 2, -1) and (2, 1, -2), twice: r = 6 / sqrt(6 * 9), r^2 = 2/3, z^2 = 6 r^2 / (1 - r^2)^2 = 36
         let errors = array![[1.0, 2.0], [2.0, 1.0], [-1.0, -2.0], [5.0, 0.0]];
         let present = array![[1.0, 1.0], [1.0, 1.0], [1.0, 1.0], [1.0, 0.0]];
-        let found = correlation_where_both(&errors, &present)[[0, 1]];
-        assert!((found - 6.0 / 54.0_f64.sqrt() * 3.0 / 33.0).abs() < 1e-12);
+        let twice = |x: &Array2<f64>| ndarray::concatenate![ndarray::Axis(0), x.view(), x.view()];
+        let found = correlation_where_both(&twice(&errors), &twice(&present), 1)[[0, 1]];
+        assert!((found - 6.0 / 54.0_f64.sqrt() * 35.0 / 36.0).abs() < 1e-12);
+        // Two draws of three samples are three samples: too few.
+        let found = correlation_where_both(&twice(&errors), &twice(&present), 2)[[0, 1]];
+        assert!(found.abs() < 1e-12);
     }
 }

@@ -70,11 +70,11 @@ pub(super) struct Tile {
     /// Logit with its noise: present where above 0.
     pub(super) open: Array2<f32>,
     /// Logit alone.
-    logit: Array2<f32>,
+    pub(super) logit: Array2<f32>,
     /// Normal score given presence.
     pub(super) score: Array2<f32>,
     /// Normal score of the depth.
-    depth: Vec<f32>,
+    pub(super) depth: Vec<f32>,
 }
 
 impl Model {
@@ -299,7 +299,7 @@ impl Bound<'_> {
                 };
                 Drawn {
                     total,
-                    shares: self.shares(tile, row),
+                    shares: tile.shares(row, &self.model.calibration),
                 }
             })
             .collect()
@@ -312,28 +312,29 @@ impl Bound<'_> {
             false => total,
         }
     }
+}
 
-    fn shares(&self, tile: &Tile, row: usize) -> Vec<(u32, f64)> {
+impl Tile {
+    /// The composition of a row: taxa that are present, and their shares.
+    pub(super) fn shares(&self, row: usize, calibration: &Calibration) -> Vec<(u32, f64)> {
         let Calibration {
             presence_offset,
-            mean,
-            sd,
-        } = &self.model.calibration;
-        let marginals = &self.model.marginals.shares;
+            abundance,
+        } = calibration;
         let share = |taxon: usize| {
-            let score = (f64::from(tile.score[[row, taxon]]) - mean[taxon]) / sd[taxon];
-            marginals[taxon].value(score).exp()
+            let score = f64::from(self.score[[row, taxon]]);
+            abundance[taxon].log_share(score).exp()
         };
-        let exists = |taxon: &usize| !marginals[*taxon].is_empty();
-        let n_taxa = marginals.len();
+        let exists = |taxon: &usize| !abundance[*taxon].is_empty();
+        let n_taxa = abundance.len();
         let mut shares: Vec<(u32, f64)> = (0..n_taxa)
             .filter(exists)
-            .filter(|taxon| f64::from(tile.open[[row, *taxon]]) + presence_offset[*taxon] > 0.0)
+            .filter(|taxon| f64::from(self.open[[row, *taxon]]) + presence_offset[*taxon] > 0.0)
             .map(|taxon| (taxon as u32, share(taxon)))
             .collect();
         if shares.is_empty() {
             // A sample has something: the taxon that was most likely.
-            let logit = |taxon: &usize| tile.logit[[row, *taxon]];
+            let logit = |taxon: &usize| self.logit[[row, *taxon]];
             let most = (0..n_taxa)
                 .filter(exists)
                 .max_by(|a, b| logit(a).total_cmp(&logit(b)));

@@ -147,19 +147,19 @@ impl Model {
             transform.prevalence.len(),
             transform.shares.len(),
             calibration.presence_offset.len(),
-            calibration.mean.len(),
-            calibration.sd.len(),
+            calibration.abundance.len(),
             transform
                 .embedding
                 .as_ref()
                 .map_or(n, HyperbolicEmbedding::n_taxa),
         ];
-        if lengths != [n; 6] {
+        if lengths != [n; 5] {
             let problem = format!("describes {lengths:?} features, features.tsv has {n}");
             return Err(broken(TRANSFORM, problem));
         }
         let all = || transform.shares.iter().chain([&transform.totals]);
-        if !all().all(Marginal::is_sound) || transform.totals.is_empty() {
+        let is_sound = all().all(Marginal::is_sound) && calibration.is_sound(&transform.shares);
+        if !is_sound || transform.totals.is_empty() {
             return Err(broken(
                 TRANSFORM,
                 "a distribution that does not rise".to_string(),

@@ -42,11 +42,14 @@ pub(super) struct LearnArgs {
     /// Set a key of the configuration, as in taxa.hyperbolic=false (repeatable)
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<Setting>,
+    /// Folder that keeps training, so that an interrupted run goes on
+    #[arg(long, value_name = "DIR")]
+    checkpoint: Option<PathBuf>,
     /// Keep the fitted model in this folder
     #[arg(long, value_name = "DIR")]
     save_model: Option<PathBuf>,
     /// Use the model in this folder and fit nothing
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["save_model", "config", "set", "tree", "group", "encoder"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["save_model", "checkpoint", "config", "set", "tree", "group", "encoder"])]
     model: Option<PathBuf>,
     #[command(flatten)]
     device: DeviceArgs,
@@ -101,6 +104,7 @@ impl LearnArgs {
             ("--encoder", self.encoder != COLUMNS),
             ("--config", self.config != DEFAULT_CONFIG),
             ("--set", !self.set.is_empty()),
+            ("--checkpoint", self.checkpoint.is_some()),
             ("--save-model", self.save_model.is_some()),
             ("--model", self.model.is_some()),
         ];
@@ -145,6 +149,11 @@ impl LearnArgs {
         self.tree.as_deref()
     }
 
+    /// Where training is kept.
+    pub(super) fn checkpoint(&self) -> Option<&Path> {
+        self.checkpoint.as_deref()
+    }
+
     /// Where the model is kept.
     pub(super) fn save_model(&self) -> Option<&Path> {
         self.save_model.as_deref()
@@ -162,6 +171,7 @@ impl LearnArgs {
             tree: self.tree.as_deref().map(Tree::read).transpose()?,
             group: self.group.clone(),
             device: self.device()?,
+            checkpoint: self.checkpoint.clone(),
         })
     }
 
