@@ -555,6 +555,32 @@ fn the_default_method_learns_and_its_model_can_be_kept() {
 }
 
 #[test]
+fn training_that_was_kept_goes_on_where_it_stopped() {
+    let bench = Workbench::new();
+    counts(&bench, "table.h5ad");
+    let learn = "generate table.h5ad --config tiny --n 20 -q --seed 5";
+    bench.succeed(&words(&format!("{learn} -o a.h5ad")));
+    bench.succeed(&words(&format!("{learn} -o b.h5ad --checkpoint kept")));
+    let states = ["training-vae.safetensors", "training-denoiser.safetensors"];
+    for state in states {
+        assert!(bench.path("kept").join(state).exists(), "{state}");
+    }
+    // The denoiser starts anew, the autoencoder is there.
+    std::fs::remove_file(bench.path("kept").join(states[1])).expect("it was there");
+    bench.succeed(&words(&format!("{learn} -o c.h5ad --checkpoint kept")));
+    let first = read(&bench, "a.h5ad").to_dense();
+    assert_eq!(first, read(&bench, "b.h5ad").to_dense());
+    assert_eq!(first, read(&bench, "c.h5ad").to_dense());
+    let other = words("generate table.h5ad --config tiny -o d.h5ad --checkpoint kept --seed 6");
+    let run = bench.run(&other);
+    assert!(
+        run.code != 0 && run.stderr.contains("another"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
 fn what_a_learned_generator_cannot_do_is_said() {
     let bench = Workbench::new();
     counts(&bench, "table.h5ad");

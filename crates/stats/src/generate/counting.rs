@@ -60,9 +60,9 @@ pub fn multinomial(weights: &[f64], depth: u64, rng: &mut ChaCha8Rng) -> Vec<f64
 
 /// Counts nearest to `depth` times the share of each weight, in which each taxon with a weight has a read.
 ///
-/// Each gets one read; the other reads are shared out in proportion to what is expected above one read,
-/// rounded by largest remainders (ties: the earlier taxon). At a depth below their number, the heaviest
-/// get a read each.
+/// Each is rounded to the next whole number, at least one read; what that makes too many or too few reads is taken
+/// from the counts above one, or added to all, in proportion (largest remainders; ties: the earlier taxon): small
+/// counts stay as they were rounded. At a depth below their number, the heaviest get a read each.
 ///
 /// - `weights`: not negative, finite; all 0 gives counts of 0
 /// - returns counts that sum to `depth`, unless all weights are 0
@@ -81,26 +81,38 @@ pub fn apportion(weights: &[f64], depth: u64) -> Vec<f64> {
             .for_each(|j| counts[*j] = 1.0);
         return counts;
     }
-    let spare = depth - present.len() as u64;
-    let above: Vec<f64> = present
-        .iter()
-        .map(|j| (weights[*j] / total * depth as f64 - 1.0).max(0.0))
-        .collect();
-    let sum: f64 = above.iter().sum();
-    let shares: Vec<f64> = above.iter().map(|x| x / sum * spare as f64).collect();
-    let mut given = 0;
-    for (j, share) in present.iter().zip(&shares) {
-        counts[*j] = 1.0 + share.floor();
-        given += share.floor() as u64;
+    let mut sum = 0.0;
+    for j in &present {
+        counts[*j] = (weights[*j] / total * depth as f64).round().max(1.0);
+        sum += counts[*j];
     }
-    let mut by_remainder: Vec<usize> = (0..present.len()).collect();
-    let remainder = |at: usize| shares[at] - shares[at].floor();
-    by_remainder.sort_by(|a, b| remainder(*b).total_cmp(&remainder(*a)).then(a.cmp(b)));
-    let left = spare.saturating_sub(given) as usize;
-    for at in by_remainder.into_iter().cycle().take(left) {
-        counts[present[at]] += 1.0;
+    let missing = depth as f64 - sum;
+    let (sign, from): (f64, Vec<f64>) = match missing > 0.0 {
+        true => (1.0, present.iter().map(|j| counts[*j]).collect()),
+        false => (-1.0, present.iter().map(|j| counts[*j] - 1.0).collect()),
+    };
+    for (j, part) in present.iter().zip(parts_of(missing.abs(), &from)) {
+        counts[*j] += sign * part;
     }
     counts
+}
+
+/// A whole number in whole parts that are in proportion to some numbers, by largest remainders.
+fn parts_of(whole: f64, numbers: &[f64]) -> Vec<f64> {
+    let sum: f64 = numbers.iter().sum();
+    if whole <= 0.0 || sum <= 0.0 {
+        return vec![0.0; numbers.len()];
+    }
+    let exact: Vec<f64> = numbers.iter().map(|x| x / sum * whole).collect();
+    let mut parts: Vec<f64> = exact.iter().map(|x| x.floor()).collect();
+    let left = (whole - parts.iter().sum::<f64>()).round() as usize;
+    let mut by_remainder: Vec<usize> = (0..exact.len()).collect();
+    let remainder = |at: usize| exact[at].fract();
+    by_remainder.sort_by(|a, b| remainder(*b).total_cmp(&remainder(*a)).then(a.cmp(b)));
+    for at in by_remainder.into_iter().cycle().take(left) {
+        parts[at] += 1.0;
+    }
+    parts
 }
 
 #[cfg(test)]
@@ -137,14 +149,17 @@ mod tests {
     }
 
     #[test]
-    fn shares_are_rounded_by_largest_remainders() {
+    fn shares_are_rounded_and_the_rest_is_shared_out() {
         assert_eq!(apportion(&[0.5, 0.3, 0.2], 10), [5.0, 3.0, 2.0]);
         // Expected 99.9, 0.06, 0.04 of 100: one read each, the other 97 to the first.
         assert_eq!(apportion(&[0.999, 0.0006, 0.0004], 100), [98.0, 1.0, 1.0]);
         assert_eq!(apportion(&[0.1, 0.0, 0.6, 0.3], 2), [0.0, 0.0, 1.0, 1.0]);
+        // 1.3, 1.3, 1.3 and 96.1 of 100: what is near one read stays one read
+        let near_one = apportion(&[1.3, 1.3, 1.3, 96.1], 100);
+        assert_eq!(near_one, [1.0, 1.0, 1.0, 97.0]);
         assert_eq!(apportion(&[0.0, 0.0], 7), [0.0, 0.0]);
         assert_eq!(apportion(&[0.4, 0.1], 0), [0.0, 0.0]);
-        assert_eq!(apportion(&[1e-300, 1e-300], 5), [3.0, 2.0]);
+        assert_eq!(apportion(&[1e-300, 1e-300], 5), [2.0, 3.0]); // 2.5 is 3, and the first gives one back
     }
 
     proptest! {

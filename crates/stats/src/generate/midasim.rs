@@ -13,7 +13,7 @@
 //! - Correlations of abundances are the mean over all orders of the zeros; the package draws 100.
 //! - Of eight draws of the abundances of a sample, the one whose sum is nearest to 1 is taken: making it
 //!   relative then changes it least.
-//! - A row keeps its total: reads beyond one per present taxon are shared out by largest remainders.
+//! - A row keeps its total: counts are rounded, at least one read per present taxon, and what that leaves is shared out.
 
 use super::copula::{Factor, Repair};
 use super::drawing::{Composition, ExactReads, Plan};

@@ -232,8 +232,8 @@ fn offset_for(logits: &[f64], prevalence: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Marginal;
     use super::*;
+    use crate::systems::sparse_microbiome::Marginal;
     use ndarray::Array2;
 
     #[test]

@@ -63,7 +63,7 @@ fn shares_are_multiplied_by_the_exponential_and_all_else_stays() {
         assert_eq!(row.columns, old.columns);
         assert_eq!(row.total(), 200_000.0);
         assert!(row.counts.iter().all(|count| count.fract() == 0.0));
-        // In closed form, within the rounding of half a read.
+        // In closed form, within the rounding of half a read of 12 taxa, shared out in proportion.
         let factor = |j: usize| match j {
             4 => (0.7 * x).exp(),
             9 => (-0.5 * x).exp(),
@@ -72,7 +72,8 @@ fn shares_are_multiplied_by_the_exponential_and_all_else_stays() {
         let total: f64 = (0..12).map(|j| count(old, j) * factor(j)).sum();
         for j in 0..12 {
             let expected = 200_000.0 * count(old, j) * factor(j) / total;
-            assert!((count(row, j) - expected).abs() <= 1.0, "taxon {j}");
+            let off = (count(row, j) - expected).abs();
+            assert!(off <= 1.0 + 6.0 * expected / 200_000.0, "taxon {j}: {off}");
         }
     }
 }
