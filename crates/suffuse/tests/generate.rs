@@ -555,6 +555,53 @@ fn the_default_method_learns_and_its_model_can_be_kept() {
 }
 
 #[test]
+fn samples_are_led_from_one_condition_to_another() {
+    let bench = Workbench::new();
+    counts(&bench, "table.h5ad");
+    bench.succeed(&words(
+        "generate table.h5ad --config tiny --conditions site -o x.h5ad --save-model kept -q",
+    ));
+    let draw = "generate table.h5ad --model kept --conditions site --n 5 -q";
+    bench.succeed(&words(&format!(
+        "{draw} -o on.h5ad --interpolate site=gut..skin"
+    )));
+    for site in ["gut", "skin"] {
+        bench.succeed(&words(&format!(
+            "{draw} -o {site}.h5ad --where site={site}"
+        )));
+    }
+    let [on, gut, skin] = ["on.h5ad", "gut.h5ad", "skin.h5ad"].map(|name| read(&bench, name));
+    assert_eq!(column(&on, "site"), vec!["gut..skin"; 5]);
+    let way = on
+        .sample_metadata
+        .column("interpolation")
+        .expect("the column");
+    assert_eq!(
+        way.values,
+        ColumnValues::Numeric(vec![0.0, 0.25, 0.5, 0.75, 1.0])
+    );
+    // The ends are samples of the two conditions, to the bit.
+    assert_eq!(on.row(0), gut.row(0));
+    assert_eq!(on.row(4), skin.row(4));
+    assert_ne!(gut.row(4), skin.row(4));
+    for (more, expected) in [
+        ("--interpolate site=gut..lung", "lung"),
+        ("--interpolate site=gut", "FROM..TO"),
+        ("--interpolate sex=a..b", "--conditions"),
+        (
+            "--interpolate site=gut..skin --where site=gut",
+            "leave that out",
+        ),
+        ("--interpolate site=gut..skin --by site", "leave that out"),
+    ] {
+        let run = bench.run(&words(&format!("{draw} -o no.h5ad {more}")));
+        assert_ne!(run.code, 0, "{more}");
+        assert!(run.stderr.contains(expected), "{more}: {}", run.stderr);
+        assert!(!bench.path("no.h5ad").exists(), "{more}");
+    }
+}
+
+#[test]
 fn training_that_was_kept_goes_on_where_it_stopped() {
     let bench = Workbench::new();
     counts(&bench, "table.h5ad");

@@ -163,8 +163,8 @@ pub(super) fn run(arguments: &GenerateArgs, context: &mut Context) -> Result<()>
     if samples.method.is_learned() {
         let mut columns = arguments.learn.columns(by_name);
         columns.retain(|column| Some(column.as_str()) != by_name);
-        let fixed = arguments.learn.fixed();
-        for column in resampled(&cohort, &wanted.sizes, &columns, fixed, arguments.seed)? {
+        let fixed = arguments.learn.fixed(by_name)?;
+        for column in resampled(&cohort, &wanted.sizes, &columns, &fixed, arguments.seed)? {
             metadata.set_column(column)?;
         }
     }
@@ -206,11 +206,19 @@ pub(super) fn run(arguments: &GenerateArgs, context: &mut Context) -> Result<()>
     let learning = arguments.learn.learning(by_name)?;
     let guidance = arguments.learn.guidance();
     let given_metadata = metadata.clone();
+    let mut toward = None;
+    if let Some(interpolation) = arguments.learn.interpolation() {
+        toward = Some(interpolation.arrived(&cohort, &metadata)?);
+        for column in interpolation.columns(n) {
+            metadata.set_column(column)?;
+        }
+    }
     let done = context.watched(|watch| {
         let learn = &arguments.learn;
         let fitted = learn.fitted(samples.method, &cohort, &learning, arguments.seed, watch)?;
         let given = Given {
             metadata: &given_metadata,
+            toward: toward.as_ref(),
             guidance: &guidance,
             device: &learning.device,
         };

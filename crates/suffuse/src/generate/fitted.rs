@@ -28,6 +28,8 @@ pub enum Fitted {
 pub struct Given<'a> {
     /// Their metadata.
     pub metadata: &'a Metadata,
+    /// Metadata that the last of them has, and that those between are on the way to.
+    pub toward: Option<&'a Metadata>,
     /// How strongly they are held to it.
     pub guidance: &'a Guidance,
     /// Where the networks compute.
@@ -144,14 +146,7 @@ impl Fitted {
         given: Given,
     ) -> Result<Drawing<'a>> {
         let parts = match self {
-            Fitted::Learned(learned) => {
-                let Given {
-                    metadata,
-                    guidance,
-                    device,
-                } = given;
-                Parts::Learned(learned.drawing(wanted, metadata, guidance, device)?)
-            }
+            Fitted::Learned(learned) => Parts::Learned(learned.drawing(wanted, given)?),
             Fitted::Simple(fits) => {
                 let mut parts = Vec::with_capacity(fits.len());
                 let mut first = 0;

@@ -5,15 +5,15 @@
 //! metadata of the samples to draw -> conditions, guided -> compositions -> reads
 //! ```
 
-use super::{Cohort, Wanted};
+use super::{Cohort, Given, Interpolation, Wanted};
 use crate::conditions::{ConditionEncoder, ConditionOptions, Encoding, encode_for_fit};
 use crate::{Error, Result, Watch};
 use rayon::prelude::*;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use suffuse_data::split;
 use suffuse_data::tree::Tree;
-use suffuse_data::{Metadata, split};
 use suffuse_model::cond::Conditions;
 use suffuse_model::device::Device;
 use suffuse_model::rng::{Stage, generator};
@@ -203,13 +203,13 @@ impl Learned {
     /// # Errors
     /// Guidance of a column that the model does not know; totals that are no counts and no depths; cells of
     /// another kind than in fitting.
-    pub fn drawing<'a>(
-        &'a self,
-        wanted: &'a Wanted,
-        metadata: &Metadata,
-        guidance: &Guidance,
-        device: &Device,
-    ) -> Result<LearnedDrawing<'a>> {
+    pub fn drawing<'a>(&'a self, wanted: &'a Wanted, given: Given) -> Result<LearnedDrawing<'a>> {
+        let Given {
+            metadata,
+            toward,
+            guidance,
+            device,
+        } = given;
         if !self.model.is_of_counts() && wanted.depths == Depths::AsFitted {
             return Err(Error::Table(
                 "the model was fitted to fractions, so its samples have no number of reads; say how many with --depth N or --depth FILE".to_string(),
@@ -232,9 +232,13 @@ impl Learned {
             let own = guidance.of.iter().find(|(name, _)| *name == attribute.name);
             own.map_or(guidance.all, |(_, weight)| *weight)
         };
-        let conditions = match &self.encoder {
-            Some(encoder) => Some(encoder.encode(metadata)?.0),
-            None => None,
+        let conditions = match (&self.encoder, toward) {
+            (None, _) => None,
+            (Some(encoder), None) => Some(encoder.encode(metadata)?.0),
+            (Some(encoder), Some(toward)) => Some(between(
+                encoder.encode(metadata)?.0,
+                &encoder.encode(toward)?.0,
+            )),
         };
         Ok(LearnedDrawing {
             model: &self.model,
@@ -285,6 +289,19 @@ impl LearnedDrawing<'_> {
         };
         Ok(rows.into_par_iter().zip(&drawn).map(reads).collect())
     }
+}
+
+/// Conditions on the way from one to another: the first sample's are the first, the last sample's the second.
+fn between(mut from: Conditions, to: &Conditions) -> Conditions {
+    let n = from.missing.len();
+    for row in 0..n {
+        let part = Interpolation::part(row, n) as f32;
+        let range = row * from.dim..(row + 1) * from.dim;
+        let both = from.values[range.clone()].iter_mut().zip(&to.values[range]);
+        both.for_each(|(from, to)| *from += part * (to - *from));
+        from.missing[row] &= to.missing[row];
+    }
+    from
 }
 
 /// What the numbers of a condition stand for: the columns, or the text as a whole.

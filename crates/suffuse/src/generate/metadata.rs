@@ -4,7 +4,7 @@ use super::Cohort;
 use crate::{Error, Result};
 use rand::RngExt;
 use suffuse_data::seeded::seeded;
-use suffuse_data::{Column, ColumnValues};
+use suffuse_data::{Column, ColumnValues, Metadata};
 
 /// A value that all samples are to have in a column.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +13,76 @@ pub struct Fixed {
     pub column: String,
     /// The value as text.
     pub value: String,
+}
+
+/// A walk from one value of a column to another: the first sample has the first value, the last the last, and those
+/// between lie between.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interpolation {
+    /// Name of the column.
+    pub column: String,
+    /// Value of the first sample.
+    pub from: String,
+    /// Value of the last sample.
+    pub to: String,
+}
+
+/// Name of the column that says how far a sample is on its way, 0 to 1.
+const ON_THE_WAY: &str = "interpolation";
+
+impl Interpolation {
+    /// How far sample `row` of `n` is on its way, 0 to 1.
+    pub fn part(row: usize, n: usize) -> f64 {
+        row as f64 / (n.max(2) - 1) as f64
+    }
+
+    /// The metadata of samples, which have the value `from`, with the value `to` instead.
+    ///
+    /// # Errors
+    /// A value that no sample of the cohort has, or that is no number where the column holds numbers.
+    pub fn arrived(&self, cohort: &Cohort, metadata: &Metadata) -> Result<Metadata> {
+        let mut arrived = metadata.clone();
+        let column = column_of(cohort, &self.column)?;
+        let values = constant(column, &self.to, metadata.ids().len(), "--interpolate")?;
+        arrived.set_column(Column {
+            name: self.column.clone(),
+            values,
+        })?;
+        Ok(arrived)
+    }
+
+    /// The columns to write: numbers between numbers, `from..to` for a category, and how far each sample is.
+    pub fn columns(&self, n: usize) -> [Column; 2] {
+        let parts: Vec<f64> = (0..n).map(|row| Interpolation::part(row, n)).collect();
+        let values = match (self.from.parse::<f64>(), self.to.parse::<f64>()) {
+            (Ok(from), Ok(to)) => {
+                ColumnValues::Numeric(parts.iter().map(|t| from + t * (to - from)).collect())
+            }
+            _ => ColumnValues::Text(vec![Some(format!("{}..{}", self.from, self.to)); n]),
+        };
+        let column = |name: &str, values| Column {
+            name: name.to_string(),
+            values,
+        };
+        [
+            column(&self.column, values),
+            column(ON_THE_WAY, ColumnValues::Numeric(parts)),
+        ]
+    }
+}
+
+fn column_of<'a>(cohort: &'a Cohort, name: &str) -> Result<&'a Column> {
+    let metadata = &cohort.table.sample_metadata;
+    metadata.column(name).ok_or_else(|| {
+        let known: Vec<&str> = metadata.columns().iter().map(|c| c.name.as_str()).collect();
+        Error::Usage(format!(
+            "no metadata column {name:?}; there are: {}",
+            match known.is_empty() {
+                true => "none (join a sheet with -m FILE)".to_string(),
+                false => known.join(", "),
+            }
+        ))
+    })
 }
 
 /// These columns of random samples of the cohort, each sample's from one of its group, with the fixed values in
@@ -32,18 +102,6 @@ pub fn resampled(
 ) -> Result<Vec<Column>> {
     let metadata = &cohort.table.sample_metadata;
     let all: Vec<usize> = (0..cohort.table.n_samples()).collect();
-    let column = |name: &str| {
-        metadata.column(name).ok_or_else(|| {
-            let known: Vec<&str> = metadata.columns().iter().map(|c| c.name.as_str()).collect();
-            Error::Usage(format!(
-                "no metadata column {name:?}; there are: {}",
-                match known.is_empty() {
-                    true => "none (join a sheet with -m FILE)".to_string(),
-                    false => known.join(", "),
-                }
-            ))
-        })
-    };
     for Fixed { column: name, .. } in fixed {
         if !columns.contains(name) {
             return Err(Error::Usage(format!(
@@ -73,10 +131,10 @@ pub fn resampled(
     columns
         .iter()
         .map(|name| {
-            let found = column(name)?;
+            let found = column_of(cohort, name)?;
             let own = fixed.iter().find(|fixed| fixed.column == *name);
             let values = match own {
-                Some(fixed) => constant(found, &fixed.value, rows.len())?,
+                Some(fixed) => constant(found, &fixed.value, rows.len(), "--where")?,
                 None => found.values.take(&rows),
             };
             Ok(Column {
@@ -88,13 +146,13 @@ pub fn resampled(
 }
 
 /// A column of one value, of the kind of another.
-fn constant(like: &Column, value: &str, n: usize) -> Result<ColumnValues> {
+fn constant(like: &Column, value: &str, n: usize, option: &str) -> Result<ColumnValues> {
     if let ColumnValues::Numeric(_) = like.values {
         let number = value.parse::<f64>().ok().filter(|x| x.is_finite());
         return match number {
             Some(number) => Ok(ColumnValues::Numeric(vec![number; n])),
             None => Err(Error::Usage(format!(
-                "--where {}={value}: the column holds numbers; give one",
+                "{option} {}={value}: the column holds numbers; give one",
                 like.name
             ))),
         };
@@ -103,7 +161,7 @@ fn constant(like: &Column, value: &str, n: usize) -> Result<ColumnValues> {
     match row {
         Some(row) => Ok(like.values.take(&vec![Some(row); n])),
         None => Err(Error::Usage(format!(
-            "--where {}={value}: no sample to learn from has this value",
+            "{option} {}={value}: no sample to learn from has this value",
             like.name
         ))),
     }

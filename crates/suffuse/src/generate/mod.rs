@@ -22,7 +22,7 @@ pub use depth::Depth;
 pub use files::{Beside, Files, Generated};
 pub use fitted::{Drawing, Fitted, Given, Wanted, fit};
 pub use learned::{Guidance, Learned, Learning};
-pub use metadata::{Fixed, resampled};
+pub use metadata::{Fixed, Interpolation, resampled};
 pub use method::Method;
 
 use crate::{Error, Result, Watch};

@@ -4,7 +4,9 @@ use crate::cmd::DeviceArgs;
 use clap::Args;
 use std::path::{Path, PathBuf};
 use suffuse::conditions::Encoding;
-use suffuse::generate::{Cohort, Fitted, Fixed, Guidance, Learned, Learning, Method, fit};
+use suffuse::generate::{
+    Cohort, Fitted, Fixed, Guidance, Interpolation, Learned, Learning, Method, fit,
+};
 use suffuse::settings::{self, Setting};
 use suffuse::{Error, Result, Watch};
 use suffuse_data::tree::Tree;
@@ -23,6 +25,9 @@ pub(super) struct LearnArgs {
     /// Give all samples this value of a column of --conditions, as in age=60 (repeatable)
     #[arg(long = "where", value_name = "COLUMN=VALUE", value_parser = fixed)]
     fixed: Vec<Fixed>,
+    /// Lead the samples from one value of a column of --conditions to another, as in age=20..70 or site=gut..skin
+    #[arg(long, value_name = "COLUMN=FROM..TO", value_parser = interpolation)]
+    interpolate: Option<Interpolation>,
     /// How strongly samples are held to their conditions, of all columns or of one: 2, body_site=3; 1 is as
     /// learned (repeatable)
     #[arg(long, value_name = "W|COLUMN=W", value_parser = guidance)]
@@ -65,6 +70,21 @@ fn fixed(text: &str) -> std::result::Result<Fixed, String> {
     }
 }
 
+fn interpolation(text: &str) -> std::result::Result<Interpolation, String> {
+    let parts = text.split_once('=').and_then(|(column, ends)| {
+        let (from, to) = ends.split_once("..")?;
+        Some((column, from, to))
+    });
+    match parts {
+        Some((column, from, to)) if ![column, from, to].contains(&"") => Ok(Interpolation {
+            column: column.to_string(),
+            from: from.to_string(),
+            to: to.to_string(),
+        }),
+        _ => Err("expected COLUMN=FROM..TO".to_string()),
+    }
+}
+
 /// Names of columns may hold an equals sign; the number follows the last one.
 fn guidance(text: &str) -> std::result::Result<(Option<String>, f64), String> {
     let (column, weight) = match text.rsplit_once('=') {
@@ -98,6 +118,7 @@ impl LearnArgs {
         let asked = [
             ("--conditions", !self.conditions.is_empty()),
             ("--where", !self.fixed.is_empty()),
+            ("--interpolate", self.interpolate.is_some()),
             ("--guidance", !self.guidance.is_empty()),
             ("--tree", self.tree.is_some()),
             ("--group", self.group.is_some()),
@@ -125,9 +146,35 @@ impl LearnArgs {
         columns
     }
 
-    /// Values that are fixed.
-    pub(super) fn fixed(&self) -> &[Fixed] {
-        &self.fixed
+    /// Values that are fixed: those of the user, and where an interpolation starts.
+    ///
+    /// # Errors
+    /// A column that is told twice what to be, or that samples are not conditioned on.
+    pub(super) fn fixed(&self, by: Option<&str>) -> Result<Vec<Fixed>> {
+        let mut fixed = self.fixed.clone();
+        if let Some(Interpolation { column, from, .. }) = &self.interpolate {
+            let is_fixed = fixed.iter().any(|fixed| fixed.column == *column);
+            if is_fixed || by == Some(column) {
+                return Err(Error::Usage(format!(
+                    "--interpolate {column}: the column is given by --by or --where as well; leave that out"
+                )));
+            }
+            if !self.conditions.contains(column) {
+                return Err(Error::Usage(format!(
+                    "--interpolate {column}: samples are not conditioned on it; add it to --conditions"
+                )));
+            }
+            fixed.push(Fixed {
+                column: column.clone(),
+                value: from.clone(),
+            });
+        }
+        Ok(fixed)
+    }
+
+    /// From where to where samples are led.
+    pub(super) fn interpolation(&self) -> Option<&Interpolation> {
+        self.interpolate.as_ref()
     }
 
     /// Weights of the guidance.
