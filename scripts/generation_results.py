@@ -331,11 +331,14 @@ def page(options, results):
         lines += table_of(main, first.band if first else None)
         by_site = [run for run in main if "site" in run.name and run.figures.get("label_auroc_ratio") is not None]
         if by_site:
-            lines += ["", "A classifier of the body site, learned from generated samples and tested on real ones:", ""]
+            lines += ["", "A classifier of the body site, learned from one side and tested on the other:", ""]
             for name, of_name in grouped(by_site).items():
                 area = spread([run.figures["label_auroc"] for run in of_name], 3)
                 ratio = spread([run.figures["label_auroc_ratio"] for run in of_name], 3)
-                lines.append(f"- {name}: AUROC {area}, {ratio} of that learned from real samples")
+                lines.append(f"- {name}, learned from generated: AUROC {area}, {ratio} of that learned from real samples")
+                area = spread([run.figures.get("label_recognised_auroc") for run in of_name], 3)
+                ratio = spread([run.figures.get("label_recognised_ratio") for run in of_name], 3)
+                lines.append(f"- {name}, learned from real: AUROC on generated {area}, {ratio} of that on real samples")
         lines += ["", f"### {chosen.name}: what is given away, and what it takes", ""] + privacy_of(main)
         ablation = [run for run in runs if is_ablation(run)]
         if ablation:

@@ -273,6 +273,8 @@ fn a_label_is_learned_from_generated_samples_and_subjects_stay_whole() {
         ]
         .concat(),
     ));
+    let ratio = found["label_recognised_ratio"];
+    assert!(found["label_recognised_auroc"] > 0.99 && (ratio - 1.0).abs() < 0.01);
     assert!(found["label_auroc"] > 0.99 && (found["label_auroc_ratio"] - 1.0).abs() < 0.01);
     let wrong = |option: &str, column: &str, code: i32, facts: &[&str]| {
         let arguments = ["compare", "real.tsv", "synth.tsv", option, column];

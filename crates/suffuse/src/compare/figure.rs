@@ -113,6 +113,10 @@ pub enum Figure {
     LabelAuroc,
     /// That AUROC over the one learned from real samples.
     LabelRatio,
+    /// AUROC of the label on generated samples, learned from real ones.
+    LabelRecognised,
+    /// That AUROC over the one on real samples.
+    RecognisedRatio,
 }
 
 /// Which values of a figure are good.
@@ -163,6 +167,8 @@ impl Figure {
             Figure::OccupancyAbundance,
             Figure::LabelAuroc,
             Figure::LabelRatio,
+            Figure::LabelRecognised,
+            Figure::RecognisedRatio,
         ]);
         all
     }
@@ -195,6 +201,8 @@ impl Figure {
             Figure::OccupancyAbundance => "occupancy_abundance_r2",
             Figure::LabelAuroc => "label_auroc",
             Figure::LabelRatio => "label_auroc_ratio",
+            Figure::LabelRecognised => "label_recognised_auroc",
+            Figure::RecognisedRatio => "label_recognised_ratio",
         };
         id.to_string()
     }
@@ -221,7 +229,10 @@ impl Figure {
             Figure::Proportionality | Figure::MeanVariance | Figure::OccupancyAbundance => {
                 "structure"
             }
-            Figure::LabelAuroc | Figure::LabelRatio => "utility",
+            Figure::LabelAuroc
+            | Figure::LabelRatio
+            | Figure::LabelRecognised
+            | Figure::RecognisedRatio => "utility",
         }
     }
 
@@ -252,6 +263,8 @@ impl Figure {
             Figure::OccupancyAbundance => "occupancy-abundance R2",
             Figure::LabelAuroc => "AUROC from generated",
             Figure::LabelRatio => "over AUROC from real",
+            Figure::LabelRecognised => "AUROC on generated",
+            Figure::RecognisedRatio => "over AUROC on real",
         }
     }
 
@@ -263,13 +276,15 @@ impl Figure {
             | Figure::Proportionality
             | Figure::MeanVariance
             | Figure::OccupancyAbundance
-            | Figure::LabelRatio => Good::High,
+            | Figure::LabelRatio
+            | Figure::RecognisedRatio => Good::High,
             Figure::PrevalenceSlope => Good::NearOne,
             // At one number of samples R2 says what F says.
             Figure::PermanovaR2(_)
             | Figure::PermanovaP(_)
             | Figure::PermdispP(_)
-            | Figure::LabelAuroc => Good::WithAnother,
+            | Figure::LabelAuroc
+            | Figure::LabelRecognised => Good::WithAnother,
             _ => Good::Low,
         }
     }

@@ -198,7 +198,7 @@ pub(super) struct Learning<'a> {
     pub(super) test: &'a [usize],
 }
 
-/// How well a label of real samples is learned from generated ones.
+/// How well a label of real samples is learned from generated ones, and that of generated ones from real samples.
 ///
 /// # Errors
 /// No label in one of the sets.
@@ -230,6 +230,11 @@ pub(super) fn of_label(pool: &Pool, learning: Learning, seed: u64) -> Result<Mea
     let auroc =
         |train: &[usize], test: &[usize]| auroc_of(&features, &classes, train, test, forest(seed));
     let found = auroc(&of_generated, &of_test)?;
+    let of_real = match &train {
+        Some(_) => &of_train,
+        None => &of_test,
+    };
+    let recognised = auroc(of_real, &of_generated)?;
     let reference = match train {
         Some(_) => auroc(&of_train, &of_test)?,
         None => {
@@ -248,6 +253,8 @@ pub(super) fn of_label(pool: &Pool, learning: Learning, seed: u64) -> Result<Mea
     Ok(vec![
         (Figure::LabelAuroc, found),
         (Figure::LabelRatio, found / reference),
+        (Figure::LabelRecognised, recognised),
+        (Figure::RecognisedRatio, recognised / reference),
     ])
 }
 
