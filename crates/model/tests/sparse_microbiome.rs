@@ -6,8 +6,8 @@ use suffuse_data::simulate::{SimulateOptions, simulate};
 use suffuse_model::cond::Conditions;
 use suffuse_model::device::Device;
 use suffuse_model::systems::sparse_microbiome::{
-    Attribute, Cohort, Config, Drawn, FitOptions, Model, SampleOptions, TaxonDistances, Wanted,
-    fit, system_of,
+    Attribute, Cohort, Config, Drawn, FitOptions, Inpainted, Kept, Model, SampleOptions,
+    TaxonDistances, Wanted, fit, system_of,
 };
 use suffuse_model::train::Progress;
 
@@ -280,6 +280,114 @@ fn hard_tables_are_learned_from_or_refused_with_a_reason() {
             assert!(sample.total.is_finite() && sample.total > 0.0);
         }
         assert_eq!(model.is_of_counts(), rows[0][0] == 2.0);
+    }
+}
+
+/// 240 samples of two kinds: taxa 0 to 5 are common in those of even, 6 to 11 in those of odd number.
+fn two_kinds() -> Table {
+    let mut state = 1_u64;
+    let mut uniform = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (state >> 11) as f64 / (1_u64 << 53) as f64
+    };
+    let mut counts = Vec::new();
+    for row in 0..240 {
+        for taxon in 0..12 {
+            let is_common = (taxon < 6) == (row % 2 == 0);
+            let is_present = uniform() < if is_common { 0.9 } else { 0.08 };
+            let count = (20.0 * (2.0 * uniform()).exp()).round();
+            counts.push(if is_present { count } else { 0.0 });
+        }
+        counts[row * 12] += 5.0; // no sample is empty, and taxon 0 tells nothing by its presence
+    }
+    let ids = |prefix: &str, n: usize| (0..n).map(|i| format!("{prefix}{i}")).collect();
+    Table::from_dense(ids("s", 240), ids("t", 12), &counts).expect("the shape fits")
+}
+
+#[test]
+fn what_is_generated_goes_with_what_is_kept() {
+    let model = fitted(&Config::tiny(), &cohort(&two_kinds(), None)).unwrap();
+    let options = SampleOptions {
+        seed: 9,
+        device: Device::flex(),
+        guidance: Vec::new(),
+        sampler: None,
+        interrupted: &AtomicBool::new(false),
+    };
+    let taxa = [1, 2, 7, 8];
+    let of = |shares: [f64; 4], n: u64| -> Vec<Inpainted> {
+        let kept = Kept {
+            taxa: &taxa,
+            shares: &shares,
+        };
+        let all: Vec<(Wanted, Kept)> = wanted(0..n).into_iter().map(|w| (w, kept)).collect();
+        model.inpaint(&all, &options).unwrap()
+    };
+    let share_with = |all: &[Inpainted], taxa: [u32; 4]| {
+        let has = |sample: &Inpainted, taxon: u32| {
+            sample.drawn.shares.iter().any(|(found, _)| *found == taxon)
+        };
+        let n: usize = all
+            .iter()
+            .map(|sample| taxa.iter().filter(|taxon| has(sample, **taxon)).count())
+            .sum();
+        n as f64 / (4 * all.len()) as f64
+    };
+    let n = 40;
+    let (even, odd) = (of([0.2, 0.15, 0.0, 0.0], n), of([0.0, 0.0, 0.2, 0.15], n));
+    // Common in the kind of the kept taxa, rare in the other: .9 and .08 in the table.
+    let found = [
+        share_with(&even, [3, 4, 5, 5]),
+        share_with(&even, [9, 10, 11, 6]),
+        share_with(&odd, [9, 10, 11, 6]),
+        share_with(&odd, [3, 4, 5, 5]),
+    ];
+    assert!(found[0] > 0.75 && found[2] > 0.75, "{found:?}");
+    assert!(found[1] < 0.25 && found[3] < 0.25, "{found:?}");
+    for sample in &even {
+        let share = |taxon: u32| {
+            sample
+                .drawn
+                .shares
+                .iter()
+                .find(|(found, _)| *found == taxon)
+        };
+        assert_eq!(share(1), Some(&(1, 0.2)));
+        assert_eq!(share(2), Some(&(2, 0.15)));
+        assert!(share(7).is_none() && share(8).is_none());
+        let sum: f64 = sample.drawn.shares.iter().map(|(_, share)| share).sum();
+        assert!((sum - 1.0).abs() < 1e-9, "{sum}");
+        assert!(
+            sample
+                .drawn
+                .shares
+                .windows(2)
+                .all(|pair| pair[0].0 < pair[1].0)
+        );
+        assert!((1.0..=Inpainted::N_CANDIDATES as f64).contains(&sample.n_effective));
+    }
+    // Each depends on its number alone, and all differ.
+    assert!(of([0.2, 0.15, 0.0, 0.0], 3) == even[..3]);
+    assert_ne!(even[0].drawn.shares, even[1].drawn.shares);
+    // Kept taxa that are all of the sample leave nothing; what is no part of a sample is refused.
+    let whole = of([0.5, 0.5, 0.0, 0.0], 1);
+    assert_eq!(whole[0].drawn.shares, [(1, 0.5), (2, 0.5)]);
+    for (taxa, shares) in [
+        (&[1_u32, 1][..], &[0.1, 0.1][..]),
+        (&[1, 12], &[0.1, 0.1]),
+        (&[1, 2], &[0.1]),
+        (&[1, 2], &[0.8, 0.8]),
+        (&[1], &[f64::NAN]),
+        (&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11], &[0.0; 12]),
+    ] {
+        let kept = Kept { taxa, shares };
+        let one = [(wanted(0..1)[0], kept)];
+        assert!(
+            model.inpaint(&one, &options).is_err(),
+            "{taxa:?} {shares:?}"
+        );
     }
 }
 

@@ -77,7 +77,7 @@ impl LeastSquares {
 }
 
 /// Solves `G x = r` by Cholesky from the lower triangle of `G`; `x` comes in `r`.
-pub(crate) fn solve_positive_definite(gram: &mut Array2<f64>, right: &mut [f64]) {
+pub fn solve_positive_definite(gram: &mut Array2<f64>, right: &mut [f64]) {
     let n = right.len();
     for i in 0..n {
         for j in 0..=i {

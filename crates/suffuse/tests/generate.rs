@@ -602,6 +602,70 @@ fn samples_are_led_from_one_condition_to_another() {
 }
 
 #[test]
+fn kept_taxa_stay_and_the_rest_is_generated() {
+    let bench = Workbench::new();
+    counts(&bench, "table.h5ad");
+    let real = read(&bench, "table.h5ad");
+    let ids = real.feature_ids();
+    bench.file(
+        "keep.txt",
+        &format!("{}\n\n{}\n{}\n", ids[7], ids[2], ids[4]),
+    );
+    let draw =
+        "generate table.h5ad --config tiny --checkpoint kept --conditions site -q --keep keep.txt";
+    let run = bench.succeed(&words(&format!(
+        "{} -o a.h5ad --n 65",
+        draw.replace(" -q", "")
+    )));
+    assert!(run.stderr.contains("of 256 candidates"), "{}", run.stderr);
+    let made = read(&bench, "a.h5ad");
+    let from = column(&made, "kept_from");
+    assert_eq!(
+        (made.n_samples(), &from[0], &from[64]),
+        (65, &real.sample_ids()[0], &real.sample_ids()[4])
+    );
+    let sites = column(&real, "site");
+    let mut n_other = 0;
+    for (row, site) in column(&made, "site").iter().enumerate() {
+        let source = row % 60;
+        assert_eq!(*site, sites[source]);
+        for taxon in [2, 4, 7] {
+            assert_eq!(
+                made.get(row, taxon),
+                real.get(source, taxon),
+                "{row} {taxon}"
+            );
+        }
+        assert_eq!(made.totals()[row], real.totals()[source]);
+        n_other += usize::from(made.row(row) != real.row(source));
+    }
+    assert!(n_other > 50, "{n_other}");
+    bench.succeed(&words(&format!(
+        "{draw} -o b.h5ad --n 65 --batch-size 7 --threads 1"
+    )));
+    assert_eq!(made.to_dense(), read(&bench, "b.h5ad").to_dense());
+    bench.file("absent.txt", "nobody\n");
+    bench.file("twice.txt", &format!("{0}\n{0}\n", ids[1]));
+    bench.file("all.txt", &ids.join("\n"));
+    bench.file("none.txt", "\n");
+    for (more, expected) in [
+        ("--keep absent.txt", "line 1"),
+        ("--keep twice.txt", "listed twice"),
+        ("--keep all.txt", "10 of 10"),
+        ("--keep none.txt", "0 of 10"),
+        ("--keep nowhere.txt", "nowhere.txt"),
+        ("--keep keep.txt --depth 100", "--depth"),
+        ("--keep keep.txt --by site", "--by"),
+        ("--keep keep.txt --method midasim", "does not learn"),
+    ] {
+        let run = bench.run(&words(&format!("generate table.h5ad -o no.h5ad {more}")));
+        assert_ne!(run.code, 0, "{more}");
+        assert!(run.stderr.contains(expected), "{more}: {}", run.stderr);
+        assert!(!bench.path("no.h5ad").exists(), "{more}");
+    }
+}
+
+#[test]
 fn training_that_was_kept_goes_on_where_it_stopped() {
     let bench = Workbench::new();
     counts(&bench, "table.h5ad");

@@ -8,8 +8,8 @@ use learn::LearnArgs;
 use serde_json::json;
 use std::path::PathBuf;
 use suffuse::generate::{
-    Alterations, Balance, Beside, By, Cohort, Counts, Depth, Files, Fitted, Given, Known, Method,
-    Request, Wanted, generate, resampled, sample_ids,
+    Alterations, Balance, Beside, By, Cohort, Counts, Depth, Files, Fitted, Given, KeptTaxa, Known,
+    Method, Request, Wanted, generate, resampled, sample_ids,
 };
 use suffuse::output::require_writable;
 use suffuse::provenance::{Provenance, digest};
@@ -148,7 +148,15 @@ pub(super) fn run(arguments: &GenerateArgs, context: &mut Context) -> Result<()>
     context.notes(&cohort.notes);
     arguments.check(&cohort).map_err(in_file)?;
     let samples = &arguments.samples;
-    let (n, depths) = samples.depth.resolve(samples.n, read.table.n_samples())?;
+    let n_default = match arguments.learn.keep() {
+        Some(_) => cohort.table.n_samples(),
+        None => read.table.n_samples(),
+    };
+    let (n, depths) = samples.depth.resolve(samples.n, n_default)?;
+    let kept = match arguments.learn.keep() {
+        Some(path) => Some(KeptTaxa::read(path, &cohort, n)?),
+        None => None,
+    };
     let wanted = Wanted {
         sizes: cohort.sizes(n, by.as_ref()),
         depths,
@@ -164,7 +172,15 @@ pub(super) fn run(arguments: &GenerateArgs, context: &mut Context) -> Result<()>
         let mut columns = arguments.learn.columns(by_name);
         columns.retain(|column| Some(column.as_str()) != by_name);
         let fixed = arguments.learn.fixed(by_name)?;
-        for column in resampled(&cohort, &wanted.sizes, &columns, &fixed, arguments.seed)? {
+        let rows = kept.as_ref().map(|kept| &kept.rows[..]);
+        for column in resampled(
+            &cohort,
+            &wanted.sizes,
+            &columns,
+            &fixed,
+            rows,
+            arguments.seed,
+        )? {
             metadata.set_column(column)?;
         }
     }
@@ -192,7 +208,11 @@ pub(super) fn run(arguments: &GenerateArgs, context: &mut Context) -> Result<()>
         Depth::AsFitted | Depth::Each(_) => None,
     };
     let inputs = listed.into_iter().chain(&arguments.changes.spike_in);
-    for path in inputs.map(PathBuf::as_path).chain(arguments.learn.tree()) {
+    for path in inputs
+        .map(PathBuf::as_path)
+        .chain(arguments.learn.tree())
+        .chain(arguments.learn.keep())
+    {
         provenance.inputs.push(digest(path)?);
     }
     provenance.set("method", samples.method.to_string());
@@ -207,6 +227,9 @@ pub(super) fn run(arguments: &GenerateArgs, context: &mut Context) -> Result<()>
     let guidance = arguments.learn.guidance();
     let given_metadata = metadata.clone();
     let mut toward = None;
+    if let Some(kept) = &kept {
+        metadata.set_column(kept.column(&cohort))?;
+    }
     if let Some(interpolation) = arguments.learn.interpolation() {
         toward = Some(interpolation.arrived(&cohort, &metadata)?);
         for column in interpolation.columns(n) {
@@ -219,6 +242,7 @@ pub(super) fn run(arguments: &GenerateArgs, context: &mut Context) -> Result<()>
         let given = Given {
             metadata: &given_metadata,
             toward: toward.as_ref(),
+            kept: kept.as_ref(),
             guidance: &guidance,
             device: &learning.device,
         };
@@ -230,12 +254,16 @@ pub(super) fn run(arguments: &GenerateArgs, context: &mut Context) -> Result<()>
             metadata,
             block_size: arguments.batch_size,
         };
-        Ok((generate(request, &files, watch)?, about(&fitted)))
+        let generated = generate(request, &files, watch)?;
+        Ok((generated, about(&fitted), drawing.note()))
     });
-    let (generated, about) = done.map_err(|error| match samples.method.is_learned() {
+    let (generated, about, note) = done.map_err(|error| match samples.method.is_learned() {
         true => error.with_advice(|| advice(arguments.learn.checkpoint())),
         false => error,
     })?;
+    if let Some(note) = note {
+        context.talk.note(&note);
+    }
     provenance.set("model", about.clone());
     provenance.set("counts", json!(generated.counts));
     let (counts, known) = (generated.counts.clone(), generated.known.clone());
@@ -280,7 +308,9 @@ impl GenerateArgs {
         let has_truth = self.changes.spike_in.is_some();
         let beside = Beside {
             metadata: self.metadata_out.as_deref(),
-            has_metadata: has_truth || !self.learn.columns(self.samples.by.as_deref()).is_empty(),
+            has_metadata: has_truth
+                || self.learn.keep().is_some()
+                || !self.learn.columns(self.samples.by.as_deref()).is_empty(),
             truth: self.truth.as_deref(),
             has_truth,
         };

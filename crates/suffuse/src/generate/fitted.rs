@@ -1,7 +1,7 @@
 //! A fitted generator, and the samples that it draws in blocks.
 
 use super::learned::{Guidance, Learned, LearnedDrawing, Learning};
-use super::{Cohort, Method};
+use super::{Cohort, KeptTaxa, Method};
 use crate::{Error, Result, Watch};
 use ndarray::Array2;
 use rand::Rng;
@@ -30,6 +30,8 @@ pub struct Given<'a> {
     pub metadata: &'a Metadata,
     /// Metadata that the last of them has, and that those between are on the way to.
     pub toward: Option<&'a Metadata>,
+    /// Taxa that they keep of samples of the cohort.
+    pub kept: Option<&'a KeptTaxa>,
     /// How strongly they are held to it.
     pub guidance: &'a Guidance,
     /// Where the networks compute.
@@ -141,12 +143,12 @@ impl Fitted {
     /// Depths that the generator cannot give.
     pub fn drawing<'a>(
         &'a self,
-        cohort: &Cohort,
+        cohort: &'a Cohort,
         wanted: &'a Wanted,
-        given: Given,
+        given: Given<'a>,
     ) -> Result<Drawing<'a>> {
         let parts = match self {
-            Fitted::Learned(learned) => Parts::Learned(learned.drawing(wanted, given)?),
+            Fitted::Learned(learned) => Parts::Learned(learned.drawing(cohort, wanted, given)?),
             Fitted::Simple(fits) => {
                 let mut parts = Vec::with_capacity(fits.len());
                 let mut first = 0;
@@ -179,6 +181,14 @@ impl Drawing<'_> {
     /// Group of each sample.
     pub fn groups(&self) -> &[usize] {
         &self.groups
+    }
+
+    /// What is to be said of the samples that were drawn.
+    pub fn note(&self) -> Option<String> {
+        match &self.parts {
+            Parts::Learned(learned) => learned.note(),
+            Parts::Simple(_) => None,
+        }
     }
 
     /// Seed of the samples.

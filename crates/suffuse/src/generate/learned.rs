@@ -5,13 +5,14 @@
 //! metadata of the samples to draw -> conditions, guided -> compositions -> reads
 //! ```
 
-use super::{Cohort, Given, Interpolation, Wanted};
+use super::{Cohort, Given, Interpolation, KeptTaxa, Wanted};
 use crate::conditions::{ConditionEncoder, ConditionOptions, Encoding, encode_for_fit};
 use crate::{Error, Result, Watch};
 use rayon::prelude::*;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use suffuse_data::split;
 use suffuse_data::tree::Tree;
 use suffuse_model::cond::Conditions;
@@ -67,11 +68,18 @@ impl Default for Guidance {
     }
 }
 
+/// Candidates from which a choice is one.
+const FEW_CANDIDATES: f64 = 5.0;
+
 /// Samples of the learned generator that are drawn when asked for.
 #[derive(Debug)]
 pub struct LearnedDrawing<'a> {
     model: &'a Model,
+    cohort: &'a Cohort,
     wanted: &'a Wanted,
+    kept: Option<&'a KeptTaxa>,
+    /// Per sample around kept taxa, the candidates that had a say.
+    n_effective: Mutex<Vec<f64>>,
     conditions: Option<Conditions>,
     guidance: Vec<f64>,
     device: Device,
@@ -203,10 +211,16 @@ impl Learned {
     /// # Errors
     /// Guidance of a column that the model does not know; totals that are no counts and no depths; cells of
     /// another kind than in fitting.
-    pub fn drawing<'a>(&'a self, wanted: &'a Wanted, given: Given) -> Result<LearnedDrawing<'a>> {
+    pub fn drawing<'a>(
+        &'a self,
+        cohort: &'a Cohort,
+        wanted: &'a Wanted,
+        given: Given<'a>,
+    ) -> Result<LearnedDrawing<'a>> {
         let Given {
             metadata,
             toward,
+            kept,
             guidance,
             device,
         } = given;
@@ -242,7 +256,10 @@ impl Learned {
         };
         Ok(LearnedDrawing {
             model: &self.model,
+            cohort,
             wanted,
+            kept,
+            n_effective: Mutex::default(),
             conditions,
             guidance: attributes.iter().map(weight).collect(),
             device: device.clone(),
@@ -281,6 +298,9 @@ impl LearnedDrawing<'_> {
             sampler: None,
             interrupted,
         };
+        if let Some(kept) = self.kept {
+            return self.around(kept, &asked, &options);
+        }
         let drawn = self.model.sample(&asked, &options)?;
         let reads = |(row, drawn): (usize, &system::Drawn)| {
             let mut rng = generator(self.wanted.seed, Stage::Sampling, "reads", row as u64);
@@ -288,6 +308,76 @@ impl LearnedDrawing<'_> {
             reads_of_shares(&drawn.shares, depth, self.wanted.reads, &mut rng)
         };
         Ok(rows.into_par_iter().zip(&drawn).map(reads).collect())
+    }
+
+    fn said(&self) -> MutexGuard<'_, Vec<f64>> {
+        self.n_effective
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many candidates the samples around kept taxa were chosen from, in words; `None` where none were kept.
+    pub fn note(&self) -> Option<String> {
+        let mut said = self.said().clone();
+        said.sort_by(f64::total_cmp);
+        let median = said.get(said.len() / 2)?;
+        let few = match *median < FEW_CANDIDATES {
+            true => {
+                ": the kept taxa leave next to no choice, and samples around them vary less than they should; keep fewer"
+            }
+            false => "",
+        };
+        Some(format!(
+            "around the kept taxa: of {} candidates a sample, {median:.0} had a say (median){few}",
+            system::Inpainted::N_CANDIDATES
+        ))
+    }
+
+    /// Samples around the kept taxa, whose reads stay as they are; the other reads of the sample that they are of
+    /// are shared out among the other taxa.
+    fn around(
+        &self,
+        kept: &KeptTaxa,
+        asked: &[system::Wanted],
+        options: &SampleOptions,
+    ) -> Result<Vec<SparseRow>> {
+        let of = |wanted: &system::Wanted| kept.reads(self.cohort, wanted.number as usize);
+        let reads: Vec<(Vec<f64>, f64)> = asked.iter().map(of).collect();
+        let shares: Vec<Vec<f64>> = (reads.iter())
+            .map(|(reads, total)| reads.iter().map(|count| count / total).collect())
+            .collect();
+        let wanted: Vec<(system::Wanted, system::Kept)> = (asked.iter().zip(&reads).zip(&shares))
+            .map(|((wanted, (_, total)), shares)| {
+                let depth = Some(*total as u64);
+                let kept = system::Kept {
+                    taxa: &kept.taxa,
+                    shares,
+                };
+                (system::Wanted { depth, ..*wanted }, kept)
+            })
+            .collect();
+        let drawn = self.model.inpaint(&wanted, options)?;
+        let n_effective = drawn.iter().map(|drawn| drawn.n_effective);
+        self.said().extend(n_effective);
+        let row = |((drawn, (own, total)), wanted): (
+            (&system::Inpainted, &(Vec<f64>, f64)),
+            &system::Wanted,
+        )| {
+            let mut rng = generator(self.wanted.seed, Stage::Sampling, "reads", wanted.number);
+            let is_rest = |(taxon, _): &&(u32, f64)| kept.taxa.binary_search(taxon).is_err();
+            let rest: Vec<(u32, f64)> =
+                drawn.drawn.shares.iter().filter(is_rest).copied().collect();
+            let left = total - own.iter().sum::<f64>();
+            let rest = reads_of_shares(&rest, left as u64, self.wanted.reads, &mut rng);
+            let own = kept.taxa.iter().copied().zip(own.iter().copied());
+            let rest = rest.columns.into_iter().zip(rest.counts);
+            let mut all: Vec<(u32, f64)> =
+                own.filter(|(_, count)| *count > 0.0).chain(rest).collect();
+            all.sort_by_key(|(taxon, _)| *taxon);
+            let (columns, counts) = all.into_iter().unzip();
+            SparseRow { columns, counts }
+        };
+        Ok(drawn.iter().zip(&reads).zip(asked).map(row).collect())
     }
 }
 

@@ -89,6 +89,7 @@ fn column_of<'a>(cohort: &'a Cohort, name: &str) -> Result<&'a Column> {
 /// their place. Samples that have the fixed values are preferred, so that the other columns go with them.
 ///
 /// - `sizes`: samples to draw of each group; one group without a column of groups
+/// - `given`: the sample of the cohort of each, in place of a random one
 ///
 /// # Errors
 /// A column that the cohort does not have, a value that is no number where the column holds numbers, or one that
@@ -98,6 +99,7 @@ pub fn resampled(
     sizes: &[usize],
     columns: &[String],
     fixed: &[Fixed],
+    given: Option<&[usize]>,
     seed: u64,
 ) -> Result<Vec<Column>> {
     let metadata = &cohort.table.sample_metadata;
@@ -127,6 +129,9 @@ pub fn resampled(
             candidates.clone_from(of_group);
         }
         rows.extend((0..*size).map(|_| Some(candidates[rng.random_range(0..candidates.len())])));
+    }
+    if let Some(given) = given {
+        rows = given.iter().copied().map(Some).collect();
     }
     columns
         .iter()

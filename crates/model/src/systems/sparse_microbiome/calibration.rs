@@ -59,16 +59,12 @@ impl AbundanceMap {
 
     /// ln(share) at a score; `NaN` where the taxon was never seen.
     pub(super) fn log_share(&self, score: f64) -> f64 {
-        let (scores, logs) = (&self.scores, &self.logs);
-        match scores.partition_point(|knot| *knot < score) {
-            _ if scores.is_empty() => f64::NAN,
-            0 => logs[0],
-            k if k == scores.len() => logs[k - 1],
-            k => {
-                let part = (score - scores[k - 1]) / (scores[k] - scores[k - 1]);
-                logs[k - 1] + part * (logs[k] - logs[k - 1])
-            }
-        }
+        interpolate(&self.scores, &self.logs, score)
+    }
+
+    /// The score at which the taxon has this ln(share); `NaN` where it was never seen.
+    pub(super) fn score(&self, log_share: f64) -> f64 {
+        interpolate(&self.logs, &self.scores, log_share)
     }
 
     fn is_sound(&self, n_knots: usize) -> bool {
@@ -210,6 +206,19 @@ fn generated(
     })
 }
 
+/// Linear between knots, constant beyond them, `NaN` without any.
+fn interpolate(from: &[f64], to: &[f64], x: f64) -> f64 {
+    match from.partition_point(|knot| *knot < x) {
+        _ if from.is_empty() => f64::NAN,
+        0 => to[0],
+        k if k == from.len() => to[k - 1],
+        k => {
+            let part = (x - from[k - 1]) / (from[k] - from[k - 1]);
+            to[k - 1] + part * (to[k] - to[k - 1])
+        }
+    }
+}
+
 /// The offset with which the mean probability of presence is `prevalence`.
 fn offset_for(logits: &[f64], prevalence: f64) -> f64 {
     let mean = |offset: f64| {
@@ -264,6 +273,7 @@ mod tests {
         ] {
             assert!((map.log_share(score) - log).abs() < 1e-12, "{score}");
         }
+        assert!((map.score(-5.0) + 0.5).abs() < 1e-12 && (map.score(-2.0) - 1.0).abs() < 1e-12);
         assert!(map.is_sound(4) && !map.is_sound(3));
         let never = AbundanceMap {
             scores: Vec::new(),

@@ -21,7 +21,7 @@ const MIN_BOTH: f64 = 5.0;
 /// Largest correlation of two gates.
 const MOST: f64 = 0.98;
 /// Smallest and largest probability of presence.
-const ORDERS: (f64, f64) = (1e-6, 1.0 - 1e-6);
+pub(super) const ORDERS: (f64, f64) = (1e-6, 1.0 - 1e-6);
 
 /// What the decoder says of one sample, one number per taxon each.
 #[derive(Debug, Clone, Copy)]

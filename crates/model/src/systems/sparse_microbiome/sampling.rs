@@ -58,11 +58,23 @@ const MAX_DEPTH_SCORE: f64 = 3.0;
 
 /// The networks of a model on a device.
 pub(super) struct Bound<'a> {
-    model: &'a Model,
+    pub(super) model: &'a Model,
     vae: Vae,
     denoiser: Denoiser,
     schedule: CosineSchedule,
     device: Device,
+}
+
+/// What the decoder says of a tile, `[TILE, n_taxa]`.
+pub(super) struct DecodedTile {
+    /// Log-odds of presence.
+    pub(super) logit: Array2<f32>,
+    /// Mean of the score given presence.
+    pub(super) mean: Array2<f32>,
+    /// Logarithm of its standard deviation.
+    pub(super) log_sd: Array2<f32>,
+    /// Normal score of the depth.
+    pub(super) depth: Vec<f32>,
 }
 
 /// What a tile says before it is turned into samples, one row per sample.
@@ -93,7 +105,7 @@ impl Model {
         Ok(drawn.into_iter().flatten().collect())
     }
 
-    fn check(&self, wanted: &[Wanted], options: &SampleOptions) -> Result<()> {
+    pub(super) fn check(&self, wanted: &[Wanted], options: &SampleOptions) -> Result<()> {
         let n = self.attributes.len();
         if !options.guidance.is_empty() && options.guidance.len() != n {
             return Err(Error::Table(format!(
@@ -134,27 +146,22 @@ impl Model {
 }
 
 impl Bound<'_> {
-    /// Draws a tile, which is padded to its full size: the shape does not depend on how many are wanted.
+    /// What the decoder says of a tile, which is padded to its full size: the shape does not depend on how many are
+    /// wanted.
     ///
-    /// - `purpose`: samples of one purpose share nothing with those of another
-    pub(super) fn tile(
+    /// - `rngs`: streams of the samples
+    pub(super) fn decoded(
         &self,
-        purpose: &str,
         wanted: &[Wanted],
+        rngs: &mut [ChaCha8Rng],
         options: &SampleOptions,
-    ) -> Result<Tile> {
+    ) -> Result<DecodedTile> {
         let n_taxa = self.model.taxa.prevalence.len();
         let n_latent = self.model.whitening.n_latent();
-        let mut rngs: Vec<ChaCha8Rng> = wanted
-            .iter()
-            .map(|wanted| generator(options.seed, Stage::Sampling, purpose, wanted.number))
-            .collect();
-        let start = normals(&mut rngs, n_latent);
+        let start = normals(rngs, n_latent);
         let whitening = &self.model.whitening;
         let latents = match self.model.config.sampling.latents {
-            Latents::Diffusion => {
-                whitening.latents(&self.denoised(start, wanted, &mut rngs, options)?)
-            }
+            Latents::Diffusion => whitening.latents(&self.denoised(start, wanted, rngs, options)?),
             Latents::Gaussian => whitening.latents(&start),
             Latents::Prior => start,
         };
@@ -178,7 +185,31 @@ impl Bound<'_> {
             Array2::from_shape_vec((TILE, n_taxa), values).expect("the decoder says one of each")
         };
         let logit = matrix(values(decoded.presence_logit));
-        let (mean, log_sd) = (matrix(values(decoded.mean)), matrix(values(decoded.log_sd)));
+        Ok(DecodedTile {
+            logit,
+            mean: matrix(values(decoded.mean)),
+            log_sd: matrix(values(decoded.log_sd)),
+            depth,
+        })
+    }
+
+    /// Draws a tile.
+    ///
+    /// - `purpose`: samples of one purpose share nothing with those of another
+    pub(super) fn tile(
+        &self,
+        purpose: &str,
+        wanted: &[Wanted],
+        options: &SampleOptions,
+    ) -> Result<Tile> {
+        let n_taxa = self.model.taxa.prevalence.len();
+        let mut rngs = streams(purpose, wanted, options.seed);
+        let DecodedTile {
+            logit,
+            mean,
+            log_sd,
+            depth,
+        } = self.decoded(wanted, &mut rngs, options)?;
         let independent = [normals(&mut rngs, n_taxa), normals(&mut rngs, n_taxa)];
         let [of_presence, of_abundance] = match &self.model.correlations {
             Some(correlations) => correlations.join(&independent[0], &independent[1]),
@@ -305,7 +336,7 @@ impl Bound<'_> {
             .collect()
     }
 
-    fn total(&self, score: f64) -> f64 {
+    pub(super) fn total(&self, score: f64) -> f64 {
         let total = self.model.marginals.totals.value(score).exp();
         match self.model.is_whole {
             true => total.round().max(1.0),
@@ -353,7 +384,7 @@ const MAX_MOVE: f64 = 30.0;
 /// To first order this is the likeliest change of independent logarithms of equal variance that leads to the sum.
 /// What stands near one read stays there; dividing all by their sum would move all rare taxa of a sample up or
 /// down together, and with them its number of singletons. Where it leads nowhere, all are divided by their sum.
-fn close(shares: &mut [(u32, f64)]) {
+pub(super) fn close(shares: &mut [(u32, f64)]) {
     let most = shares.iter().map(|(_, share)| *share).fold(0.0, f64::max);
     let sum = |l: f64| -> f64 { shares.iter().map(|(_, x)| x * (l * x / most).exp()).sum() };
     let (mut low, mut high) = (-MAX_MOVE, MAX_MOVE);
@@ -374,6 +405,16 @@ fn close(shares: &mut [(u32, f64)]) {
     shares.iter_mut().for_each(|(_, share)| *share /= left);
 }
 
+/// A stream of random numbers for each sample.
+///
+/// - `purpose`: samples of one purpose share nothing with those of another
+pub(super) fn streams(purpose: &str, wanted: &[Wanted], seed: u64) -> Vec<ChaCha8Rng> {
+    wanted
+        .iter()
+        .map(|wanted| generator(seed, Stage::Sampling, purpose, wanted.number))
+        .collect()
+}
+
 /// The next normals of every row's stream, rows of padding 0: `[TILE, n]`.
 fn normals(rngs: &mut [ChaCha8Rng], n: usize) -> Array2<f32> {
     let mut all = Array2::zeros((TILE, n));
@@ -386,7 +427,7 @@ fn normals(rngs: &mut [ChaCha8Rng], n: usize) -> Array2<f32> {
 }
 
 /// The logistic variable of the same order as a normal one.
-fn logistic_of_normal(e: f32) -> f32 {
+pub(super) fn logistic_of_normal(e: f32) -> f32 {
     let e = f64::from(e);
     (normal::cdf(e).max(f64::MIN_POSITIVE).ln() - normal::cdf(-e).max(f64::MIN_POSITIVE).ln())
         as f32

@@ -28,6 +28,10 @@ pub(super) struct LearnArgs {
     /// Lead the samples from one value of a column of --conditions to another, as in age=20..70 or site=gut..skin
     #[arg(long, value_name = "COLUMN=FROM..TO", value_parser = interpolation)]
     interpolate: Option<Interpolation>,
+    /// Features, one id a line, that stay as they are in the samples of TABLE, while the rest is generated to go with
+    /// them: a synthetic sample for each
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["by", "depth"])]
+    keep: Option<PathBuf>,
     /// How strongly samples are held to their conditions, of all columns or of one: 2, body_site=3; 1 is as
     /// learned (repeatable)
     #[arg(long, value_name = "W|COLUMN=W", value_parser = guidance)]
@@ -119,6 +123,7 @@ impl LearnArgs {
             ("--conditions", !self.conditions.is_empty()),
             ("--where", !self.fixed.is_empty()),
             ("--interpolate", self.interpolate.is_some()),
+            ("--keep", self.keep.is_some()),
             ("--guidance", !self.guidance.is_empty()),
             ("--tree", self.tree.is_some()),
             ("--group", self.group.is_some()),
@@ -170,6 +175,11 @@ impl LearnArgs {
             });
         }
         Ok(fixed)
+    }
+
+    /// The list of the features to keep, which is an input.
+    pub(super) fn keep(&self) -> Option<&Path> {
+        self.keep.as_deref()
     }
 
     /// From where to where samples are led.
