@@ -27,6 +27,8 @@ use suffuse_stats::generate::normal;
 const MIN_PRESENT: usize = 20;
 /// Corrections for what closing does.
 const N_CORRECTIONS: usize = 4;
+/// Farthest that a knot is moved, in ln(share): farther is noise of few samples and not the effect of closing.
+const MOST_MOVED: f64 = 1.0;
 /// Entries of the generated samples that are held at a time, at most.
 const MAX_ENTRIES: usize = 10_000_000;
 /// Halvings of an interval of 80 log-odds.
@@ -152,15 +154,32 @@ impl Calibration {
                 continue;
             }
             closed.sort_by(f64::total_cmp);
-            let mut lowest = f64::NEG_INFINITY;
             let knots = marginal.scores().into_iter().zip(marginal.knots());
-            for (log, (score, wanted)) in map.logs.iter_mut().zip(knots) {
-                *log += wanted - quantile(&closed, normal::cdf(score));
-                *log = log.clamp(lowest, 0.0_f64.max(lowest)); // a share is at most 1, and maps rise
-                lowest = *log;
+            let moved = map.logs.iter().zip(knots.clone());
+            let moved = moved
+                .map(|(log, (score, wanted))| log + wanted - quantile(&closed, normal::cdf(score)));
+            let rising = nearest_rising(moved);
+            for ((log, moved), (_, wanted)) in map.logs.iter_mut().zip(rising).zip(knots) {
+                *log = moved.clamp(wanted - MOST_MOVED, wanted + MOST_MOVED);
             }
         }
     }
+}
+
+/// The nearest numbers that do not fall, by least squares: neighbours that fall are replaced by their mean.
+fn nearest_rising(values: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut blocks: Vec<(f64, usize)> = Vec::new(); // mean, length
+    for value in values {
+        let (mut mean, mut n) = (value, 1);
+        while let Some((before, n_before)) = blocks.last().copied().filter(|(m, _)| *m > mean) {
+            mean = (before * n_before as f64 + mean * n as f64) / (n_before + n) as f64;
+            n += n_before;
+            blocks.pop();
+        }
+        blocks.push((mean, n));
+    }
+    let repeated = |(mean, n): (f64, usize)| std::iter::repeat_n(mean, n);
+    blocks.into_iter().flat_map(repeated).collect()
 }
 
 /// Samples that are wanted, without the padding.
@@ -256,6 +275,17 @@ mod tests {
         }
         // of one logit it has a closed form
         assert!((offset_for(&[0.4], 0.5) + 0.4).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_falls_is_pooled() {
+        // sklearn.isotonic.isotonic_regression([1, 5, 3, 2, 4])
+        let found = nearest_rising([1.0, 5.0, 3.0, 2.0, 4.0].into_iter());
+        let expected = [1.0, 10.0 / 3.0, 10.0 / 3.0, 10.0 / 3.0, 4.0];
+        for (found, expected) in found.iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-12, "{found} {expected}");
+        }
+        assert!(nearest_rising(std::iter::empty()).is_empty());
     }
 
     #[test]
