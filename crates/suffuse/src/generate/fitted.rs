@@ -64,7 +64,7 @@ pub struct Drawing<'a> {
 enum Parts<'a> {
     /// One per group.
     Simple(Vec<simple::Drawing<'a>>),
-    Learned(LearnedDrawing<'a>),
+    Learned(Box<LearnedDrawing<'a>>),
 }
 
 impl Wanted {
@@ -148,7 +148,9 @@ impl Fitted {
         given: Given<'a>,
     ) -> Result<Drawing<'a>> {
         let parts = match self {
-            Fitted::Learned(learned) => Parts::Learned(learned.drawing(cohort, wanted, given)?),
+            Fitted::Learned(learned) => {
+                Parts::Learned(Box::new(learned.drawing(cohort, wanted, given)?))
+            }
             Fitted::Simple(fits) => {
                 let mut parts = Vec::with_capacity(fits.len());
                 let mut first = 0;
