@@ -609,7 +609,7 @@ fn kept_taxa_stay_and_the_rest_is_generated() {
     let ids = real.feature_ids();
     bench.file(
         "keep.txt",
-        &format!("{}\n\n{}\n{}\n", ids[7], ids[2], ids[4]),
+        format!("{}\n\n{}\n{}\n", ids[7], ids[2], ids[4]),
     );
     let draw =
         "generate table.h5ad --config tiny --checkpoint kept --conditions site -q --keep keep.txt";
@@ -645,8 +645,8 @@ fn kept_taxa_stay_and_the_rest_is_generated() {
     )));
     assert_eq!(made.to_dense(), read(&bench, "b.h5ad").to_dense());
     bench.file("absent.txt", "nobody\n");
-    bench.file("twice.txt", &format!("{0}\n{0}\n", ids[1]));
-    bench.file("all.txt", &ids.join("\n"));
+    bench.file("twice.txt", format!("{0}\n{0}\n", ids[1]));
+    bench.file("all.txt", ids.join("\n"));
     bench.file("none.txt", "\n");
     for (more, expected) in [
         ("--keep absent.txt", "line 1"),
