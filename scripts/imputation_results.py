@@ -293,7 +293,7 @@ def main():
         "```",
         "",
     ]
-    tail = ["## What it took", "", "Runs of one table share their fits, so the first of them takes longest.", ""]
+    tail = ["## What it took", "", "Runs of one table share their fits, so the first of them takes longest; other work on the machine adds to all.", ""]
     tail += ["| run | folds | minutes | MiB |", "|---|---|---|---|"]
     for _, result in everything:
         n_folds = max(row["n_folds"] for row in result["scores"])
