@@ -184,6 +184,17 @@ pub(super) fn run(arguments: &GenerateArgs, context: &mut Context) -> Result<()>
             metadata.set_column(column)?;
         }
     }
+    let given_metadata = metadata.clone();
+    let mut toward = None;
+    if let Some(kept) = &kept {
+        metadata.set_column(kept.column(&cohort))?;
+    }
+    if let Some(interpolation) = arguments.learn.interpolation() {
+        toward = Some(interpolation.arrived(&cohort, &metadata)?);
+        for column in interpolation.columns(n) {
+            metadata.set_column(column)?;
+        }
+    }
     let alterations = arguments.alterations(&cohort, &metadata)?;
     for column in &alterations.made {
         metadata.set_column(column.clone())?;
@@ -225,17 +236,6 @@ pub(super) fn run(arguments: &GenerateArgs, context: &mut Context) -> Result<()>
     }
     let learning = arguments.learn.learning(by_name)?;
     let guidance = arguments.learn.guidance();
-    let given_metadata = metadata.clone();
-    let mut toward = None;
-    if let Some(kept) = &kept {
-        metadata.set_column(kept.column(&cohort))?;
-    }
-    if let Some(interpolation) = arguments.learn.interpolation() {
-        toward = Some(interpolation.arrived(&cohort, &metadata)?);
-        for column in interpolation.columns(n) {
-            metadata.set_column(column)?;
-        }
-    }
     let done = context.watched(|watch| {
         let learn = &arguments.learn;
         let fitted = learn.fitted(samples.method, &cohort, &learning, arguments.seed, watch)?;

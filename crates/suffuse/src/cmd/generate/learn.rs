@@ -30,7 +30,7 @@ pub(super) struct LearnArgs {
     interpolate: Option<Interpolation>,
     /// Features, one id a line, that stay as they are in the samples of TABLE, while the rest is generated to go with
     /// them: a synthetic sample for each
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["by", "depth"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["by", "depth", "spike_in", "set_prevalence", "scale_mean"])]
     keep: Option<PathBuf>,
     /// How strongly samples are held to their conditions, of all columns or of one: 2, body_site=3; 1 is as
     /// learned (repeatable)

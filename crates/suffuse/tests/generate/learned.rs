@@ -1,0 +1,211 @@
+//! The learned generator.
+
+use crate::program::Workbench;
+use crate::tables::{column, counts, read, words};
+use suffuse_data::ColumnValues;
+
+/// The line is refused with these words, and nothing is written.
+fn refused(bench: &Workbench, line: &str, expected: &str) {
+    let run = bench.run(&words(line));
+    assert_ne!(run.code, 0, "{line}");
+    assert!(run.stderr.contains(expected), "{line}: {}", run.stderr);
+    assert!(!bench.path("no.h5ad").exists(), "{line}");
+}
+
+#[test]
+fn the_default_method_learns_and_its_model_can_be_kept() {
+    let bench = Workbench::new();
+    counts(&bench, "table.h5ad");
+    let learn = "generate table.h5ad --config tiny --by site --n 30 -q -o";
+    let plan = bench.succeed(&words(&format!("{learn} none.tsv --dry-run")));
+    assert!(plan.stdout.contains("sparse-microbiome"), "{}", plan.stdout);
+    bench.succeed(&words(&format!(
+        "{learn} a.h5ad --save-model kept --threads 1"
+    )));
+    let first = read(&bench, "a.h5ad");
+    assert_eq!(first.uns["suffuse"]["model"]["conditions"][0], "site");
+    assert!(first.uns["suffuse"]["model"]["taxa"]["distortion"].is_number());
+    let sites = column(&first, "site");
+    let n_skin = sites.iter().filter(|site| *site == "skin").count();
+    assert_eq!(n_skin, 7, "a quarter of 30, the remainder to the other");
+    let again =
+        "generate table.h5ad --model kept --by site --n 30 -q --threads 2 --batch-size 4 -o";
+    bench.succeed(&words(&format!("{again} b.h5ad")));
+    assert_eq!(first.to_dense(), read(&bench, "b.h5ad").to_dense());
+    // Guidance of 1 is none, another weight is some.
+    bench.succeed(&words(&format!("{again} c.h5ad --guidance site=1")));
+    assert_eq!(first.to_dense(), read(&bench, "c.h5ad").to_dense());
+    bench.succeed(&words(&format!("{again} d.h5ad --guidance 3")));
+    assert_ne!(first.to_dense(), read(&bench, "d.h5ad").to_dense());
+}
+
+#[test]
+fn samples_are_led_from_one_condition_to_another() {
+    let bench = Workbench::new();
+    counts(&bench, "table.h5ad");
+    bench.succeed(&words(
+        "generate table.h5ad --config tiny --conditions site -o x.h5ad --save-model kept -q",
+    ));
+    let draw = "generate table.h5ad --model kept --conditions site --n 5 -q";
+    bench.succeed(&words(&format!(
+        "{draw} -o on.h5ad --interpolate site=gut..skin"
+    )));
+    for site in ["gut", "skin"] {
+        bench.succeed(&words(&format!(
+            "{draw} -o {site}.h5ad --where site={site}"
+        )));
+    }
+    let [on, gut, skin] = ["on.h5ad", "gut.h5ad", "skin.h5ad"].map(|name| read(&bench, name));
+    assert_eq!(column(&on, "site"), vec!["gut..skin"; 5]);
+    let way = on
+        .sample_metadata
+        .column("interpolation")
+        .expect("the column");
+    assert_eq!(
+        way.values,
+        ColumnValues::Numeric(vec![0.0, 0.25, 0.5, 0.75, 1.0])
+    );
+    // The ends are samples of the two conditions, to the bit.
+    assert_eq!(on.row(0), gut.row(0));
+    assert_eq!(on.row(4), skin.row(4));
+    assert_ne!(gut.row(4), skin.row(4));
+    for (more, expected) in [
+        ("--interpolate site=gut..lung", "lung"),
+        ("--interpolate site=gut..lung --dry-run", "lung"),
+        ("--interpolate site=gut", "FROM..TO"),
+        ("--interpolate sex=a..b", "--conditions"),
+        (
+            "--interpolate site=gut..skin --where site=gut",
+            "leave that out",
+        ),
+        ("--interpolate site=gut..skin --by site", "leave that out"),
+    ] {
+        refused(&bench, &format!("{draw} -o no.h5ad {more}"), expected);
+    }
+}
+
+#[test]
+fn kept_taxa_stay_and_the_rest_is_generated() {
+    let bench = Workbench::new();
+    counts(&bench, "table.h5ad");
+    let real = read(&bench, "table.h5ad");
+    let ids = real.feature_ids();
+    bench.file(
+        "keep.txt",
+        format!("{}\n\n{}\n{}\n", ids[7], ids[2], ids[4]),
+    );
+    let draw =
+        "generate table.h5ad --config tiny --checkpoint kept --conditions site -q --keep keep.txt";
+    let run = bench.succeed(&words(&format!(
+        "{} -o a.h5ad --n 65",
+        draw.replace(" -q", "")
+    )));
+    assert!(run.stderr.contains("of 256 candidates"), "{}", run.stderr);
+    let made = read(&bench, "a.h5ad");
+    let from = column(&made, "kept_from");
+    assert_eq!(
+        (made.n_samples(), &from[0], &from[64]),
+        (65, &real.sample_ids()[0], &real.sample_ids()[4])
+    );
+    let sites = column(&real, "site");
+    let mut n_other = 0;
+    for (row, site) in column(&made, "site").iter().enumerate() {
+        let source = row % 60;
+        assert_eq!(*site, sites[source]);
+        for taxon in [2, 4, 7] {
+            assert_eq!(
+                made.get(row, taxon),
+                real.get(source, taxon),
+                "{row} {taxon}"
+            );
+        }
+        assert_eq!(made.totals()[row], real.totals()[source]);
+        n_other += usize::from(made.row(row) != real.row(source));
+    }
+    assert!(n_other > 50, "{n_other}");
+    bench.succeed(&words(&format!(
+        "{draw} -o b.h5ad --n 65 --batch-size 7 --threads 1"
+    )));
+    assert_eq!(made.to_dense(), read(&bench, "b.h5ad").to_dense());
+    bench.file("absent.txt", "nobody\n");
+    bench.file("twice.txt", format!("{0}\n{0}\n", ids[1]));
+    bench.file("all.txt", ids.join("\n"));
+    bench.file("none.txt", "\n");
+    for (more, expected) in [
+        ("--keep absent.txt", "line 1"),
+        ("--keep twice.txt", "listed twice"),
+        ("--keep all.txt", "10 of 10"),
+        ("--keep none.txt", "0 of 10"),
+        ("--keep nowhere.txt", "nowhere.txt"),
+        ("--keep keep.txt --depth 100", "--depth"),
+        ("--keep keep.txt --by site", "--by"),
+        ("--keep keep.txt --scale-mean a=2", "--scale-mean"),
+        ("--keep keep.txt --method midasim", "does not learn"),
+    ] {
+        refused(
+            &bench,
+            &format!("generate table.h5ad -o no.h5ad {more}"),
+            expected,
+        );
+    }
+}
+
+#[test]
+fn training_that_was_kept_goes_on_where_it_stopped() {
+    let bench = Workbench::new();
+    counts(&bench, "table.h5ad");
+    let learn = "generate table.h5ad --config tiny --n 20 -q --seed 5";
+    bench.succeed(&words(&format!("{learn} -o a.h5ad")));
+    bench.succeed(&words(&format!("{learn} -o b.h5ad --checkpoint kept")));
+    let states = ["training-vae.safetensors", "training-denoiser.safetensors"];
+    for state in states {
+        assert!(bench.path("kept").join(state).exists(), "{state}");
+    }
+    // The denoiser starts anew, the autoencoder is there.
+    std::fs::remove_file(bench.path("kept").join(states[1])).expect("it was there");
+    bench.succeed(&words(&format!("{learn} -o c.h5ad --checkpoint kept")));
+    let first = read(&bench, "a.h5ad").to_dense();
+    assert_eq!(first, read(&bench, "b.h5ad").to_dense());
+    assert_eq!(first, read(&bench, "c.h5ad").to_dense());
+    let other = words("generate table.h5ad --config tiny -o d.h5ad --checkpoint kept --seed 6");
+    let run = bench.run(&other);
+    assert!(
+        run.code != 0 && run.stderr.contains("another"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
+fn what_a_learned_generator_cannot_do_is_said() {
+    let bench = Workbench::new();
+    counts(&bench, "table.h5ad");
+    let tree = "((a:1,b:1):1,c:1);";
+    bench.file("other.nwk", tree);
+    bench.succeed(&words(
+        "generate table.h5ad -o kept.h5ad --config tiny --save-model kept -q",
+    ));
+    for (command, expected) in [
+        ("--guidance site=2", "--by or --conditions"),
+        ("--conditions sex", "sex"),
+        ("--conditions site --where site=lung", "lung"),
+        ("--where site=gut", "--conditions"),
+        ("--tree other.nwk", "lacks 10 of 10"),
+        ("--set vae.widht=3", "widht"),
+        ("--model nowhere", "nowhere"),
+        ("--method midasim --guidance 2", "does not learn"),
+        ("--method midasim --group site", "does not learn"),
+        (
+            "--model kept --conditions site",
+            "not fitted with this column",
+        ),
+        ("--model kept --method vae", "leave --method out"),
+    ] {
+        let config = match command.contains("--model") || command.contains("midasim") {
+            true => "",
+            false => "--config tiny ",
+        };
+        let line = format!("generate table.h5ad -o no.h5ad {config}{command}");
+        refused(&bench, &line, expected);
+    }
+}
