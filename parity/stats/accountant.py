@@ -36,7 +36,21 @@ for order in orders:
 for found in (classic, improved):
     assert 0 < found.index(min(found)) < len(found) - 1, "the least epsilon lies at an end"
 
+# A training after two statistics of all samples: a Gaussian mechanism's divergence is order / (2 s^2).
+mechanisms = [(1.0, 12.0, 1), (1.0, 3.0, 1), (0.05, 1.4, 800)]
+composed = {"classic": [], "improved": []}
+for order in [k / mp.mpf(10) for k in range(30, 80)]:
+    d = sum(order / (2 * mp.mpf(s) ** 2) if q == 1 else n * divergence(q, s, order) for q, s, n in mechanisms)
+    composed["classic"].append(d - mp.log(delta) / (order - 1))
+    composed["improved"].append(d + mp.log(1 - 1 / order) - (mp.log(delta) + mp.log(order)) / (order - 1))
+for found in composed.values():
+    assert 0 < found.index(min(found)) < len(found) - 1, "the least epsilon lies at an end"
+
 write("accountant", ["mpmath"], {
     "divergences": [{"q": q, "s": s, "order": order, "divergence": float(divergence(q, s, order))} for q, s, order in cases],
+    "composed": {
+        "mechanisms": [{"q": q, "s": s, "n_steps": n} for q, s, n in mechanisms],
+        **{key: float(min(found)) for key, found in composed.items()},
+    },
     "tutorial": {"classic": float(min(classic)), "improved": float(min(improved))},
 })

@@ -6,8 +6,8 @@ use suffuse_data::simulate::{SimulateOptions, simulate};
 use suffuse_model::cond::Conditions;
 use suffuse_model::device::Device;
 use suffuse_model::systems::sparse_microbiome::{
-    Attribute, Cohort, Config, Drawn, FitOptions, Inpainted, Kept, Model, SampleOptions,
-    TaxonDistances, Wanted, fit, system_of,
+    Attribute, Cohort, Config, Drawn, FitOptions, Inpainted, Kept, Model, Privacy, SampleOptions,
+    TaxonDistances, Wanted, fit, fit_private, system_of,
 };
 use suffuse_model::train::Progress;
 
@@ -35,16 +35,19 @@ fn cohort<'a>(table: &'a Table, distances: Option<&'a TaxonDistances>) -> Cohort
 }
 
 fn fitted(config: &Config, cohort: &Cohort) -> Result<Model, suffuse_model::Error> {
+    with_options(|options| fit(config, cohort, options))
+}
+
+fn with_options<T>(fit: impl FnOnce(&mut FitOptions) -> T) -> T {
     let mut progress = |_: &Progress| {};
-    let mut options = FitOptions {
+    fit(&mut FitOptions {
         seed: 4,
         device: Device::flex(),
         checkpoint: None,
         save_every_s: 1e9,
         progress: &mut progress,
         interrupted: &AtomicBool::new(false),
-    };
-    fit(config, cohort, &mut options)
+    })
 }
 
 fn wanted(numbers: std::ops::Range<u64>) -> Vec<Wanted<'static>> {
@@ -238,6 +241,104 @@ fn a_model_survives_its_folder_and_a_broken_folder_is_named() {
         std::fs::write(&path, whole).unwrap();
     }
     assert!(Model::load(folder.path()).is_ok());
+}
+
+/// `epsilon` of a fit whose noise has a key of equal bytes.
+fn privately(
+    config: &Config,
+    cohort: &Cohort,
+    epsilon: f64,
+    key: u8,
+) -> Result<Model, suffuse_model::Error> {
+    let privacy = Privacy {
+        epsilon,
+        delta: 1e-3,
+        key: [key; 32],
+    };
+    with_options(|options| fit_private(config, cohort, &privacy, options))
+}
+
+#[test]
+fn a_private_fit_depends_on_its_key_keeps_its_guarantee_and_logs_nothing() {
+    let table = table();
+    let overrides = [
+        ("vae.training.n_steps", "20"),
+        ("sampling.n_calibration", "512"),
+    ]
+    .map(|(key, value)| (key.to_string(), value.to_string()));
+    let config = Config::private().with_overrides(&overrides).unwrap();
+    let fit = |key: u8| privately(&config, &cohort(&table, None), 2.0, key).unwrap();
+    let model = fit(1);
+    assert_eq!(model, fit(1));
+    assert_ne!(model, fit(2));
+    let record = model.privacy().expect("the fit was private");
+    assert!(record.epsilon <= 2.0 && record.delta == 1e-3, "{record:?}");
+    assert_eq!(
+        (model.log(), model.validation_losses()),
+        ("", [f64::INFINITY; 2])
+    );
+    let folder = tempfile::tempdir().unwrap();
+    model.save(folder.path()).unwrap();
+    assert_eq!(Model::load(folder.path()).unwrap(), model);
+    for drawn in drawn(&model, &wanted(0..50), Vec::new()) {
+        let sum: f64 = drawn.shares.iter().map(|(_, share)| share).sum();
+        assert!((sum - 1.0).abs() < 1e-9 && drawn.total >= 1.0);
+    }
+}
+
+#[test]
+fn with_little_noise_a_private_fit_has_the_prevalences_of_the_table() {
+    let table = table();
+    let overrides =
+        [("vae.training.n_steps", "20")].map(|(key, value)| (key.to_string(), value.to_string()));
+    let config = Config::private().with_overrides(&overrides).unwrap();
+    let model = privately(&config, &cohort(&table, None), 1000.0, 1).unwrap();
+    let samples = drawn(&model, &wanted(0..2000), Vec::new());
+    for taxon in 0..table.n_features() {
+        let has = |drawn: &&Drawn| drawn.shares.iter().any(|(t, _)| *t as usize == taxon);
+        let found = samples.iter().filter(has).count() as f64 / 2000.0;
+        let real = |row: &usize| table.get(*row, taxon) > 0.0;
+        let expected = (0..240).filter(real).count() as f64 / 240.0;
+        // standard error .011, and what is left of the noise
+        assert!(
+            (found - expected).abs() < 0.06,
+            "{taxon}: {found} {expected}"
+        );
+    }
+}
+
+#[test]
+fn what_no_guarantee_covers_is_refused() {
+    let table = table();
+    let refused = |config: &Config, cohort: &Cohort, epsilon: f64, expected: &str| {
+        let error = privately(config, cohort, epsilon, 1)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    let plain = cohort(&table, None);
+    let private = Config::private();
+    refused(&Config::small(), &plain, 1.0, "sampling.latents");
+    let correlated = [("residuals.correlated".to_string(), "true".to_string())];
+    let correlated = private.with_overrides(&correlated).unwrap();
+    refused(&correlated, &plain, 1.0, "residuals.correlated = false");
+    for epsilon in [0.0, -1.0, f64::NAN] {
+        refused(&private, &plain, epsilon, "epsilon");
+    }
+    let grouped = Cohort {
+        groups: Some(vec![0; 240]),
+        ..plain.clone()
+    };
+    refused(&private, &grouped, 1.0, "no groups");
+    // A delta that publishing one of the samples would satisfy.
+    let privacy = Privacy {
+        epsilon: 1.0,
+        delta: 0.01,
+        key: [1; 32],
+    };
+    let error = with_options(|options| fit_private(&private, &plain, &privacy, options));
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("240 samples"), "{error}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use suffuse_model::systems::sparse_microbiome::Config as GeneratorConfig;
 
 /// Names of the configurations that come with the program, of the imputer and of the generator.
 const PRESETS: [&str; 4] = ["small", "paper", "tiny", "mbvdit"];
-const GENERATOR_PRESETS: [&str; 3] = ["small", "paper", "tiny"];
+const GENERATOR_PRESETS: [&str; 4] = ["small", "private", "paper", "tiny"];
 
 /// One `key=value` from the command line; the key is dotted for nested tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub fn config(name: &str, settings: &[Setting]) -> Result<Config> {
     }
 }
 
-/// The configuration of the generator named `small`, `paper` or `tiny`, or read from a `.toml` file, with
+/// The configuration of the generator named `small`, `private`, `paper` or `tiny`, or read from a `.toml` file, with
 /// `settings` applied in their order.
 ///
 /// # Errors

@@ -6,6 +6,8 @@
 //! divergence = steps ln A / (order - 1)     epsilon = the least over orders of the conversion
 //! ```
 //!
+//! Mechanisms on the same samples add up at every order.
+//!
 //! `q` is the probability with which a sample is in a batch (each on its own, Poisson sampling), `s` the
 //! noise over the clipping norm. A program that shuffles and deals out batches of one size has not quite
 //! this guarantee.
@@ -77,38 +79,7 @@ impl Mechanism {
     /// assert!(found.epsilon < training.epsilon(1e-5, Conversion::Classic).unwrap().epsilon);
     /// ```
     pub fn epsilon(&self, delta: f64, conversion: Conversion) -> Result<Guarantee> {
-        self.check()?;
-        if !(delta > 0.0 && delta < 1.0) {
-            return Err(Error::BadOption {
-                option: "delta",
-                value: delta.to_string(),
-                expected: "a number between 0 and 1, below one over the number of samples",
-            });
-        }
-        let mut best = Guarantee {
-            epsilon: f64::INFINITY,
-            delta,
-            order: f64::INFINITY,
-        };
-        // No step tells nothing: no conversion is needed.
-        if self.n_steps == 0 || self.sampling_rate == 0.0 {
-            best.epsilon = 0.0;
-            return Ok(best);
-        }
-        for order in orders() {
-            let divergence = self.renyi_divergence(order)?;
-            let epsilon = match conversion {
-                Conversion::Improved => {
-                    divergence + (-1.0 / order).ln_1p() - (delta.ln() + order.ln()) / (order - 1.0)
-                }
-                Conversion::Classic => divergence - delta.ln() / (order - 1.0),
-            };
-            if epsilon < best.epsilon {
-                best.epsilon = epsilon.max(0.0);
-                best.order = order;
-            }
-        }
-        Ok(best)
+        epsilon_of_all(&[*self], delta, conversion)
     }
 
     fn check(&self) -> Result<()> {
@@ -144,6 +115,92 @@ impl Mechanism {
         };
         ln_a / (order - 1.0)
     }
+}
+
+/// The least epsilon at a delta of mechanisms that all see the same samples: at every order their divergences add up
+/// (Mironov 2017, proposition 1).
+///
+/// # Errors
+/// As [`Mechanism::epsilon`].
+pub fn epsilon_of_all(
+    mechanisms: &[Mechanism],
+    delta: f64,
+    conversion: Conversion,
+) -> Result<Guarantee> {
+    mechanisms.iter().try_for_each(Mechanism::check)?;
+    if !(delta > 0.0 && delta < 1.0) {
+        return Err(Error::BadOption {
+            option: "delta",
+            value: delta.to_string(),
+            expected: "a number between 0 and 1, below one over the number of samples",
+        });
+    }
+    let mut best = Guarantee {
+        epsilon: f64::INFINITY,
+        delta,
+        order: f64::INFINITY,
+    };
+    let says_nothing = |m: &Mechanism| m.n_steps == 0 || m.sampling_rate == 0.0;
+    if mechanisms.iter().all(says_nothing) {
+        best.epsilon = 0.0; // no conversion is needed
+        return Ok(best);
+    }
+    for order in orders() {
+        let divergences = mechanisms.iter().map(|m| m.renyi_divergence(order));
+        let divergence = divergences.sum::<Result<f64>>()?;
+        let epsilon = match conversion {
+            Conversion::Improved => {
+                divergence + (-1.0 / order).ln_1p() - (delta.ln() + order.ln()) / (order - 1.0)
+            }
+            Conversion::Classic => divergence - delta.ln() / (order - 1.0),
+        };
+        if epsilon < best.epsilon {
+            best.epsilon = epsilon.max(0.0);
+            best.order = order;
+        }
+    }
+    Ok(best)
+}
+
+/// Noise multipliers between which [`noise_for`] looks.
+const NOISES: (f64, f64) = (0.2, 1e4);
+/// Halvings of the interval of their logarithms: the noise is right to 1e-5 of itself.
+const N_HALVINGS: usize = 20;
+
+/// The least noise multiplier with which mechanisms stay within a guarantee.
+///
+/// - `mechanisms`: those of a noise multiplier; more noise must not say more
+///
+/// # Errors
+/// As [`Mechanism::epsilon`]; an epsilon that no noise below 10,000 gives.
+pub fn noise_for(
+    epsilon: f64,
+    delta: f64,
+    mechanisms: impl Fn(f64) -> Vec<Mechanism>,
+) -> Result<f64> {
+    let is_within = |noise: f64| -> Result<bool> {
+        let found = epsilon_of_all(&mechanisms(noise), delta, Conversion::Improved)?;
+        Ok(found.epsilon <= epsilon)
+    };
+    if !is_within(NOISES.1)? {
+        return Err(Error::BadOption {
+            option: "epsilon",
+            value: epsilon.to_string(),
+            expected: "a number that some noise can give; a larger one, or a larger delta",
+        });
+    }
+    let (mut low, mut high) = (NOISES.0.ln(), NOISES.1.ln());
+    if is_within(NOISES.0)? {
+        return Ok(NOISES.0);
+    }
+    for _ in 0..N_HALVINGS {
+        let middle = 0.5 * (low + high);
+        match is_within(middle.exp())? {
+            true => high = middle,
+            false => low = middle,
+        }
+    }
+    Ok(high.exp())
 }
 
 /// Orders at which divergences are looked at: 1.1 to 10.9 by tenths, 11 to 63, and some up to 1024.
@@ -295,6 +352,60 @@ mod tests {
         assert!(epsilon(0.01, 2.0, 100) < epsilon(0.01, 1.0, 100));
         assert_eq!((epsilon(0.0, 1.0, 100), epsilon(0.5, 1.0, 0)), (0.0, 0.0));
         assert!(epsilon(0.5, 0.05, 1000).is_finite());
+    }
+
+    #[test]
+    fn mechanisms_on_the_same_samples_add_up() {
+        let golden = &load("accountant")["composed"];
+        let mechanism = |case: &serde_json::Value| {
+            let [q, s, n] = ["q", "s", "n_steps"].map(|key| number(&case[key]));
+            Mechanism {
+                sampling_rate: q,
+                noise_multiplier: s,
+                n_steps: n as u64,
+            }
+        };
+        let all = golden["mechanisms"].as_array().unwrap().iter();
+        let all: Vec<Mechanism> = all.map(mechanism).collect();
+        for (conversion, key) in [
+            (Conversion::Classic, "classic"),
+            (Conversion::Improved, "improved"),
+        ] {
+            let found = epsilon_of_all(&all, 1e-5, conversion).unwrap();
+            assert_close(found.epsilon, number(&golden[key]), 1e-6, key);
+        }
+        // One mechanism of many steps is many of one.
+        let parts = [all[2]; 3];
+        let whole = Mechanism {
+            n_steps: 3 * all[2].n_steps,
+            ..all[2]
+        };
+        let found = epsilon_of_all(&parts, 1e-5, Conversion::Improved).unwrap();
+        assert_close(
+            found.epsilon,
+            whole.epsilon(1e-5, Conversion::Improved).unwrap().epsilon,
+            1e-12,
+            "parts",
+        );
+    }
+
+    #[test]
+    fn the_noise_for_an_epsilon_gives_it() {
+        let training = |noise_multiplier: f64| {
+            vec![Mechanism {
+                sampling_rate: 256.0 / 60_000.0,
+                noise_multiplier,
+                n_steps: 60 * 60_000 / 256,
+            }]
+        };
+        // The tutorial's noise of 1.1, from its epsilon.
+        let improved = number(&load("accountant")["tutorial"]["improved"]);
+        let found = noise_for(improved, 1e-5, training).unwrap();
+        assert_close(found, 1.1, 1e-4, "noise");
+        let epsilon = |noise: f64| epsilon_of_all(&training(noise), 1e-5, Conversion::Improved);
+        assert!(epsilon(found).unwrap().epsilon <= improved);
+        let message = noise_for(1e-9, 1e-5, training).unwrap_err().to_string();
+        assert!(message.starts_with("epsilon is"), "{message}");
     }
 
     #[test]

@@ -39,6 +39,7 @@ Examples:
   suffuse generate table.h5ad -o synthetic.h5ad --by body_site --balance
   suffuse generate table.tsv -o synthetic.tsv -m sheet.tsv --by site --metadata-out new-sheet.tsv
   suffuse generate table.h5ad -o spiked.h5ad --spike-in effects.tsv --truth truth.tsv
+  suffuse generate table.h5ad -o shared.h5ad --dp-epsilon 8
   suffuse generate table.h5ad -o new.h5ad --set-prevalence Blautia=0.4 --scale-mean Dorea=2")]
 pub(crate) struct GenerateArgs {
     /// Table to generate samples like those of
@@ -118,6 +119,9 @@ struct ChangeArgs {
     scale_mean: Vec<(String, f64)>,
 }
 
+/// In place of a digest.
+const WITHHELD: &str = "withheld";
+
 fn reads(text: &str) -> std::result::Result<Reads, String> {
     Reads::parse(text).map_err(|error| error.to_string())
 }
@@ -140,7 +144,11 @@ pub(super) fn run(arguments: &GenerateArgs, context: &mut Context) -> Result<()>
     if let Some(folder) = arguments.learn.save_model() {
         require_writable(folder, arguments.overwrite.overwrite())?;
     }
-    let read = input::read(&arguments.table, &arguments.input.options())?;
+    let mut read = input::read(&arguments.table, &arguments.input.options())?;
+    if arguments.learn.is_private() {
+        // Columns such as "number of samples" are made of the samples.
+        read.table.feature_metadata = Metadata::empty(read.table.feature_ids().to_vec());
+    }
     let by = arguments.by();
     let in_file = |error: Error| error.in_file(&arguments.table);
     let cohort = Cohort::new(&read.table, by.as_ref()).map_err(in_file)?;
@@ -214,6 +222,12 @@ pub(super) fn run(arguments: &GenerateArgs, context: &mut Context) -> Result<()>
         inputs: read.sources,
         ..Provenance::default()
     };
+    if arguments.learn.is_private() {
+        // A digest would tell whether a guess of the samples is right.
+        for input in &mut provenance.inputs {
+            input.sha256 = WITHHELD.to_string();
+        }
+    }
     let listed = match &samples.depth {
         Depth::Listed(path) => Some(path),
         Depth::AsFitted | Depth::Each(_) => None,
@@ -255,7 +269,8 @@ pub(super) fn run(arguments: &GenerateArgs, context: &mut Context) -> Result<()>
             block_size: arguments.batch_size,
         };
         let generated = generate(request, &files, watch)?;
-        Ok((generated, about(&fitted), drawing.note()))
+        let note = drawing.note().or_else(|| promise(&fitted));
+        Ok((generated, about(&fitted), note))
     });
     let (generated, about, note) = done.map_err(|error| match samples.method.is_learned() {
         true => error.with_advice(|| advice(arguments.learn.checkpoint())),
@@ -272,6 +287,22 @@ pub(super) fn run(arguments: &GenerateArgs, context: &mut Context) -> Result<()>
     told.report(&counts, &known, context)
 }
 
+/// What a private fit guarantees, in words.
+fn promise(fitted: &Fitted) -> Option<String> {
+    let Fitted::Learned(learned) = fitted else {
+        return None;
+    };
+    let record = learned.model().privacy()?;
+    Some(format!(
+        "differential privacy: epsilon {:.2} at delta {:.0e} for each sample of the table, however many are generated; noise {:.2} on distributions, {:.2} on each of {} training steps; the number of samples, the features and their tree are taken to be public",
+        record.epsilon,
+        record.delta,
+        record.statistics_noise,
+        record.training_noise,
+        record.n_steps
+    ))
+}
+
 /// What a learned generator is, for the provenance; null of a simple one.
 fn about(fitted: &Fitted) -> serde_json::Value {
     let Fitted::Learned(learned) = fitted else {
@@ -286,6 +317,7 @@ fn about(fitted: &Fitted) -> serde_json::Value {
         "weights": {"vae": n_vae, "denoiser": n_denoiser},
         "validation": {"vae": vae, "denoiser": denoiser},
         "conditions": names,
+        "privacy": model.privacy(),
         "taxa": model.embedding().map(|found| json!({
             "distortion": found.distortion,
             "rank_correlation": found.rank_correlation,

@@ -20,7 +20,7 @@ use suffuse_model::device::Device;
 use suffuse_model::rng::{Stage, generator};
 use suffuse_model::systems::depmicrodiff::SAVE_EVERY_S;
 use suffuse_model::systems::sparse_microbiome::{
-    self as system, Attribute, Config, Model, SampleOptions, TaxonDistances,
+    self as system, Attribute, Config, Model, Privacy, SampleOptions, TaxonDistances,
 };
 use suffuse_stats::generate::{Depths, SparseRow, reads_of_shares};
 
@@ -41,6 +41,8 @@ pub struct Learning {
     pub device: Device,
     /// Folder that keeps training, so that an interrupted fit goes on; `None` keeps nothing.
     pub checkpoint: Option<PathBuf>,
+    /// Differential privacy; `None` fits without noise.
+    pub privacy: Option<Privacy>,
 }
 
 /// A model, and how the metadata of its samples become conditions.
@@ -135,8 +137,13 @@ impl Learned {
             progress: &mut *watch.progress,
             interrupted: watch.interrupted,
         };
+        let config = &learning.config;
+        let model = match &learning.privacy {
+            Some(privacy) => system::fit_private(config, &fitting, privacy, &mut options)?,
+            None => system::fit(config, &fitting, &mut options)?,
+        };
         Ok(Learned {
-            model: system::fit(&learning.config, &fitting, &mut options)?,
+            model,
             encoder: encoded.encoder,
         })
     }

@@ -209,3 +209,50 @@ fn what_a_learned_generator_cannot_do_is_said() {
         refused(&bench, &line, expected);
     }
 }
+
+#[test]
+fn a_private_fit_says_what_it_guarantees_and_withholds_what_would_tell() {
+    let bench = Workbench::new();
+    counts(&bench, "table.h5ad");
+    let private = "generate table.h5ad --dp-epsilon 3 --dp-delta 1e-3 --set vae.training.n_steps=10 --n 40 --seed 1";
+    let run = bench.succeed(&words(&format!("{private} -o a.h5ad --save-model kept")));
+    assert!(
+        run.stderr.contains("epsilon 3.00 at delta 1e-3"),
+        "{}",
+        run.stderr
+    );
+    let first = read(&bench, "a.h5ad");
+    let record = &first.uns["suffuse"];
+    assert_eq!(record["inputs_sha256"][0], "withheld  table.h5ad");
+    let epsilon = record["model"]["privacy"]["epsilon"].as_f64().unwrap();
+    assert!(epsilon <= 3.0 && epsilon > 2.99, "{epsilon}");
+    // The noise has no seed: who knows the seed could take it away.
+    bench.succeed(&words(&format!("{private} -o b.h5ad -q")));
+    assert_ne!(first.to_dense(), read(&bench, "b.h5ad").to_dense());
+    // The model keeps its guarantee, for any number of samples.
+    let run = bench.succeed(&words(
+        "generate table.h5ad --model kept --n 40 --seed 1 -o c.h5ad",
+    ));
+    assert!(run.stderr.contains("epsilon 3.00"), "{}", run.stderr);
+    assert_eq!(first.to_dense(), read(&bench, "c.h5ad").to_dense());
+    for (more, expected) in [
+        ("--dp-epsilon 0", "above 0"),
+        ("--dp-epsilon 2 --dp-delta 1", "between 0 and 1"),
+        ("--dp-delta 1e-6", "--dp-epsilon"),
+        ("--dp-epsilon 2 --by site", "--by"),
+        ("--dp-epsilon 2 --group site", "--group"),
+        ("--dp-epsilon 2 --method vae", "--method vae"),
+        ("--dp-epsilon 2 --method midasim", "--dp-epsilon"),
+        ("--dp-epsilon 2 --dp-delta 0.5", "60 samples"),
+        (
+            "--dp-epsilon 2 --config tiny --dp-delta 1e-3",
+            "\"private\"",
+        ),
+    ] {
+        refused(
+            &bench,
+            &format!("generate table.h5ad -o no.h5ad {more}"),
+            expected,
+        );
+    }
+}

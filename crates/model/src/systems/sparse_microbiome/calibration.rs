@@ -11,15 +11,14 @@
 //! closing did to their quantiles, a few times over.
 
 use super::Model;
-use super::fit::{Cohort, FitOptions};
 use super::marginal::quantile;
 use super::objective::TILE;
-use super::profile::{Marginals, Profile};
+use super::profile::Marginals;
 use super::sampling::{SampleOptions, Tile, Wanted};
 use crate::device;
 use crate::error::Result;
 use crate::rng::{Stage, generator};
-use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use suffuse_stats::generate::normal;
 
@@ -101,27 +100,25 @@ impl Calibration {
 
     /// Sets thresholds and maps on generated samples of a model.
     ///
+    /// - `prevalence`: share of the samples with each taxon
+    /// - `conditions`: those of the samples to generate, in turn
+    ///
     /// # Errors
     /// An interruption.
-    pub(super) fn fit(
+    pub(super) fn fit<'a>(
         model: &Model,
-        cohort: &Cohort,
-        profiles: &[Profile],
-        options: &FitOptions,
+        prevalence: &[f64],
+        conditions: impl FnMut(&mut ChaCha8Rng) -> Option<&'a [f32]>,
+        options: &SampleOptions,
     ) -> Result<Calibration> {
-        let tiles = generated(model, cohort, profiles, options)?;
+        let tiles = generated(model, conditions, options)?;
         let marginals = &model.marginals;
-        let mut n_present = vec![0_usize; marginals.shares.len()];
-        for (taxon, _) in profiles.iter().flat_map(|profile| &profile.entries) {
-            n_present[*taxon as usize] += 1;
-        }
         let mut found = Calibration::none(marginals);
-        for (taxon, n_present) in n_present.iter().enumerate() {
+        for (taxon, prevalence) in prevalence.iter().enumerate() {
             let logits: Vec<f64> = rows(&tiles)
                 .map(|(tile, row)| f64::from(tile.logit[[row, taxon]]))
                 .collect();
-            let prevalence = *n_present as f64 / profiles.len() as f64;
-            found.presence_offset[taxon] = offset_for(&logits, prevalence);
+            found.presence_offset[taxon] = offset_for(&logits, *prevalence);
             let offset = found.presence_offset[taxon];
             let mut scores: Vec<f64> = rows(&tiles)
                 .filter(|(tile, row)| f64::from(tile.open[[*row, taxon]]) + offset > 0.0)
@@ -189,38 +186,26 @@ fn rows(tiles: &[(Tile, usize)]) -> impl Iterator<Item = (&Tile, usize)> {
         .flat_map(|(tile, n)| (0..*n).map(move |row| (tile, row)))
 }
 
-/// Draws samples with the conditions of training samples: tiles and their numbers of samples.
-fn generated(
+/// Draws samples: tiles and their numbers of samples.
+fn generated<'a>(
     model: &Model,
-    cohort: &Cohort,
-    profiles: &[Profile],
-    options: &FitOptions,
+    mut conditions: impl FnMut(&mut ChaCha8Rng) -> Option<&'a [f32]>,
+    options: &SampleOptions,
 ) -> Result<Vec<(Tile, usize)>> {
-    let n_most = (MAX_ENTRIES / cohort.table.n_features()).max(TILE);
+    let n_most = (MAX_ENTRIES / model.feature_ids.len()).max(TILE);
     let n = model.config.sampling.n_calibration.min(n_most);
     let mut rng = generator(model.seed, Stage::Validation, "calibration", 0);
     let wanted: Vec<Wanted> = (0..n)
         .map(|number| Wanted {
             number: number as u64,
             depth: None,
-            conditions: cohort.conditions.as_ref().and_then(|conditions| {
-                let row = profiles[rng.random_range(0..profiles.len())].row;
-                let range = row * conditions.dim..(row + 1) * conditions.dim;
-                (!conditions.missing[row]).then(|| &conditions.values[range])
-            }),
+            conditions: conditions(&mut rng),
         })
         .collect();
-    let sampling = SampleOptions {
-        seed: model.seed,
-        device: options.device.clone(),
-        guidance: Vec::new(),
-        sampler: None,
-        interrupted: options.interrupted,
-    };
     let bound = model.bind(&options.device)?;
     let tiles: Vec<&[Wanted]> = wanted.chunks(TILE).collect();
     device::each(&options.device, tiles.len(), |k| {
-        let tile = bound.tile("calibration", tiles[k], &sampling)?;
+        let tile = bound.tile("calibration", tiles[k], options)?;
         Ok((tile, tiles[k].len()))
     })
 }

@@ -112,6 +112,7 @@ pub enum Latents {
 }
 
 const PAPER: &str = include_str!("../../../../../configs/sparse-microbiome-paper.toml");
+const PRIVATE: &str = include_str!("../../../../../configs/sparse-microbiome-private.toml");
 const SMALL: &str = include_str!("../../../../../configs/sparse-microbiome-small.toml");
 const TINY: &str = include_str!("../../../../../configs/sparse-microbiome-tiny.toml");
 
@@ -139,19 +140,26 @@ impl Config {
         config
     }
 
+    /// For fits with differential privacy: the autoencoder alone, with its prior.
+    pub fn private() -> Self {
+        Config::preset("private").expect("the preset is checked by a test")
+    }
+
     /// A preset by name.
     ///
     /// # Errors
-    /// A name other than paper, small, tiny.
+    /// A name other than paper, private, small, tiny.
     pub fn preset(name: &str) -> Result<Self> {
         let text = match name {
             "paper" => PAPER,
+            "private" => PRIVATE,
             "small" => SMALL,
             "tiny" => TINY,
             _ => {
                 return Err(Error::Config {
                     origin: name.to_string(),
-                    problem: "is no preset; the presets are paper, small, tiny".to_string(),
+                    problem: "is no preset; the presets are paper, private, small, tiny"
+                        .to_string(),
                 });
             }
         };
@@ -260,7 +268,7 @@ mod tests {
 
     #[test]
     fn presets_parse_and_survive_a_round_trip() {
-        for name in ["paper", "small", "tiny"] {
+        for name in ["paper", "private", "small", "tiny"] {
             let config = Config::preset(name).unwrap();
             let back = Config::from_toml(&config.to_toml(), &[], "round trip").unwrap();
             assert_eq!(back, config);

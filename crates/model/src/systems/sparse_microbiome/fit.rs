@@ -1,12 +1,12 @@
 //! Training: the autoencoder, the denoiser of its latents, then what the decoder leaves over.
 
 use super::config::{Config, Latents};
-use super::denoiser::{Attribute, Denoiser};
+use super::denoiser::{Attribute, Denoiser, Told};
 use super::hyperbolic::{HyperbolicEmbedding, TaxonDistances};
 use super::objective::{DEPTH_SD, DenoiserObjective, Posteriors, Split, TILE, VaeObjective};
 use super::profile::{Profile, batch, profiles};
 use super::residuals::{Correlations, Residuals};
-use super::sampling::said_of;
+use super::sampling::{SampleOptions, said_of};
 use super::vae::{Taxa, Vae};
 use super::whitening::Whitening;
 use super::{Calibration, Model};
@@ -18,7 +18,9 @@ use crate::parameters::{Absent, Builder, Parameters, tensor, values};
 use crate::rng::{Stage, generator, standard_normal};
 use crate::train::{Progress, Stages};
 use ndarray::{Array1, Array2, Axis};
+use rand::RngExt;
 use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -56,6 +58,19 @@ pub struct FitOptions<'a> {
     pub interrupted: &'a AtomicBool,
 }
 
+impl FitOptions<'_> {
+    /// How samples are drawn while fitting.
+    pub(super) fn sampling(&self) -> SampleOptions<'_> {
+        SampleOptions {
+            seed: self.seed,
+            device: self.device.clone(),
+            guidance: Vec::new(),
+            sampler: None,
+            interrupted: self.interrupted,
+        }
+    }
+}
+
 /// Validation samples at most.
 const MAX_VALIDATION: usize = 1000;
 /// Draws of every training sample's latent from which residuals are taken.
@@ -73,23 +88,8 @@ pub fn fit(config: &Config, cohort: &Cohort, options: &mut FitOptions) -> Result
     check(cohort)?;
     let (profiles, marginals, prevalence) = profiles(table, options.seed)?;
     let (_, _, all) = table.csr();
-    let embedding = match cohort.distances.filter(|_| config.taxa.hyperbolic) {
-        Some(distances) => {
-            let dimension = config.taxa.dimension;
-            Some(HyperbolicEmbedding::fit(
-                distances,
-                dimension,
-                options.seed,
-            )?)
-        }
-        None => None,
-    };
-    let taxa = Taxa {
-        prevalence,
-        places: embedding
-            .as_ref()
-            .map(|found| unit_variance(&found.tangent)),
-    };
+    let embedding = embedded(config, cohort, options.seed)?;
+    let taxa = Taxa::new(prevalence, embedding.as_ref());
     let split = split(config, cohort, &profiles, options.seed);
     let mut stages = Stages {
         folder: options.checkpoint.map(Path::to_path_buf),
@@ -156,6 +156,7 @@ pub fn fit(config: &Config, cohort: &Cohort, options: &mut FitOptions) -> Result
         vae: vae.best,
         denoiser: denoiser.best,
         losses: [vae.best_loss, denoiser.best_loss],
+        privacy: None,
         log,
     };
     if config.residuals.correlated && n_taxa <= config.residuals.max_taxa {
@@ -163,9 +164,32 @@ pub fn fit(config: &Config, cohort: &Cohort, options: &mut FitOptions) -> Result
         model.correlations = Some(found);
     }
     if config.sampling.n_calibration > 0 {
-        model.calibration = Calibration::fit(&model, cohort, &profiles, options)?;
+        let mut n_present = vec![0_usize; n_taxa];
+        for (taxon, _) in profiles.iter().flat_map(|profile| &profile.entries) {
+            n_present[*taxon as usize] += 1;
+        }
+        let n = profiles.len() as f64;
+        let prevalence: Vec<f64> = n_present.iter().map(|k| *k as f64 / n).collect();
+        let conditions = |rng: &mut ChaCha8Rng| {
+            let conditions = cohort.conditions.as_ref()?;
+            let row = profiles[rng.random_range(0..profiles.len())].row;
+            Told::conditions_of(Some(conditions), row)
+        };
+        let sampling = options.sampling();
+        model.calibration = Calibration::fit(&model, &prevalence, conditions, &sampling)?;
     }
     Ok(model)
+}
+
+/// The taxa in hyperbolic space, where they are asked for and their distances known.
+pub(super) fn embedded(
+    config: &Config,
+    cohort: &Cohort,
+    seed: u64,
+) -> Result<Option<HyperbolicEmbedding>> {
+    let distances = cohort.distances.filter(|_| config.taxa.hyperbolic);
+    let fit = |distances| HyperbolicEmbedding::fit(distances, config.taxa.dimension, seed);
+    distances.map(fit).transpose()
 }
 
 fn check(cohort: &Cohort) -> Result<()> {
@@ -199,15 +223,6 @@ fn check(cohort: &Cohort) -> Result<()> {
             cohort.table.n_features()
         )),
         _ => Ok(()),
-    }
-}
-
-/// Places scaled as a whole, so that the mean square of a coordinate is 1.
-pub(super) fn unit_variance(places: &Array2<f32>) -> Array2<f32> {
-    let square = places.iter().map(|x| x * x).sum::<f32>() / places.len().max(1) as f32;
-    match square > 0.0 {
-        true => places / square.sqrt(),
-        false => places.clone(),
     }
 }
 

@@ -22,6 +22,7 @@ pub mod hyperbolic;
 mod inpainting;
 mod marginal;
 mod objective;
+mod private;
 mod profile;
 mod residuals;
 mod sampling;
@@ -35,11 +36,13 @@ pub use fit::{Cohort, FitOptions, fit};
 pub use hyperbolic::{HyperbolicEmbedding, TaxonDistances};
 pub use inpainting::{Inpainted, Kept};
 pub use marginal::Marginal;
+pub use private::{Privacy, PrivacyRecord, fit_private};
 pub use sampling::{Drawn, SampleOptions, Wanted};
 pub use stored::system_of;
 
 use crate::parameters::Parameters;
 use calibration::Calibration;
+use denoiser::Denoiser;
 use profile::Marginals;
 use residuals::Correlations;
 use vae::Taxa;
@@ -67,6 +70,8 @@ pub struct Model {
     denoiser: Parameters,
     /// Best validation losses of the autoencoder and of the denoiser.
     losses: [f64; 2],
+    /// What it was fitted under, if it was noised.
+    privacy: Option<PrivacyRecord>,
     log: String,
 }
 
@@ -120,6 +125,11 @@ impl Model {
     /// Best validation losses of the autoencoder and of the denoiser.
     pub fn validation_losses(&self) -> [f64; 2] {
         self.losses
+    }
+
+    /// What the fit guarantees; `None` of one without noise.
+    pub fn privacy(&self) -> Option<&PrivacyRecord> {
+        self.privacy.as_ref()
     }
 
     /// Training log, one JSON object per line.

@@ -14,6 +14,7 @@ use crate::noise::target::Prediction;
 use crate::parameters::{Absent, Builder, Parameters, tensor};
 use crate::rng::{Stage, generator, standard_normal};
 use crate::train::fit::{Objective, Shard};
+use crate::train::private::SampleObjective;
 use burn::tensor::{Device, Tensor};
 use ndarray::Array2;
 use rand::RngExt;
@@ -121,6 +122,15 @@ impl Objective for VaeObjective<'_> {
         let size = self.config.vae.training.batch_size;
         let rngs = (0..N_SHARDS).map(|shard| stream(self.seed, "vae", shard, step));
         ids_of(self.table, self.profiles, self.split, rngs, size)
+    }
+}
+
+impl SampleObjective for VaeObjective<'_> {
+    fn loss(&self, builder: &mut Builder, sample: usize, seed: u64) -> Tensor<1> {
+        let device = builder.device().clone();
+        let vae = Vae::new(builder, &self.config.vae, self.taxa);
+        let mut rng = generator(seed, Stage::TrainingStep, "private vae", 0);
+        self.loss_of(&vae, &[sample], &mut rng, &device, IsTraining::Yes)
     }
 }
 

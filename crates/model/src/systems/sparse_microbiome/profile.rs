@@ -32,17 +32,50 @@ pub(super) struct Marginals {
 /// Samples that `prevalence` is smoothed with: one half present, one half absent.
 const PRIOR_SAMPLES: f64 = 1.0;
 
-/// The samples of a table with reads, and what their distributions say.
+/// A sample with reads, as the table has it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Observed {
+    /// Its row of the table.
+    pub(super) row: usize,
+    /// Taxa that are present, and ln(share) of each.
+    pub(super) logs: Vec<(u32, f64)>,
+    /// Logarithm of its total.
+    pub(super) ln_total: f64,
+}
+
+/// The samples of a table with reads, what their distributions say, and the share of the samples with each taxon,
+/// smoothed.
+///
+/// # Errors
+/// As [`observed`].
+pub(super) fn profiles(table: &Table, seed: u64) -> Result<(Vec<Profile>, Marginals, Vec<f64>)> {
+    let observed = observed(table, seed)?;
+    let mut logs: Vec<Vec<f64>> = vec![Vec::new(); table.n_features()];
+    for (taxon, log) in observed.iter().flat_map(|sample| &sample.logs) {
+        logs[*taxon as usize].push(*log);
+    }
+    let n = observed.len() as f64;
+    let prevalence = logs
+        .iter()
+        .map(|logs| (logs.len() as f64 + 0.5 * PRIOR_SAMPLES) / (n + PRIOR_SAMPLES))
+        .collect();
+    let marginals = Marginals {
+        shares: logs.into_iter().map(Marginal::of).collect(),
+        totals: Marginal::of(observed.iter().map(|sample| sample.ln_total).collect()),
+    };
+    Ok((scored(observed, &marginals), marginals, prevalence))
+}
+
+/// The samples of a table with reads.
 ///
 /// A count is one of all abundances that would have been rounded to it: it stands for a number drawn from
 /// within half a read, so that the score of a taxon's smallest counts is spread and not a single point.
 ///
 /// # Errors
 /// An entry that is negative or not finite; fewer than two samples with reads or two taxa present.
-pub(super) fn profiles(table: &Table, seed: u64) -> Result<(Vec<Profile>, Marginals, Vec<f64>)> {
-    let n_taxa = table.n_features();
-    let mut logs: Vec<Vec<f64>> = vec![Vec::new(); n_taxa];
-    let mut rows = Vec::new();
+pub(super) fn observed(table: &Table, seed: u64) -> Result<Vec<Observed>> {
+    let mut is_present = vec![false; table.n_features()];
+    let mut samples = Vec::new();
     let (_, _, all) = table.csr();
     let is_whole = all.iter().all(|value| value.fract() == 0.0);
     for row in 0..table.n_samples() {
@@ -60,49 +93,46 @@ pub(super) fn profiles(table: &Table, seed: u64) -> Result<(Vec<Profile>, Margin
             continue;
         }
         let mut rng = generator(seed, Stage::TrainingStep, id, 0);
-        let mut shares = Vec::new();
+        let mut logs = Vec::new();
         for (taxon, value) in taxa.iter().zip(values).filter(|(_, value)| **value > 0.0) {
             let within = match is_whole {
                 true => rng.random_range(-0.5..0.5),
                 false => 0.0,
             };
-            let log = ((value + within) / total).ln();
-            logs[*taxon as usize].push(log);
-            shares.push((*taxon, log));
+            is_present[*taxon as usize] = true;
+            logs.push((*taxon, ((value + within) / total).ln()));
         }
-        rows.push((row, shares, total.ln()));
+        samples.push(Observed {
+            row,
+            logs,
+            ln_total: total.ln(),
+        });
     }
-    let n_present = logs.iter().filter(|logs| !logs.is_empty()).count();
-    if rows.len() < 2 || n_present < 2 {
+    let n_present = is_present.iter().filter(|is_present| **is_present).count();
+    if samples.len() < 2 || n_present < 2 {
         return Err(Error::Table(format!(
             "{} samples with reads and {n_present} features present: at least 2 of each are needed to learn from",
-            rows.len()
+            samples.len()
         )));
     }
-    let n = rows.len() as f64;
-    let prevalence = logs
-        .iter()
-        .map(|logs| (logs.len() as f64 + 0.5 * PRIOR_SAMPLES) / (n + PRIOR_SAMPLES))
-        .collect();
-    let marginals = Marginals {
-        shares: logs.into_iter().map(Marginal::of).collect(),
-        totals: Marginal::of(rows.iter().map(|(_, _, total)| *total).collect()),
+    Ok(samples)
+}
+
+/// Shares and totals as normal scores under distributions.
+pub(super) fn scored(samples: Vec<Observed>, marginals: &Marginals) -> Vec<Profile> {
+    let profile = |sample: Observed| Profile {
+        row: sample.row,
+        entries: sample
+            .logs
+            .into_iter()
+            .map(|(taxon, log)| {
+                let score = marginals.shares[taxon as usize].score(log);
+                (taxon, score as f32)
+            })
+            .collect(),
+        depth: marginals.totals.score(sample.ln_total) as f32,
     };
-    let profiles = rows
-        .into_iter()
-        .map(|(row, shares, total)| Profile {
-            row,
-            entries: shares
-                .into_iter()
-                .map(|(taxon, log)| {
-                    let score = marginals.shares[taxon as usize].score(log);
-                    (taxon, score as f32)
-                })
-                .collect(),
-            depth: marginals.totals.score(total) as f32,
-        })
-        .collect();
-    Ok((profiles, marginals, prevalence))
+    samples.into_iter().map(profile).collect()
 }
 
 /// These samples as tensors.

@@ -2,13 +2,12 @@
 
 use super::config::Config;
 use super::denoiser::{Attribute, Denoiser};
-use super::fit::unit_variance;
 use super::hyperbolic::HyperbolicEmbedding;
 use super::profile::Marginals;
 use super::residuals::Correlations;
 use super::vae::{Taxa, Vae};
 use super::whitening::Whitening;
-use super::{Calibration, Marginal, Model};
+use super::{Calibration, Marginal, Model, PrivacyRecord};
 use crate::checkpoint::{self, write_atomically};
 use crate::error::{Error, Result};
 use crate::parameters::{Absent, Builder, Parameter, Parameters};
@@ -39,6 +38,9 @@ struct Transform {
     calibration: Calibration,
     vae_validation: Option<f64>,
     denoiser_validation: Option<f64>,
+    /// Absent in models that were written before there were private fits.
+    #[serde(default)]
+    privacy: Option<PrivacyRecord>,
 }
 
 /// Says which system the model in a folder is of; `None` where there is no model.
@@ -86,6 +88,7 @@ impl Model {
             calibration: self.calibration.clone(),
             vae_validation,
             denoiser_validation,
+            privacy: self.privacy,
         };
         let transform = serde_json::to_string(&transform).expect("plain values become JSON");
         write_atomically(&file(TRANSFORM), transform.as_bytes())?;
@@ -197,12 +200,7 @@ impl Model {
             false => None,
         };
         let embedding = transform.embedding;
-        let taxa = Taxa {
-            prevalence: transform.prevalence,
-            places: embedding
-                .as_ref()
-                .map(|found| unit_variance(&found.tangent)),
-        };
+        let taxa = Taxa::new(transform.prevalence, embedding.as_ref());
         let fits = |group: &str, weights: &Parameters, make: &dyn Fn(&mut Builder)| {
             let mut builder = Builder::new(weights, Absent::Refuse, &Device::flex());
             make(&mut builder);
@@ -234,6 +232,7 @@ impl Model {
             denoiser,
             losses: [transform.vae_validation, transform.denoiser_validation]
                 .map(|loss| loss.unwrap_or(f64::INFINITY)),
+            privacy: transform.privacy,
             log: text("metrics.jsonl")?,
         })
     }

@@ -10,6 +10,7 @@
 
 use super::config::VaeConfig;
 use super::hard_sparsity::{gates, hard_sparsity_loss};
+use super::hyperbolic::HyperbolicEmbedding;
 use crate::nn::{Dropout, Linear};
 use crate::parameters::{Builder, tensor};
 use burn::tensor::activation::{silu, softplus};
@@ -35,6 +36,14 @@ pub(super) struct Taxa {
 }
 
 impl Taxa {
+    /// - `prevalence`: smoothed
+    pub(super) fn new(prevalence: Vec<f64>, embedding: Option<&HyperbolicEmbedding>) -> Taxa {
+        Taxa {
+            prevalence,
+            places: embedding.map(|found| unit_variance(&found.tangent)),
+        }
+    }
+
     /// `ln(p / (1 - p))` per taxon.
     pub(super) fn prevalence_logit(&self) -> Vec<f64> {
         let logit = |p: &f64| (p / (1.0 - p)).ln();
@@ -247,6 +256,15 @@ impl Vae {
     /// Which taxa of the encoder's input are kept, `[batch, n_taxa]`, divided by the share kept.
     pub(super) fn kept_taxa(&self, n: usize, dropout: &mut Dropout, device: &Device) -> Tensor<2> {
         dropout.apply(Tensor::ones([n, self.n_taxa], device))
+    }
+}
+
+/// Places scaled as a whole, so that the mean square of a coordinate is 1.
+fn unit_variance(places: &Array2<f32>) -> Array2<f32> {
+    let square = places.iter().map(|x| x * x).sum::<f32>() / places.len().max(1) as f32;
+    match square > 0.0 {
+        true => places / square.sqrt(),
+        false => places.clone(),
     }
 }
 

@@ -22,6 +22,15 @@ pub(super) struct Whitening {
 }
 
 impl Whitening {
+    /// Latents as they are.
+    pub(super) fn none(n_latent: usize) -> Whitening {
+        Whitening {
+            mean: Array1::zeros(n_latent),
+            forward: Array2::eye(n_latent),
+            back: Array2::eye(n_latent),
+        }
+    }
+
     /// From the means of the posteriors and their average variances: the covariance of a latent drawn for a
     /// random sample is that of the means plus the diagonal of these.
     ///

@@ -11,8 +11,13 @@ use suffuse::settings::{self, Setting};
 use suffuse::{Error, Result, Watch};
 use suffuse_data::tree::Tree;
 use suffuse_model::device::Device;
+use suffuse_model::systems::sparse_microbiome::Privacy;
 
 const DEFAULT_CONFIG: &str = "small";
+/// The same for a private fit.
+const PRIVATE_CONFIG: &str = "private";
+/// Largest epsilon that is taken.
+const MAX_EPSILON: f64 = 1000.0;
 /// Metadata as numbers and categories, and not as sentences.
 const COLUMNS: &str = "columns";
 
@@ -45,9 +50,9 @@ pub(super) struct LearnArgs {
     /// Metadata column whose groups (subjects) are never split for validation
     #[arg(long, value_name = "COLUMN")]
     group: Option<String>,
-    /// Configuration: small, paper, tiny, or a .toml file
-    #[arg(long, value_name = "NAME|FILE", default_value = DEFAULT_CONFIG)]
-    config: String,
+    /// Configuration: small, private, paper, tiny, or a .toml file [default: small; private with --dp-epsilon]
+    #[arg(long, value_name = "NAME|FILE")]
+    config: Option<String>,
     /// Set a key of the configuration, as in taxa.hyperbolic=false (repeatable)
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<Setting>,
@@ -60,8 +65,29 @@ pub(super) struct LearnArgs {
     /// Use the model in this folder and fit nothing
     #[arg(long, value_name = "DIR", conflicts_with_all = ["save_model", "checkpoint", "config", "set", "tree", "group", "encoder"])]
     model: Option<PathBuf>,
+    /// Fit with differential privacy: the probability of any result changes by a factor of exp(E) at most, with or
+    /// without one sample of TABLE. The number of samples, the features and their tree are taken to be public
+    #[arg(long, value_name = "E", value_parser = epsilon, conflicts_with_all = ["by", "conditions", "fixed", "interpolate", "keep", "guidance", "encoder", "group", "checkpoint", "model"])]
+    dp_epsilon: Option<f64>,
+    /// Probability with which --dp-epsilon may not hold; less than one over the number of samples
+    #[arg(long, value_name = "D", default_value_t = 1e-5, value_parser = delta, requires = "dp_epsilon")]
+    dp_delta: f64,
     #[command(flatten)]
     device: DeviceArgs,
+}
+
+fn epsilon(text: &str) -> std::result::Result<f64, String> {
+    let number = text.parse::<f64>().ok();
+    let number = number.filter(|x| *x > 0.0 && *x <= MAX_EPSILON);
+    number.ok_or_else(|| {
+        format!("expected a number above 0, {MAX_EPSILON} at most: beyond it nothing is promised")
+    })
+}
+
+fn delta(text: &str) -> std::result::Result<f64, String> {
+    let number = text.parse::<f64>().ok();
+    let number = number.filter(|x| (1e-100..1.0).contains(x));
+    number.ok_or_else(|| "expected a number between 0 and 1, as in 1e-5".to_string())
 }
 
 fn fixed(text: &str) -> std::result::Result<Fixed, String> {
@@ -110,7 +136,12 @@ impl LearnArgs {
 
     /// Refuses what a simple generator has no use for, and reads the settings before anything else.
     pub(super) fn check(&self, method: Method) -> Result<()> {
-        settings::generator_config(&self.config, &self.set)?;
+        settings::generator_config(self.config(), &self.set)?;
+        if self.is_private() && method == Method::Vae {
+            return Err(Error::Usage(
+                "--dp-epsilon: --method vae has no private fit; leave --method out".to_string(),
+            ));
+        }
         if method == Method::Vae && self.model.is_some() {
             return Err(Error::Usage(
                 "--model: the folder says what the model is; leave --method out".to_string(),
@@ -128,11 +159,12 @@ impl LearnArgs {
             ("--tree", self.tree.is_some()),
             ("--group", self.group.is_some()),
             ("--encoder", self.encoder != COLUMNS),
-            ("--config", self.config != DEFAULT_CONFIG),
+            ("--config", self.config.is_some()),
             ("--set", !self.set.is_empty()),
             ("--checkpoint", self.checkpoint.is_some()),
             ("--save-model", self.save_model.is_some()),
             ("--model", self.model.is_some()),
+            ("--dp-epsilon", self.is_private()),
         ];
         match asked.iter().find(|(_, is_asked)| *is_asked) {
             Some((option, _)) => Err(Error::Usage(format!(
@@ -140,6 +172,37 @@ impl LearnArgs {
             ))),
             None => Ok(()),
         }
+    }
+
+    fn config(&self) -> &str {
+        let default = match self.dp_epsilon {
+            Some(_) => PRIVATE_CONFIG,
+            None => DEFAULT_CONFIG,
+        };
+        self.config.as_deref().unwrap_or(default)
+    }
+
+    /// Says whether the fit is to be private.
+    pub(super) fn is_private(&self) -> bool {
+        self.dp_epsilon.is_some()
+    }
+
+    /// What the fit may give away; its noise has a key of its own, which nobody keeps.
+    fn privacy(&self) -> Result<Option<Privacy>> {
+        let Some(epsilon) = self.dp_epsilon else {
+            return Ok(None);
+        };
+        let mut key = [0; 32];
+        getrandom::fill(&mut key).map_err(|error| {
+            Error::Usage(format!(
+                "--dp-epsilon: the system gives no random numbers: {error}"
+            ))
+        })?;
+        Ok(Some(Privacy {
+            epsilon,
+            delta: self.dp_delta,
+            key,
+        }))
     }
 
     /// Columns that samples are conditioned on.
@@ -219,7 +282,7 @@ impl LearnArgs {
     /// How a generator is learned.
     pub(super) fn learning(&self, by: Option<&str>) -> Result<Learning> {
         Ok(Learning {
-            config: settings::generator_config(&self.config, &self.set)?,
+            config: settings::generator_config(self.config(), &self.set)?,
             columns: self.columns(by),
             encoding: match self.encoder.as_str() {
                 COLUMNS => Encoding::Columns,
@@ -229,6 +292,7 @@ impl LearnArgs {
             group: self.group.clone(),
             device: self.device()?,
             checkpoint: self.checkpoint.clone(),
+            privacy: self.privacy()?,
         })
     }
 
