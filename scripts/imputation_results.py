@@ -6,10 +6,11 @@
 FOLDER keeps every result and every fit: the same command goes on where it stopped, and a finished one only
 writes the page. `--tables stad,coad` takes some of the tables, `--parts strict,blind` some of the parts,
 `--folds 2` some of the folds, `--folds stad:5,hnsc:2,ag:1` some of each table, `--folds strict.ag:0` none of a table
-in one part; the page says so. Two cores need most of a day for all of it.
+in one part (`time.mp:3`: three seeds of the time points); the page says so. Two cores need most of a day for all of it.
 """
 
 import argparse
+import csv
 import json
 import math
 import os
@@ -62,17 +63,11 @@ def run(options, table, part, extra, setting=""):
     command += extra
     if record.exists():
         return json.loads(record.read_text())
-    print(" ".join(command), file=sys.stderr, flush=True)
-    started = time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    text = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    if status != 0:
-        sys.exit(f"ended with status {status}: {' '.join(command)}")
+    text, minutes, mebibytes = timed(command)
     result = {
         **json.loads(text),
-        "minutes": (time.monotonic() - started) / 60,
-        "mebibytes": usage.ru_maxrss / 1024,
+        "minutes": minutes,
+        "mebibytes": mebibytes,
         "command": " ".join(command[1:])
         .replace(str(options.data), "$SUFFUSE_DATA")
         .replace(str(options.work), "FOLDER"),
@@ -193,7 +188,7 @@ def summary(results):
 
 PRESENCE_HEADER = """| table | hidden | method | AUROC | - best baseline | AUPR | Bray-Curtis thin | completed | closer |
 |---|---|---|---|---|---|---|---|---|"""
-PARTS = ("strict", "sisters", "zero-shot", "metadata", "blind", "thinning")
+PARTS = ("strict", "sisters", "zero-shot", "metadata", "blind", "thinning", "false-positives", "time", "peers")
 
 
 def strict_part(options, tables):
@@ -260,6 +255,112 @@ def thinning_part(options, tables):
     return presence_part(options, tables, "thinning", "Under-sequencing", words, extra)
 
 
+def timed(command):
+    """Text on stdout, minutes and peak MiB of a command."""
+    print(" ".join(map(str, command)), file=sys.stderr, flush=True)
+    started = time.monotonic()
+    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True)
+    text = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    if status != 0:
+        sys.exit(f"ended with status {status}: {' '.join(map(str, command))}")
+    return text, (time.monotonic() - started) / 60, usage.ru_maxrss / 1024
+
+
+N_IMPUTED = 20
+
+
+def false_positives_part(options, tables):
+    page = [
+        "## Tests after filling",
+        "",
+        f"`suffuse impute --m {N_IMPUTED}`, then `suffuse pool --group gender`: tests with p < .05 under 100 permuted labels, in the",
+        "original and pooled over the completed tables, and mean absolute Spearman correlation between taxa before and after.",
+        "",
+        "| table | false positives before | pooled | ratio | correlation before | after |",
+        "|---|---|---|---|---|---|",
+    ]
+    for table in (table for table in tables if table.sisters):
+        record = options.work / f"{table.key}-false-positives.json"
+        original = options.data / table.path
+        if not record.exists():
+            stem = options.work / f"{table.key}-imputed"
+            leaves = ["--collapse", "leaves", "-q", "--force"]
+            timed([options.suffuse, "impute", original, "--m", N_IMPUTED, "-o", f"{stem}.h5ad", *leaves])
+            filled = sorted(options.work.glob(f"{stem.name}-*.h5ad"))
+            pool = ["pool", original, "--imputed", *filled, "--group", "gender", "--permutations", 100, "--json"]
+            text, _, _ = timed([options.suffuse, *pool, "-o", f"{stem}.tsv", *leaves])
+            record.write_text(text)
+            for path in filled:
+                path.unlink()
+        check = json.loads(record.read_text())["check"]
+        before, after = (check[side]["share_of_tests"] for side in ("before", "after"))
+        cells = [table.name, number(before), number(after), number(after / before, 2)]
+        cells += [number(check["correlation"][side]["mean_absolute"]) for side in ("before", "after")]
+        page.append("| " + " | ".join(cells) + " |")
+    return page, []
+
+
+SERIES = Table("mp", "MovingPictures", "longitudinal/MovingPictures_gut_top300.h5ad", None)
+
+
+def time_part(options, _):
+    visits = ["--protocol", "time_point", "--subject", "host_subject_id", "--time", "days_since_experiment_start"]
+    result = run(options, SERIES, "time", visits)
+    seeds = max(row["n_folds"] for row in result["scores"])
+    page = [
+        "## Missing time points",
+        "",
+        f"`--protocol time_point`: a fifth of the visits of MovingPictures hidden, {seeds} seed{'s' if seeds > 1 else ''}. Ratio to the best baseline.",
+        "",
+        "| method | RMSE ln | / best baseline | AUROC of presence | Bray-Curtis |",
+        "|---|---|---|---|---|",
+    ]
+    for row in sorted(result["scores"], key=lambda row: row["rmse"] or math.inf):
+        distance = (row["depth"] or {}).get("bray_curtis_completed")
+        cells = [bold(row["method"]), number(row["rmse"]), interval(row["rmse_ratio"]), number(row["auroc"]), number(distance)]
+        page.append("| " + " | ".join(cells) + " |")
+    return page, [(SERIES, result)]
+
+
+def peers_part(options, tables):
+    page = [
+        "## Other methods, in small",
+        "",
+        "The methods of the paper's Table II as [small versions of our own](../../parity/peers/README.md) (scVI: the package), on the",
+        "same hidden entries: RMSE pooled over the folds, and over that of the best baseline above.",
+        "",
+        "| table | hidden | method | RMSE ln | / best baseline | s a fold |",
+        "|---|---|---|---|---|---|",
+    ]
+    script = PAGE.parent.parent.parent / "parity" / "peers" / "run.py"
+    for table in tables:
+        lines = options.work / f"peers-{table.key}.tsv"
+        if not lines.exists():
+            command = [options.peers_python, script, options.data / table.path, "--out", lines]
+            command += ["--group", table.group] if table.group else []
+            folds = options.folds_of("peers", table)
+            timed(command + (["--seeds", folds] if folds else []))
+        rows = list(csv.DictReader(lines.read_text().splitlines(), delimiter="\t"))
+        strict = json.loads((options.work / f"{table.name.lower().replace(' ', '-')}-strict.json").read_text())
+        of_auto = {row["fraction"]: row for row in strict["scores"] if row["method"] == "auto"}
+        pooled = {}
+        for row in rows:
+            pooled.setdefault((float(row["fraction"]), row["method"]), []).append(row)
+        scored = []
+        for (fraction, method), folds in pooled.items():
+            square = sum(int(row["n"]) * float(row["rmse_ln"]) ** 2 for row in folds)
+            rmse = math.sqrt(square / sum(int(row["n"]) for row in folds))
+            seconds = sum(float(row["seconds"]) for row in rows if row["method"] == method) / len(folds)
+            scored.append((fraction, rmse, method, seconds))
+        for fraction, rmse, method, seconds in sorted(scored):
+            auto = of_auto[fraction]
+            best = auto["rmse"] / auto["rmse_ratio"]["value"]
+            cells = [table.name, f"{100 * fraction:.0f} %", method, number(rmse), number(rmse / best), f"{seconds:.0f}"]
+            page.append("| " + " | ".join(cells) + " |")
+    return page, []
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--suffuse", type=Path, default=Path("target/release/suffuse"))
@@ -268,14 +369,14 @@ def main():
     parser.add_argument("--tables", default=",".join(TABLES))
     parser.add_argument("--parts", default=",".join(PARTS))
     parser.add_argument("--folds")
+    parser.add_argument("--peers-python", default="python3", help="an interpreter with parity/peers/requirements.txt")
     options = parser.parse_args()
     options.folds_of = folds_of(options.folds)
     options.suffuse = options.suffuse.resolve()
     options.work.mkdir(parents=True, exist_ok=True)
     tables = [TABLES[name] for name in options.tables.split(",")]
-    functions = dict(
-        zip(PARTS, (strict_part, sisters_part, zero_shot_part, metadata_part, blind_part, thinning_part), strict=True)
-    )
+    of_parts = (strict_part, sisters_part, zero_shot_part, metadata_part, blind_part, thinning_part)
+    functions = dict(zip(PARTS, (*of_parts, false_positives_part, time_part, peers_part), strict=True))
     pages, everything = [], []
     for part in options.parts.split(","):
         page, results = functions[part](options, [t for t in tables if options.folds_of(part, t) != 0])

@@ -59,8 +59,10 @@ impl PrivateRun<'_> {
     /// Of the settings, batch size, validation and patience play no part: the mechanism says how large a batch is
     /// on average, and the clipping norm is that of one sample.
     ///
+    /// A gradient that is not finite counts as zero: to stop would tell that such a sample is there.
+    ///
     /// # Errors
-    /// A gradient that is not finite, an interruption.
+    /// Weights that are not finite at the end, an interruption.
     pub fn train(
         &mut self,
         config: &TrainConfig,
@@ -94,14 +96,7 @@ impl PrivateRun<'_> {
                     let loss = objective.loss(&mut builder, *sample, *seed);
                     let bound = builder.finish()?;
                     let gradient = bound.gradients(&loss.backward());
-                    if !add_clipped(&mut sum, &gradient, config.clip_norm) {
-                        return Err(Error::NotFinite {
-                            stage: self.stage.to_string(),
-                            step,
-                            loss: f64::NAN,
-                            samples: Vec::new(),
-                        });
-                    }
+                    add_clipped(&mut sum, &gradient, config.clip_norm);
                 }
                 Ok(sum)
             })?;
@@ -128,7 +123,16 @@ impl PrivateRun<'_> {
                 seconds: began.elapsed().as_secs_f64(),
             });
         }
-        Ok(optimizer.ema)
+        let all = || optimizer.ema.by_path.values().flat_map(|p| &p.values);
+        match all().all(|weight| weight.is_finite()) {
+            true => Ok(optimizer.ema),
+            false => Err(Error::NotFinite {
+                stage: self.stage.to_string(),
+                step: n_steps,
+                loss: f64::NAN,
+                samples: Vec::new(),
+            }),
+        }
     }
 }
 
@@ -152,12 +156,12 @@ fn zeros(weights: &Parameters) -> Gradients {
         .collect()
 }
 
-/// Adds a gradient, scaled down to a norm; `false` where it is not finite, and then nothing is added.
-fn add_clipped(sum: &mut Gradients, gradient: &Gradients, clip_norm: f64) -> bool {
+/// Adds a gradient, scaled down to a norm; one that is not finite adds nothing.
+fn add_clipped(sum: &mut Gradients, gradient: &Gradients, clip_norm: f64) {
     let square = |g: &f32| f64::from(*g) * f64::from(*g);
     let norm = gradient.values().flatten().map(square).sum::<f64>().sqrt();
     if !norm.is_finite() {
-        return false;
+        return;
     }
     let scale = if norm > clip_norm {
         clip_norm / norm
@@ -168,7 +172,6 @@ fn add_clipped(sum: &mut Gradients, gradient: &Gradients, clip_norm: f64) -> boo
         let both = sum.iter_mut().zip(gradient);
         both.for_each(|(sum, g)| *sum += (scale * f64::from(*g)) as f32);
     }
-    true
 }
 
 /// Adds N(0, sd^2) to every number.
@@ -222,19 +225,11 @@ mod tests {
     #[test]
     fn a_long_gradient_counts_with_the_clipping_norm_and_a_short_one_as_it_is() {
         let mut sum = gradient(vec![0.0; 3]);
-        assert!(add_clipped(&mut sum, &gradient(vec![6.0, 0.0, 8.0]), 5.0)); // norm 10
-        assert!(add_clipped(&mut sum, &gradient(vec![0.5, -1.0, 0.0]), 5.0));
+        add_clipped(&mut sum, &gradient(vec![6.0, 0.0, 8.0]), 5.0); // norm 10
+        add_clipped(&mut sum, &gradient(vec![0.5, -1.0, 0.0]), 5.0);
         assert_eq!(sum, gradient(vec![3.5, -1.0, 4.0]));
-        assert!(!add_clipped(
-            &mut sum,
-            &gradient(vec![f32::NAN, 0.0, 0.0]),
-            5.0
-        ));
-        assert!(!add_clipped(
-            &mut sum,
-            &gradient(vec![f32::INFINITY, 0.0, 0.0]),
-            5.0
-        ));
+        add_clipped(&mut sum, &gradient(vec![f32::NAN, 0.0, 0.0]), 5.0);
+        add_clipped(&mut sum, &gradient(vec![f32::INFINITY, 0.0, 0.0]), 5.0);
         assert_eq!(sum, gradient(vec![3.5, -1.0, 4.0]));
     }
 
@@ -243,11 +238,7 @@ mod tests {
         // The sensitivity on which the guarantee stands, for gradients of all sizes.
         for size in [1e-3_f32, 1.0, 1e6, 1e18] {
             let mut sum = gradient(vec![0.0; 3]);
-            assert!(add_clipped(
-                &mut sum,
-                &gradient(vec![size, -size, 2.0 * size]),
-                0.7
-            ));
+            add_clipped(&mut sum, &gradient(vec![size, -size, 2.0 * size]), 0.7);
             let norm = sum
                 .values()
                 .flatten()
@@ -343,8 +334,9 @@ mod tests {
         );
         assert_eq!(found, train(&Points(points.clone()), 3).unwrap());
         assert_ne!(found, train(&Points(points.clone()), 4).unwrap());
+        // A sample without a finite gradient is no reason to stop: that would tell that it is there.
         points[7] = [f32::NAN, 0.0];
-        let error = train(&Points(points), 3).unwrap_err();
-        assert!(matches!(error, Error::NotFinite { .. }), "{error}");
+        let without = train(&Points(points), 3).unwrap();
+        assert!((without.by_path["w"].values[0] - 1.0).abs() < 0.05);
     }
 }

@@ -4,7 +4,7 @@ mod learn;
 
 use super::{Context, InputArgs, OverwriteArgs, advice, at_least_one};
 use clap::Args;
-use learn::LearnArgs;
+use learn::{LearnArgs, Promised};
 use serde_json::json;
 use std::path::PathBuf;
 use suffuse::generate::{
@@ -140,12 +140,13 @@ fn taxon_and_number(text: &str) -> std::result::Result<(String, f64), String> {
 
 pub(super) fn run(arguments: &GenerateArgs, context: &mut Context) -> Result<()> {
     arguments.learn.check(arguments.samples.method)?;
+    let promised = arguments.learn.promised()?;
     let files = arguments.files()?;
     if let Some(folder) = arguments.learn.save_model() {
         require_writable(folder, arguments.overwrite.overwrite())?;
     }
     let mut read = input::read(&arguments.table, &arguments.input.options())?;
-    if arguments.learn.is_private() {
+    if promised != Promised::Nothing {
         // Columns such as "number of samples" are made of the samples.
         read.table.feature_metadata = Metadata::empty(read.table.feature_ids().to_vec());
     }
@@ -156,9 +157,15 @@ pub(super) fn run(arguments: &GenerateArgs, context: &mut Context) -> Result<()>
     context.notes(&cohort.notes);
     arguments.check(&cohort).map_err(in_file)?;
     let samples = &arguments.samples;
-    let n_default = match arguments.learn.keep() {
-        Some(_) => cohort.table.n_samples(),
-        None => read.table.n_samples(),
+    let with_reads = cohort.table.n_samples();
+    let n_fitted = match &promised {
+        Promised::ByModel(record) => record.n_samples,
+        Promised::ByThisFit | Promised::Nothing => with_reads,
+    };
+    // How many samples have no reads is not promised to be public.
+    let n_default = match promised == Promised::Nothing && arguments.learn.keep().is_none() {
+        true => read.table.n_samples(),
+        false => n_fitted,
     };
     let (n, depths) = samples.depth.resolve(samples.n, n_default)?;
     let kept = match arguments.learn.keep() {
@@ -213,6 +220,7 @@ pub(super) fn run(arguments: &GenerateArgs, context: &mut Context) -> Result<()>
         cohort: &cohort,
         wanted: &wanted,
         files: &files,
+        n_fitted,
     };
     if arguments.dry_run {
         return told.plan(context);
@@ -222,12 +230,6 @@ pub(super) fn run(arguments: &GenerateArgs, context: &mut Context) -> Result<()>
         inputs: read.sources,
         ..Provenance::default()
     };
-    if arguments.learn.is_private() {
-        // A digest would tell whether a guess of the samples is right.
-        for input in &mut provenance.inputs {
-            input.sha256 = WITHHELD.to_string();
-        }
-    }
     let listed = match &samples.depth {
         Depth::Listed(path) => Some(path),
         Depth::AsFitted | Depth::Each(_) => None,
@@ -240,11 +242,17 @@ pub(super) fn run(arguments: &GenerateArgs, context: &mut Context) -> Result<()>
     {
         provenance.inputs.push(digest(path)?);
     }
+    if promised != Promised::Nothing {
+        // A digest would tell whether a guess of the samples is right.
+        for input in &mut provenance.inputs {
+            input.sha256 = WITHHELD.to_string();
+        }
+    }
     provenance.set("method", samples.method.to_string());
     provenance.set("seed", arguments.seed);
     provenance.set("depth", samples.depth.to_string());
     provenance.set("reads", samples.reads.to_string());
-    provenance.set("n_fitted", cohort.table.n_samples());
+    provenance.set("n_fitted", n_fitted);
     if let Some(by) = &by {
         provenance.set("by", by.column.clone());
     }
@@ -294,7 +302,7 @@ fn promise(fitted: &Fitted) -> Option<String> {
     };
     let record = learned.model().privacy()?;
     Some(format!(
-        "differential privacy: epsilon {:.2} at delta {:.0e} for each sample of the table, however many are generated; noise {:.2} on distributions, {:.2} on each of {} training steps; the number of samples, the features and their tree are taken to be public",
+        "differential privacy: epsilon {:.2} at delta {:.0e} for each sample of the table, however many are generated; noise {:.2} on distributions, {:.2} on each of {} training steps; taken to be public: the number of samples, the features with their order and tree, whether counts are whole",
         record.epsilon,
         record.delta,
         record.statistics_noise,
@@ -387,6 +395,8 @@ struct Told<'a> {
     cohort: &'a Cohort,
     wanted: &'a Wanted,
     files: &'a Files,
+    /// Samples that the generator was fitted to.
+    n_fitted: usize,
 }
 
 impl Told<'_> {
@@ -404,7 +414,7 @@ impl Told<'_> {
     fn plan(&self, context: &mut Context) -> Result<()> {
         let samples = &self.arguments.samples;
         let table = &self.cohort.table;
-        let (n_samples, n_features) = (table.n_samples(), table.n_features());
+        let (n_samples, n_features) = (self.n_fitted, table.n_features());
         let mut lines = vec![
             format!("fitted to          {n_samples} samples x {n_features} features"),
             format!("method             {}", samples.method),
@@ -429,7 +439,7 @@ impl Told<'_> {
     /// Says what was written.
     fn report(&self, counts: &Counts, known: &[Known], context: &mut Context) -> Result<()> {
         let method = self.arguments.samples.method;
-        let n_fitted = self.cohort.table.n_samples();
+        let n_fitted = self.n_fitted;
         let paths: Vec<String> = self
             .files
             .paths()

@@ -2,7 +2,7 @@
 
 use crate::program::Workbench;
 use crate::tables::{column, counts, read, words};
-use suffuse_data::ColumnValues;
+use suffuse_data::{Column, ColumnValues, format};
 
 /// The line is refused with these words, and nothing is written.
 fn refused(bench: &Workbench, line: &str, expected: &str) {
@@ -213,7 +213,21 @@ fn what_a_learned_generator_cannot_do_is_said() {
 #[test]
 fn a_private_fit_says_what_it_guarantees_and_withholds_what_would_tell() {
     let bench = Workbench::new();
-    counts(&bench, "table.h5ad");
+    let path = counts(&bench, "table.h5ad");
+    let mut table = read(&bench, "table.h5ad");
+    let seen_in = Column {
+        name: "seen_in".to_string(),
+        values: ColumnValues::Numeric(vec![7.0; table.n_features()]),
+    };
+    table.feature_metadata.set_column(seen_in).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    format::write(&table, &path, &Default::default()).unwrap();
+    assert!(
+        read(&bench, "table.h5ad")
+            .feature_metadata
+            .column("seen_in")
+            .is_some()
+    );
     let private = "generate table.h5ad --dp-epsilon 3 --dp-delta 1e-3 --set vae.training.n_steps=10 --n 40 --seed 1";
     let run = bench.succeed(&words(&format!("{private} -o a.h5ad --save-model kept")));
     assert!(
@@ -234,8 +248,42 @@ fn a_private_fit_says_what_it_guarantees_and_withholds_what_would_tell() {
         "generate table.h5ad --model kept --n 40 --seed 1 -o c.h5ad",
     ));
     assert!(run.stderr.contains("epsilon 3.00"), "{}", run.stderr);
-    assert_eq!(first.to_dense(), read(&bench, "c.h5ad").to_dense());
+    let later = read(&bench, "c.h5ad");
+    assert_eq!(first.to_dense(), later.to_dense());
+    assert_eq!(
+        later.uns["suffuse"]["inputs_sha256"][0],
+        "withheld  table.h5ad"
+    );
+    assert_eq!(later.uns["suffuse"]["n_fitted"], 60);
+    for table in [&first, &later] {
+        assert!(table.taxonomy.is_some() && table.feature_metadata.column("seen_in").is_none());
+    }
+    std::fs::write(bench.path("keep.txt"), "g1\n").unwrap();
+    refused(
+        &bench,
+        "generate table.h5ad --model kept --keep keep.txt -o no.h5ad",
+        "real reads",
+    );
+    // Whether one sample has the only other taxon must not decide.
+    std::fs::write(
+        bench.path("lone.tsv"),
+        "sample\ta\tb\n1\t5\t0\n2\t7\t0\n3\t0\t0\n4\t2\t0\n",
+    )
+    .unwrap();
+    let lone = bench.succeed(&words(
+        "generate lone.tsv --dp-epsilon 3 --dp-delta 1e-3 --set vae.training.n_steps=2 -o lone.h5ad",
+    ));
+    assert!(
+        lone.stderr.contains("3 synthetic samples"),
+        "{}",
+        lone.stderr
+    );
     for (more, expected) in [
+        (
+            "--dp-epsilon 3 --dp-delta 1e-3 --set vae.training.clip_norm=inf",
+            "clip_norm is inf",
+        ),
+        ("--dp-epsilon 1e-4 --dp-delta 1e-3", "epsilon 0.0001"),
         ("--dp-epsilon 0", "above 0"),
         ("--dp-epsilon 2 --dp-delta 1", "between 0 and 1"),
         ("--dp-delta 1e-6", "--dp-epsilon"),

@@ -11,14 +11,14 @@
 //! The prior of the autoencoder stands for the denoiser, and residuals are independent: both would cost further
 //! parts of the guarantee. What follows (calibration, generated samples) is made of noised numbers.
 //!
-//! Taken to be public: the features and their tree or lineages, the number of samples with reads, whether the
-//! numbers are whole.
+//! Taken to be public: the features, their order, their tree or lineages, the number of samples with reads, whether
+//! the numbers are whole.
 
 use super::config::{Config, Latents};
 use super::fit::{Cohort, FitOptions, embedded};
 use super::marginal::Marginal;
 use super::objective::{Split, VaeObjective};
-use super::profile::{Marginals, Observed, observed, scored};
+use super::profile::{Marginals, Observed, enough, observed, scored};
 use super::vae::{Taxa, Vae};
 use super::whitening::Whitening;
 use super::{Calibration, Denoiser, Model};
@@ -29,18 +29,29 @@ use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
 use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use suffuse_stats::generate::normal;
 use suffuse_stats::privacy::accountant::{Conversion, Mechanism, epsilon_of_all, noise_for};
 
 /// What a private fit may give away of one sample.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, PartialEq)]
 pub struct Privacy {
-    /// Bound of the logarithm of the ratio of probabilities, with or without one sample, above 0.
+    /// Bound of the logarithm of the ratio of probabilities, with or without what one sample adds, above 0.
     pub epsilon: f64,
     /// Probability with which that may not hold, below one over the number of samples.
     pub delta: f64,
     /// Key of the noise: drawn by chance for one fit, and not kept. Who knows it knows the noise.
     pub key: [u8; 32],
+}
+
+impl fmt::Debug for Privacy {
+    /// Without the key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Privacy")
+            .field("epsilon", &self.epsilon)
+            .field("delta", &self.delta)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a model was fitted under.
@@ -51,6 +62,8 @@ pub struct PrivacyRecord {
     pub epsilon: f64,
     /// Delta.
     pub delta: f64,
+    /// Samples with reads that it was fitted to.
+    pub n_samples: usize,
     /// Noise multiplier of the distributions (step 2; step 1 has four times as much).
     pub statistics_noise: f64,
     /// Noise multiplier of a training step.
@@ -77,13 +90,16 @@ const WEIGHTS: [f64; 2] = [2.0, 4.0];
 /// Square of the clipping norm of step 2 over the mean richness: the weights of a taxon that is present, and room
 /// for samples richer than the mean.
 const ROOM: f64 = 1.7;
+/// Clipping norms that are taken: far from where single precision ends.
+const CLIP_NORMS: (f64, f64) = (1e-6, 1e6);
 /// Smallest standard deviation of ln(share).
 const MIN_SD: f64 = 0.3;
 /// Knots of a normal distribution.
 const N_KNOTS: usize = 65;
 
 /// Fits the model so that the table's samples are protected: the probability of any result changes by a factor of
-/// `exp(epsilon)` at most, but for `delta`, with or without one sample.
+/// `exp(epsilon)` at most, but for `delta`, with or without what one sample adds to it. (The number of samples counts
+/// as known. One sample in place of another takes one out and puts one in, and counts twice.)
 ///
 /// The settings of `vae.training` mean: `batch_size` samples a step on average, each chosen on its own; `clip_norm`
 /// for the gradient of one sample; all `n_steps` are taken. With a subject of several samples the guarantee is of
@@ -101,6 +117,7 @@ pub fn fit_private(
     let table = cohort.table;
     let samples = observed(table, options.seed)?;
     let n = samples.len();
+    enough(n, table.n_features())?; // whether a feature is present must not decide
     if privacy.delta >= 1.0 / n as f64 {
         return Err(Error::Table(format!(
             "delta {} for {n} samples: to publish one of them at random would satisfy it; take less than {:.1e}",
@@ -195,6 +212,23 @@ fn check(config: &Config, cohort: &Cohort, privacy: &Privacy) -> Result<()> {
                 .to_string(),
         ));
     }
+    let training = &config.vae.training;
+    let limits = [
+        ("vae.training.clip_norm", training.clip_norm, CLIP_NORMS),
+        (
+            "vae.training.weight_decay",
+            training.weight_decay,
+            (0.0, 1.0),
+        ),
+    ];
+    for (name, value, (low, high)) in limits {
+        if !(low..=high).contains(&value) {
+            return Err(Error::Config {
+                origin: "private fit".to_string(),
+                problem: format!("{name} is {value}, must lie between {low} and {high}"),
+            });
+        }
+    }
     if !(privacy.epsilon.is_finite() && privacy.epsilon > 0.0) {
         return Err(Error::Table(format!(
             "epsilon is {}, must be a number above 0",
@@ -227,8 +261,12 @@ fn record(config: &Config, n: usize, privacy: &Privacy) -> Result<(PrivacyRecord
         noise_multiplier,
         n_steps: n_steps as u64,
     };
-    let refused = |error: suffuse_stats::Error| Error::Table(error.to_string());
     let Privacy { epsilon, delta, .. } = *privacy;
+    let refused = |error: suffuse_stats::Error| {
+        Error::Table(format!(
+            "no noise gives epsilon {epsilon} at delta {delta}; take a larger one ({error})"
+        ))
+    };
     let statistics_noise = noise_for(epsilon * STATISTICS_SHARE, delta, |noise| {
         mechanisms(noise, training_of(1.0, 0))
     })
@@ -239,6 +277,7 @@ fn record(config: &Config, n: usize, privacy: &Privacy) -> Result<(PrivacyRecord
     let record = PrivacyRecord {
         epsilon: found.map_err(refused)?.epsilon,
         delta,
+        n_samples: n,
         statistics_noise,
         training_noise,
         sampling_rate,
@@ -369,6 +408,7 @@ mod tests {
         PrivacyRecord {
             epsilon: 1.0,
             delta: 1e-5,
+            n_samples: 50,
             statistics_noise,
             training_noise: 1.0,
             sampling_rate: 1.0,

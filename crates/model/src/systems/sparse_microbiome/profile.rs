@@ -47,13 +47,17 @@ pub(super) struct Observed {
 /// smoothed.
 ///
 /// # Errors
-/// As [`observed`].
+/// As [`observed`]; fewer than two samples with reads or two taxa present.
 pub(super) fn profiles(table: &Table, seed: u64) -> Result<(Vec<Profile>, Marginals, Vec<f64>)> {
     let observed = observed(table, seed)?;
     let mut logs: Vec<Vec<f64>> = vec![Vec::new(); table.n_features()];
     for (taxon, log) in observed.iter().flat_map(|sample| &sample.logs) {
         logs[*taxon as usize].push(*log);
     }
+    enough(
+        observed.len(),
+        logs.iter().filter(|logs| !logs.is_empty()).count(),
+    )?;
     let n = observed.len() as f64;
     let prevalence = logs
         .iter()
@@ -72,9 +76,8 @@ pub(super) fn profiles(table: &Table, seed: u64) -> Result<(Vec<Profile>, Margin
 /// within half a read, so that the score of a taxon's smallest counts is spread and not a single point.
 ///
 /// # Errors
-/// An entry that is negative or not finite; fewer than two samples with reads or two taxa present.
+/// An entry that is negative or not finite.
 pub(super) fn observed(table: &Table, seed: u64) -> Result<Vec<Observed>> {
-    let mut is_present = vec![false; table.n_features()];
     let mut samples = Vec::new();
     let (_, _, all) = table.csr();
     let is_whole = all.iter().all(|value| value.fract() == 0.0);
@@ -99,7 +102,6 @@ pub(super) fn observed(table: &Table, seed: u64) -> Result<Vec<Observed>> {
                 true => rng.random_range(-0.5..0.5),
                 false => 0.0,
             };
-            is_present[*taxon as usize] = true;
             logs.push((*taxon, ((value + within) / total).ln()));
         }
         samples.push(Observed {
@@ -108,14 +110,19 @@ pub(super) fn observed(table: &Table, seed: u64) -> Result<Vec<Observed>> {
             ln_total: total.ln(),
         });
     }
-    let n_present = is_present.iter().filter(|is_present| **is_present).count();
-    if samples.len() < 2 || n_present < 2 {
-        return Err(Error::Table(format!(
-            "{} samples with reads and {n_present} features present: at least 2 of each are needed to learn from",
-            samples.len()
-        )));
-    }
     Ok(samples)
+}
+
+/// Refuses a table that nothing can be learned from.
+///
+/// - `n_features`: those that may be learned from
+pub(super) fn enough(n_samples: usize, n_features: usize) -> Result<()> {
+    match n_samples < 2 || n_features < 2 {
+        true => Err(Error::Table(format!(
+            "{n_samples} samples with reads and {n_features} features present: at least 2 of each are needed to learn from"
+        ))),
+        false => Ok(()),
+    }
 }
 
 /// Shares and totals as normal scores under distributions.

@@ -64,6 +64,25 @@ pub fn system_of(folder: &Path) -> Result<Option<String>> {
     Ok(Some(head.system))
 }
 
+/// What the model in a folder was fitted under; `None` of a fit without noise.
+///
+/// # Errors
+/// A description that cannot be read.
+pub fn privacy_of(folder: &Path) -> Result<Option<PrivacyRecord>> {
+    #[derive(Deserialize)]
+    struct Head {
+        #[serde(default)]
+        privacy: Option<PrivacyRecord>,
+    }
+    let file = folder.join(TRANSFORM);
+    let text = fs::read_to_string(&file).map_err(|source| Error::io(&file, "read", source))?;
+    let head: Head = serde_json::from_str(&text).map_err(|error| Error::Checkpoint {
+        path: file,
+        problem: error.to_string(),
+    })?;
+    Ok(head.privacy)
+}
+
 impl Model {
     /// Writes the model into a folder, which is made if needed: `config.toml`, `ema.safetensors`,
     /// `transform.json`, `features.tsv`, `metrics.jsonl`.

@@ -11,7 +11,7 @@ use suffuse::settings::{self, Setting};
 use suffuse::{Error, Result, Watch};
 use suffuse_data::tree::Tree;
 use suffuse_model::device::Device;
-use suffuse_model::systems::sparse_microbiome::Privacy;
+use suffuse_model::systems::sparse_microbiome::{Privacy, PrivacyRecord, privacy_of};
 
 const DEFAULT_CONFIG: &str = "small";
 /// The same for a private fit.
@@ -66,7 +66,8 @@ pub(super) struct LearnArgs {
     #[arg(long, value_name = "DIR", conflicts_with_all = ["save_model", "checkpoint", "config", "set", "tree", "group", "encoder"])]
     model: Option<PathBuf>,
     /// Fit with differential privacy: the probability of any result changes by a factor of exp(E) at most, with or
-    /// without one sample of TABLE. The number of samples, the features and their tree are taken to be public
+    /// without what one sample of TABLE adds. Taken to be public: the number of samples with reads, the features, their
+    /// order and tree, whether counts are whole
     #[arg(long, value_name = "E", value_parser = epsilon, conflicts_with_all = ["by", "conditions", "fixed", "interpolate", "keep", "guidance", "encoder", "group", "checkpoint", "model"])]
     dp_epsilon: Option<f64>,
     /// Probability with which --dp-epsilon may not hold; less than one over the number of samples
@@ -74,6 +75,14 @@ pub(super) struct LearnArgs {
     dp_delta: f64,
     #[command(flatten)]
     device: DeviceArgs,
+}
+
+/// Who promised differential privacy.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Promised {
+    Nothing,
+    ByThisFit,
+    ByModel(PrivacyRecord),
 }
 
 fn epsilon(text: &str) -> std::result::Result<f64, String> {
@@ -183,8 +192,30 @@ impl LearnArgs {
     }
 
     /// Says whether the fit is to be private.
-    pub(super) fn is_private(&self) -> bool {
+    fn is_private(&self) -> bool {
         self.dp_epsilon.is_some()
+    }
+
+    /// Whether what is written must tell nothing of the table but what a private fit tells: one that is asked for, or
+    /// that of the model in a folder.
+    ///
+    /// # Errors
+    /// A folder without a model; taxa to keep, which are real reads.
+    pub(super) fn promised(&self) -> Result<Promised> {
+        if self.is_private() {
+            return Ok(Promised::ByThisFit);
+        }
+        let record = match &self.model {
+            Some(folder) => privacy_of(folder)?,
+            None => None,
+        };
+        match record {
+            None => Ok(Promised::Nothing),
+            Some(_) if self.keep.is_some() => Err(Error::Usage(
+                "--keep: the model was fitted with differential privacy, and taxa that are kept are real reads; leave one of them out".to_string(),
+            )),
+            Some(record) => Ok(Promised::ByModel(record)),
+        }
     }
 
     /// What the fit may give away; its noise has a key of its own, which nobody keeps.
