@@ -161,7 +161,7 @@ def measured(options, which, run):
         command = [options.suffuse, "generate", train, "-o", run.table, "--n", n, "--seed", run.seed, "--force", "-q"]
         _, run.seconds, run.mebibytes = timed([*command, *run.options])
     compare = [options.suffuse, "compare", test, run.table, "--tree", tree, "--json", "-q", "--train", train]
-    if SETS[which].label and "site" in run.name:
+    if SETS[which].label and run.options is not None and "site" in run.name:
         compare += ["--label", SETS[which].label]
     if run.name != LEARNED or run.seed != 1:
         compare += ["--splits", "1"]  # the band is that of the first run

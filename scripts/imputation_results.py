@@ -54,7 +54,7 @@ def run(options, table, part, extra, setting=""):
     """One `suffuse evaluate`; returns its JSON with seconds and peak memory of the first time."""
     setting = part + setting
     out = options.work / f"{table.name.lower().replace(' ', '-')}-{setting}"
-    record = out.with_suffix(".json")
+    record = out.with_name(f"{out.name}.json")  # a setting may hold a dot
     command = [str(options.suffuse), "evaluate", str(options.data / table.path), "--out", str(out), "--json", "-q"]
     command += ["--group", table.group] if table.group else []
     command += ["--models", str(options.work / "models")]
