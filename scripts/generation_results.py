@@ -12,16 +12,15 @@ import argparse
 import csv
 import gzip
 import json
-import os
-import subprocess
 import sys
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
 
 import anndata
 import numpy as np
+
+from timed import timed
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "results" / "generation.md"
 
@@ -97,18 +96,6 @@ class Run:
     seconds: float | None = None
     mebibytes: float | None = None
     deviation_to_train: float | None = None
-
-
-def timed(command):
-    """Text, seconds, peak MiB of a command."""
-    print(" ".join(map(str, command)), file=sys.stderr, flush=True)
-    started = time.monotonic()
-    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True)
-    text = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    if status != 0:
-        sys.exit(f"ended with status {status}: {' '.join(map(str, command))}")
-    return text, time.monotonic() - started, usage.ru_maxrss / 1024
 
 
 def cut(options, which):

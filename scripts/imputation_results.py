@@ -14,11 +14,10 @@ import csv
 import json
 import math
 import os
-import subprocess
-import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
+
+from timed import timed
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "results" / "imputation.md"
 
@@ -63,10 +62,10 @@ def run(options, table, part, extra, setting=""):
     command += extra
     if record.exists():
         return json.loads(record.read_text())
-    text, minutes, mebibytes = timed(command)
+    text, seconds, mebibytes = timed(command)
     result = {
         **json.loads(text),
-        "minutes": minutes,
+        "minutes": seconds / 60,
         "mebibytes": mebibytes,
         "command": " ".join(command[1:])
         .replace(str(options.data), "$SUFFUSE_DATA")
@@ -253,18 +252,6 @@ def thinning_part(options, tables):
     extra = ["--fraction", "0.2", "--methods", "auto,depmicrodiff,taxon-mean,taxon-mean-offset,soft-impute,ridge"]
     tables = [table for table in tables if table.has_counts]  # fractional reads cannot be thinned
     return presence_part(options, tables, "thinning", "Under-sequencing", words, extra)
-
-
-def timed(command):
-    """Text on stdout, minutes and peak MiB of a command."""
-    print(" ".join(map(str, command)), file=sys.stderr, flush=True)
-    started = time.monotonic()
-    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True)
-    text = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    if status != 0:
-        sys.exit(f"ended with status {status}: {' '.join(map(str, command))}")
-    return text, (time.monotonic() - started) / 60, usage.ru_maxrss / 1024
 
 
 N_IMPUTED = 20
