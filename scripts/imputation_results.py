@@ -24,7 +24,8 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "results" / "imputation
 
 @dataclass
 class Table:
-    """A table, the metadata column of its groups, its sister cohorts, and whether it holds whole counts."""
+    """A table, the metadata column of its groups, one of two values to test, its sister cohorts, and whether it holds
+    whole counts."""
 
     key: str
     name: str
@@ -32,6 +33,7 @@ class Table:
     group: str | None
     sisters: tuple[str, ...] = ()
     has_counts: bool = False
+    tested: str | None = None
 
 
 def tcga(cancer):
@@ -41,7 +43,7 @@ def tcga(cancer):
 CANCERS = ("stad", "coad", "hnsc", "read", "esca")
 TABLES = {
     **{
-        c: Table(c, c.upper(), tcga(c), "patient_barcode", tuple(tcga(o) for o in CANCERS if o != c))
+        c: Table(c, c.upper(), tcga(c), "patient_barcode", tuple(tcga(o) for o in CANCERS if o != c), tested="gender")
         for c in ("stad", "coad", "hnsc")
     },
     "hmp": Table("hmp", "HMPv35", "microbiome/HMPv35_top500.h5ad", "host_subject_id", has_counts=True),
@@ -261,13 +263,13 @@ def false_positives_part(options, tables):
     page = [
         "## Tests after filling",
         "",
-        f"`suffuse impute --m {N_IMPUTED}`, then `suffuse pool --group gender`: tests with p < .05 under 100 permuted labels, in the",
+        f"`suffuse impute --m {N_IMPUTED}`, then `suffuse pool --group COLUMN` (TCGA: gender): tests with p < .05 under 100 permuted labels, in the",
         "original and pooled over the completed tables, and mean absolute Spearman correlation between taxa before and after.",
         "",
         "| table | false positives before | pooled | ratio | correlation before | after |",
         "|---|---|---|---|---|---|",
     ]
-    for table in (table for table in tables if table.sisters):
+    for table in (table for table in tables if table.tested):
         record = options.work / f"{table.key}-false-positives.json"
         original = options.data / table.path
         if not record.exists():
@@ -275,7 +277,7 @@ def false_positives_part(options, tables):
             leaves = ["--collapse", "leaves", "-q", "--force"]
             timed([options.suffuse, "impute", original, "--m", N_IMPUTED, "-o", f"{stem}.h5ad", *leaves])
             filled = sorted(options.work.glob(f"{stem.name}-*.h5ad"))
-            pool = ["pool", original, "--imputed", *filled, "--group", "gender", "--permutations", 100, "--json"]
+            pool = ["pool", original, "--imputed", *filled, "--group", table.tested, "--permutations", 100, "--json"]
             text, _, _ = timed([options.suffuse, *pool, "-o", f"{stem}.tsv", *leaves])
             record.write_text(text)
             for path in filled:
@@ -324,10 +326,12 @@ def peers_part(options, tables):
     for table in tables:
         lines = options.work / f"peers-{table.key}.tsv"
         if not lines.exists():
-            command = [options.peers_python, script, options.data / table.path, "--out", lines]
+            part = lines.with_suffix(".part")  # a run that was cut off goes on from its lines
+            command = [options.peers_python, script, options.data / table.path, "--out", part]
             command += ["--group", table.group] if table.group else []
             folds = options.folds_of("peers", table)
             timed(command + (["--seeds", folds] if folds else []))
+            part.rename(lines)
         rows = list(csv.DictReader(lines.read_text().splitlines(), delimiter="\t"))
         strict = json.loads((options.work / f"{table.name.lower().replace(' ', '-')}-strict.json").read_text())
         of_auto = {row["fraction"]: row for row in strict["scores"] if row["method"] == "auto"}
