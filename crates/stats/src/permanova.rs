@@ -13,7 +13,8 @@
 
 use crate::differential::Permutations;
 use crate::error::{Error, Result, check_finite, check_length};
-use ndarray::{Array1, Array2, ArrayView2, Axis, Zip, s};
+use ndarray::linalg::general_mat_mul;
+use ndarray::{Array1, Array2, Zip, s};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -128,11 +129,22 @@ struct Squares {
 
 impl Squares {
     fn new(distances: &Array2<f64>, sizes: Vec<usize>) -> Squares {
-        let matrix = distances.mapv(|d| d * d);
-        let row_sums = matrix.sum_axis(Axis(1));
+        let n = distances.nrows();
+        let mut matrix = vec![0.0; n * n];
+        let row_sums: Vec<f64> = matrix
+            .par_chunks_exact_mut(n)
+            .enumerate()
+            .map(|(sample, squares)| {
+                for (square, distance) in squares.iter_mut().zip(distances.row(sample)) {
+                    *square = distance * distance;
+                }
+                squares.iter().sum()
+            })
+            .collect();
+        let row_sums = Array1::from(row_sums);
         Squares {
             sum: row_sums.sum(),
-            matrix,
+            matrix: Array2::from_shape_vec((n, n), matrix).expect("n squares of n"),
             row_sums,
             sizes,
         }
@@ -147,10 +159,13 @@ impl Squares {
             }
         };
         let members_of = |group: usize| {
-            let mut members = Array2::zeros((self.row_sums.len(), labels.len()));
-            for (mut column, labels) in members.columns_mut().into_iter().zip(labels) {
-                for (entry, label) in column.iter_mut().zip(labels) {
-                    *entry = f64::from(u8::from(*label == group));
+            // Looked up, not compared: a branch on random labels is mispredicted half of the time.
+            let mut is_member = vec![0.0; self.sizes.len()];
+            is_member[group] = 1.0;
+            let mut members = Array2::zeros((labels.len(), self.row_sums.len()));
+            for (mut row, labels) in members.outer_iter_mut().zip(labels) {
+                for (entry, label) in row.iter_mut().zip(labels) {
+                    *entry = is_member[*label];
                 }
             }
             members
@@ -159,7 +174,7 @@ impl Squares {
             // The second group follows: (1 - x)' D (1 - x) = 1' D 1 - 2 1' D x + x' D x.
             let members = members_of(0);
             let forms = self.forms(&members);
-            let crossed = self.row_sums.dot(&members); // [labels]
+            let crossed = members.dot(&self.row_sums); // [labels]
             let other = |(form, crossed): (&f64, &f64)| self.sum - 2.0 * crossed + form;
             let others: Vec<f64> = forms.iter().zip(&crossed).map(other).collect();
             add(0, &forms);
@@ -172,26 +187,25 @@ impl Squares {
         sums
     }
 
-    /// `x' D x` of each column of `[n, labels]`. What stands right of the diagonal of a symmetric matrix also
-    /// stands below it: it is multiplied once, panel by panel, and counted twice.
+    /// `x' D x` of each row of `[labels, n]`. What stands below the diagonal of a symmetric matrix also stands
+    /// right of it: it is multiplied once, panel by panel, and counted twice.
     fn forms(&self, members: &Array2<f64>) -> Vec<f64> {
         let n = self.row_sums.len();
-        let mut forms = Array1::<f64>::zeros(members.ncols());
-        let mut add = |weight: f64, images: Array2<f64>, panel: ArrayView2<f64>| {
-            for (image, panel) in images.outer_iter().zip(panel.outer_iter()) {
-                Zip::from(&mut forms)
-                    .and(&image)
-                    .and(&panel)
-                    .for_each(|form, image, member| *form += weight * image * member);
-            }
-        };
+        let mut forms = Array1::<f64>::zeros(members.nrows());
+        let mut images = Array2::zeros((members.nrows(), BLOCK.min(n)));
         for start in (0..n).step_by(BLOCK) {
             let end = (start + BLOCK).min(n);
-            let panel = members.slice(s![start..end, ..]);
+            let panel = members.slice(s![.., start..end]);
+            let mut images = images.slice_mut(s![.., ..end - start]);
             let own = self.matrix.slice(s![start..end, start..end]);
-            add(1.0, own.dot(&panel), panel);
-            let right = self.matrix.slice(s![start..end, end..]);
-            add(2.0, right.dot(&members.slice(s![end.., ..])), panel);
+            general_mat_mul(1.0, &panel, &own, 0.0, &mut images);
+            let below = self.matrix.slice(s![end.., start..end]);
+            let others = members.slice(s![.., end..]);
+            general_mat_mul(2.0, &others, &below, 1.0, &mut images);
+            Zip::from(&mut forms)
+                .and(images.rows())
+                .and(panel.rows())
+                .for_each(|form, image, panel| *form += image.dot(&panel));
         }
         forms.to_vec()
     }
