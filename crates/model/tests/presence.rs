@@ -98,6 +98,8 @@ fn zeros_are_filled_where_others_judge_them_false() {
         partner: Some(Partner {
             blend: Blend {
                 weight: 0.5,
+                slope: 0.0,
+                hidden_share: 0.3,
                 calibration: None,
             },
             predict: &predict,

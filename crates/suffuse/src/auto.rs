@@ -143,8 +143,8 @@ const TESTED_FRACTION: f64 = 0.1;
 
 /// Classical methods that may have a share.
 const PARTNERS: [Baseline; 3] = [Baseline::ExtraTrees, Baseline::Ridge, Baseline::SoftImpute];
-/// A partner must lower the error by this factor.
-const WORTH_ITS_TIME: f64 = 0.998;
+/// A partner with a smaller share is not worth its time.
+const LEAST_SHARE: f64 = 0.03;
 /// The floor: what does not beat it is not used.
 const FLOOR: Baseline = Baseline::TaxonMean;
 
@@ -166,6 +166,8 @@ impl Choice {
         Choice {
             blend: Blend {
                 weight: 1.0,
+                slope: 0.0,
+                hidden_share: 0.0,
                 calibration: None,
             },
             partners: Vec::new(),
@@ -226,35 +228,47 @@ impl Choice {
         }
         let model_error = rmse(&truth, &model);
         values.insert(Method::DepMicroDiff.to_string(), model.clone());
-        let (mut together, mut error) = (model, model_error);
-        let (mut model_weight, mut partners) = (1.0, Vec::new());
-        // One partner after the other, the one that helps most first.
-        while let Some((position, weight, joined, joint_error)) = others
-            .iter()
-            .enumerate()
-            .map(|(position, (_, other))| {
-                let weight = Blend::least_squares(&truth, &together, other, distinct.len());
-                let joined = blended(&together, other, weight);
-                let joint_error = rmse(&truth, &joined);
-                (position, weight, joined, joint_error)
-            })
-            .min_by(|a, b| a.3.total_cmp(&b.3))
-            .filter(|(.., joint_error)| *joint_error < WORTH_ITS_TIME * error)
-        {
-            let (partner, _) = others.remove(position);
-            model_weight *= weight;
-            for (_, share) in &mut partners {
-                *share *= weight;
+        let mut shares = Vec::new();
+        while !others.is_empty() {
+            let said: Vec<&[f64]> = others.iter().map(|(_, other)| &other[..]).collect();
+            shares = Blend::shares(&truth, &model, &said, distinct.len());
+            let least = (0..shares.len()).min_by(|k, l| shares[*k].total_cmp(&shares[*l]));
+            match least {
+                Some(k) if shares[k] < LEAST_SHARE => drop(others.remove(k)),
+                _ => break,
             }
-            partners.push((partner, 1.0 - weight));
-            (together, error) = (joined, joint_error);
         }
+        shares.truncate(others.len());
+        let mut partners: Vec<(Baseline, f64)> =
+            others.iter().map(|other| other.0).zip(shares).collect();
+        let all: f64 = partners.iter().map(|(_, share)| share).sum();
+        let mut mixture = model.clone();
+        if all > 0.0 {
+            mixture.fill(0.0);
+            for ((_, other), (_, share)) in others.iter().zip(&partners) {
+                for (sum, value) in mixture.iter_mut().zip(other) {
+                    *sum += share / all * value;
+                }
+            }
+        }
+        let hidden_shares: Vec<f64> = judged.iter().map(|entry| entry.hidden_share).collect();
+        let mut blend = Blend::changing(
+            1.0 - all,
+            &truth,
+            [&model, &mixture],
+            &hidden_shares,
+            distinct.len(),
+        );
+        let mut together: Vec<f64> = (0..model.len())
+            .map(|k| blend.value(model[k], mixture[k], hidden_shares[k]))
+            .collect();
+        let mut error = rmse(&truth, &together);
         let floor = said_by(FLOOR, &tables, &judged);
         values.insert(FLOOR.to_string(), floor.clone());
         let floor_error = rmse(&truth, &floor);
         baselines.insert(FLOOR.to_string(), floor_error);
         if error >= floor_error {
-            (model_weight, partners) = (0.0, vec![(FLOOR, 1.0)]);
+            (blend.weight, blend.slope, partners) = (0.0, 0.0, vec![(FLOOR, 1.0)]);
             (together, error) = (floor, floor_error);
         }
         let said: Vec<CalibrationEntry> = judged
@@ -274,8 +288,8 @@ impl Choice {
             .collect();
         let choice = Choice {
             blend: Blend {
-                weight: model_weight,
                 calibration: Calibration::fit(&said),
+                ..blend
             },
             partners,
             errors: Some(Errors {
@@ -362,11 +376,6 @@ impl Choice {
         let completed = self.partners_fill(&incomplete);
         places.iter().map(|at| completed[*at]).collect()
     }
-}
-
-fn blended(model: &[f64], partner: &[f64], weight: f64) -> Vec<f64> {
-    let both = model.iter().zip(partner);
-    both.map(|(m, p)| weight * m + (1.0 - weight) * p).collect()
 }
 
 fn moved(draws: &[f64], from: f64, to: f64) -> Vec<f64> {

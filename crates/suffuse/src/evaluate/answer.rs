@@ -395,11 +395,11 @@ pub fn of_model(
     }
 }
 
-/// What the default method says of the entries that are scored.
+/// What the default method says of the entries that are scored, where a zero may be false and nothing says which.
 ///
 /// # Errors
 /// As filling.
-pub fn of_auto(
+pub fn of_zeros_by_auto(
     fitted: &FittedModel,
     choice: &Choice,
     trial: &Trial,
@@ -407,10 +407,6 @@ pub fn of_auto(
     seed: u64,
     watch: &mut Watch,
 ) -> Result<Answer> {
-    if trial.told != Told::Zero {
-        let model = of_model(fitted, trial, setting, seed, watch)?;
-        return of_choice(choice, trial, model);
-    }
     let judges = fitted.judges(trial, setting, watch)?;
     let incomplete = trial.incomplete()?;
     let first = trial.n_learn();
@@ -507,11 +503,13 @@ fn judged_by_model(trial: &Trial, model: &Filled, again: &SayAgain) -> Result<An
     })
 }
 
-/// What the model and its partner say together.
+/// What the model and its partner say together of the entries that are scored.
+///
+/// - `model`: from [`of_model`]
 ///
 /// # Errors
-/// As [`of_model`].
-fn of_choice(choice: &Choice, trial: &Trial, model: Answer) -> Result<Answer> {
+/// A table that the partners cannot read.
+pub fn of_choice(choice: &Choice, trial: &Trial, model: Answer) -> Result<Answer> {
     if choice.errors.is_none() {
         return Ok(model);
     }
@@ -526,10 +524,14 @@ fn of_choice(choice: &Choice, trial: &Trial, model: Answer) -> Result<Answer> {
         true => model.value.clone(),
     };
     let mut answer = Answer::of_values(model.value.clone());
+    let hidden_shares = trial.hidden_shares();
     let (mut flat, mut intervals) = (Vec::new(), Vec::new());
     for (k, at) in trial.scored.iter().enumerate() {
         let own: Vec<f64> = draws.row(k).to_vec();
-        let said = choice.blend.join(model.value[*at], partner[*at], &own);
+        let hidden_share = hidden_shares[at.0];
+        let said = choice
+            .blend
+            .join(model.value[*at], partner[*at], &own, hidden_share);
         answer.value[*at] = said.value;
         intervals.push(said.intervals);
         flat.extend(said.draws);

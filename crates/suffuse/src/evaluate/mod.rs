@@ -22,7 +22,7 @@ use crate::{Error, Result};
 use answer::{Answer, FittedModel};
 use completion::Completion;
 use outcome::{Key, Outcome, Seconds};
-use protocol::{Protocol, thinning_of};
+use protocol::{Protocol, Told, thinning_of};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
@@ -271,6 +271,63 @@ struct Ready {
     seconds: f64,
     /// What the default method chose, and how long that took.
     choice: Option<(Choice, f64)>,
+    /// What the model says of a trial whose fraction has these bits, and how long that took: the model alone and
+    /// the default method both ask.
+    said: BTreeMap<u64, (Answer, f64)>,
+}
+
+impl Ready {
+    /// What the model says of a trial, and how long that takes.
+    fn model_says(
+        &mut self,
+        key: &Key,
+        trial: &Trial,
+        options: &EvaluateOptions,
+        watch: &mut Watch,
+    ) -> Result<(Answer, f64)> {
+        let trial_bits = key.fraction.to_bits();
+        if let Some(said) = self.said.remove(&trial_bits) {
+            return Ok(said);
+        }
+        let start = Instant::now();
+        let answer = answer::of_model(&self.fitted, trial, &options.model, key.seed, watch)?;
+        let said = (answer, start.elapsed().as_secs_f64());
+        let asking = [Method::DepMicroDiff, Method::Auto];
+        if trial.told != Told::Zero && asking.iter().all(|m| options.methods.contains(m)) {
+            self.said.insert(trial_bits, said.clone());
+        }
+        Ok(said)
+    }
+
+    /// What the default method says of a trial, and how long that takes once it has chosen.
+    fn default_says(
+        &mut self,
+        key: &Key,
+        trial: &Trial,
+        options: &EvaluateOptions,
+        watch: &mut Watch,
+    ) -> Result<(Answer, f64)> {
+        let setting = &options.model;
+        let choice = match &self.choice {
+            Some((choice, _)) => choice.clone(),
+            None => {
+                let start = Instant::now();
+                let choice = self.fitted.choose(trial, setting, watch)?;
+                self.choice = Some((choice.clone(), start.elapsed().as_secs_f64()));
+                choice
+            }
+        };
+        if trial.told == Told::Zero {
+            let start = Instant::now();
+            let answer =
+                answer::of_zeros_by_auto(&self.fitted, &choice, trial, setting, key.seed, watch)?;
+            return Ok((answer, start.elapsed().as_secs_f64()));
+        }
+        let (model, seconds) = self.model_says(key, trial, options, watch)?;
+        let start = Instant::now();
+        let answer = answer::of_choice(&choice, trial, model)?;
+        Ok((answer, seconds + start.elapsed().as_secs_f64()))
+    }
 }
 
 fn run(
@@ -317,25 +374,12 @@ fn run(
                 Some(ready) => ready,
                 None => ready.insert(prepare(&key, trial, options, folder, watch)?),
             };
-            let setting = &options.model;
-            let start = Instant::now();
-            let mut total = ready.seconds;
-            let answer = if method == Method::Auto {
-                let (choice, seconds) = match &ready.choice {
-                    Some(choice) => choice,
-                    None => {
-                        let start = Instant::now();
-                        let choice = ready.fitted.choose(trial, setting, watch)?;
-                        ready.choice.insert((choice, start.elapsed().as_secs_f64()))
-                    }
-                };
-                total += seconds;
-                answer::of_auto(&ready.fitted, choice, trial, setting, key.seed, watch)?
-            } else {
-                answer::of_model(&ready.fitted, trial, setting, key.seed, watch)?
+            let (answer, filling) = match method {
+                Method::Auto => ready.default_says(&key, trial, options, watch)?,
+                _ => ready.model_says(&key, trial, options, watch)?,
             };
-            let filling = start.elapsed().as_secs_f64();
-            total += filling;
+            let choosing = ready.choice.as_ref().filter(|_| method == Method::Auto);
+            let total = ready.seconds + choosing.map_or(0.0, |(_, seconds)| *seconds) + filling;
             (answer, Seconds { total, filling })
         }
     };
@@ -374,11 +418,15 @@ fn prepare(
         fitted,
         seconds,
         choice: None,
+        said: BTreeMap::new(),
     })
 }
 
 /// Raised with every change that moves results, so that old files are not taken for finished ones.
 const RESULTS_VERSION: &str = "8";
+/// Raised with every change that moves results of the default method alone.
+const DEFAULT_METHOD_VERSION: &str = "2";
+const DEFAULT_METHOD: &str = "default method";
 
 fn key(
     subject: &Subject,
@@ -389,6 +437,10 @@ fn key(
 ) -> Key {
     let mut setting = BTreeMap::new();
     setting.insert("results".to_string(), RESULTS_VERSION.to_string());
+    if method == Method::Auto {
+        let version = DEFAULT_METHOD_VERSION.to_string();
+        setting.insert(DEFAULT_METHOD.to_string(), version);
+    }
     if subject.orientation != Orientation::Auto {
         setting.insert(
             "orientation".to_string(),
@@ -454,6 +506,7 @@ fn fit_name(key: &Key, options: &EvaluateOptions) -> String {
     let mut key = key.clone();
     if key.method == Method::Auto.to_string() {
         key.method = Method::DepMicroDiff.to_string();
+        key.setting.remove(DEFAULT_METHOD);
     }
     if options.protocol.is_held_out() {
         // Nothing of how the others are hidden goes into it, but for the depth of the samples.

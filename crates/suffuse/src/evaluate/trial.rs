@@ -293,6 +293,20 @@ impl Trial {
             .map_or(0, |learn| learn.table.n_samples())
     }
 
+    /// Share of the present entries that are withheld, per sample to fill; 0 where none is present.
+    pub fn hidden_shares(&self) -> Vec<f64> {
+        let mut n_withheld = vec![0_usize; self.fill.n_samples()];
+        for (sample, _) in &self.withheld {
+            n_withheld[*sample as usize] += 1;
+        }
+        let share = |(sample, n_withheld): (usize, usize)| {
+            let values = self.fill.row(sample).1.iter();
+            let n_present = values.filter(|value| **value > 0.0).count();
+            n_withheld as f64 / n_present.max(1) as f64
+        };
+        n_withheld.into_iter().enumerate().map(share).collect()
+    }
+
     /// Total of what is not withheld, per sample to fill.
     fn totals_left(&self) -> Vec<f64> {
         let mut totals = vec![0.0; self.fill.n_samples()];
@@ -432,6 +446,12 @@ mod tests {
         assert_eq!(trial.truth, ln1p_percent(&full, &left.totals()));
         assert_eq!(trial.fill, full);
         assert!(trial.zeros.is_empty() && trial.full_depth.is_none());
+        for (sample, share) in trial.hidden_shares().into_iter().enumerate() {
+            let entries = hidden.entries.iter();
+            let n = entries.filter(|e| e.sample as usize == sample).count();
+            let n_present = full.row(sample).1.len();
+            assert!((share - n as f64 / n_present as f64).abs() < 1e-12);
+        }
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub struct HeldOutEntry {
     pub sample: usize,
     /// Column.
     pub taxon: usize,
+    /// Share of the present entries of the sample that was hidden.
+    pub hidden_share: f64,
     /// Truth, value and draws, ln(1+percent) of the total of what was left in sight.
     pub said: CalibrationEntry,
     /// What the guide and the network expect, in the same unit.
@@ -181,6 +183,8 @@ impl Model {
             let total = Scale(entries.hundred_percent(sample, &hidden));
             let abundance = entries.abundance_row(sample);
             let local = self.local(&entries, sample, in_sight);
+            let n_in_sight = flags.iter().filter(|f| **f == Flag::Present).count();
+            let hidden_share = asked.len() as f64 / (asked.len() + n_in_sight) as f64;
             for taxon in asked {
                 let draws: Vec<f64> = drawn.iter().map(|d| d.abundance[taxon]).collect();
                 let expectations = Expectations::over(drawn, taxon, local.as_deref());
@@ -190,6 +194,7 @@ impl Model {
                     copy,
                     sample,
                     taxon,
+                    hidden_share,
                     said: CalibrationEntry {
                         truth: ln1p_percent(abundance[taxon], total),
                         value,
@@ -428,6 +433,7 @@ mod tests {
                 copy: 0,
                 sample: k,
                 taxon: 0,
+                hidden_share: 0.3,
                 said: CalibrationEntry {
                     truth: weight * local + (1.0 - weight) * own,
                     value: own,

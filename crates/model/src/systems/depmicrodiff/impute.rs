@@ -308,6 +308,7 @@ impl Model {
         partner: Option<(&Blend, &[f64])>,
     ) -> Result<Block> {
         let entries = passes.values.entries;
+        let hidden_shares = judged.hidden_shares();
         let Judged { work, is_positive } = judged;
         let draws = self.draw_values(passes, asked.n_draws, &work, &is_positive)?;
         let mut others = partner.map(|(_, predicted)| predicted.iter());
@@ -324,7 +325,7 @@ impl Model {
                 Some(match (partner, other, in_sight) {
                     // Others know nothing of a sample of which nothing is in sight.
                     (Some((blend, _)), Some(other), InSight::Some) => {
-                        blend.join(value, *other, &draws)
+                        blend.join(value, *other, &draws, hidden_shares[at / work.n_taxa])
                     }
                     _ => Said {
                         value,

@@ -67,6 +67,27 @@ impl Judged {
         positive.map(|at| self.work.place(at))
     }
 
+    /// Share of the present entries that will be filled, per sample of the block; 0 where none is present.
+    pub(super) fn hidden_shares(&self) -> Vec<f64> {
+        let n_taxa = self.work.n_taxa.max(1);
+        let samples = self
+            .is_positive
+            .chunks(n_taxa)
+            .zip(self.work.known.chunks(n_taxa));
+        let share = |(is_positive, known): (&[bool], &[Known])| {
+            let n_hidden = is_positive
+                .iter()
+                .filter(|is_positive| **is_positive)
+                .count();
+            let n_in_sight = known
+                .iter()
+                .filter(|known| **known == Known::Present)
+                .count();
+            n_hidden as f64 / (n_hidden + n_in_sight).max(1) as f64
+        };
+        samples.map(share).collect()
+    }
+
     pub(super) fn of(work: Work, presence_threshold: f64) -> Judged {
         let is_positive = (0..work.known.len())
             .map(|at| {
@@ -155,5 +176,32 @@ impl Model {
             unit,
             presence,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_filled_is_a_share_of_what_is_present() {
+        use Known::{Absent, Present, Unknown, Withheld};
+        let work = Work {
+            samples: 5..8,
+            n_taxa: 4,
+            known: vec![
+                [Present, Withheld, Absent, Present],
+                [Unknown, Unknown, Absent, Withheld],
+                [Absent; 4],
+            ]
+            .concat(),
+            is_candidate: [false, false, true, false].repeat(3),
+            is_fillable: vec![true, true, false],
+            unit: vec![Unit::Total(100.0); 3],
+            presence: [0.0, 0.0, 0.9, 0.0].repeat(3),
+        };
+        // A withheld entry and a zero that is judged false beside two in sight, beside none; nothing.
+        let shares = Judged::of(work, 0.5).hidden_shares();
+        assert_eq!(shares, [0.5, 1.0, 0.0]);
     }
 }
