@@ -67,6 +67,9 @@ impl Blend {
     /// - `n_distinct`: as in [`Blend::least_squares`]
     pub fn shares(truth: &[f64], own: &[f64], others: &[&[f64]], n_distinct: usize) -> Vec<f64> {
         let n = others.len();
+        if n == 0 {
+            return Vec::new();
+        }
         let prior = (1.0 - PRIOR_WEIGHT) / n as f64;
         let (mut gram, mut right) = (vec![vec![0.0; n]; n], vec![0.0; n]);
         for (entry, (t, own)) in truth.iter().zip(own).enumerate() {

@@ -228,29 +228,8 @@ impl Choice {
         }
         let model_error = rmse(&truth, &model);
         values.insert(Method::DepMicroDiff.to_string(), model.clone());
-        let mut shares = Vec::new();
-        while !others.is_empty() {
-            let said: Vec<&[f64]> = others.iter().map(|(_, other)| &other[..]).collect();
-            shares = Blend::shares(&truth, &model, &said, distinct.len());
-            let least = (0..shares.len()).min_by(|k, l| shares[*k].total_cmp(&shares[*l]));
-            match least {
-                Some(k) if shares[k] < LEAST_SHARE => drop(others.remove(k)),
-                _ => break,
-            }
-        }
-        shares.truncate(others.len());
-        let mut partners: Vec<(Baseline, f64)> =
-            others.iter().map(|other| other.0).zip(shares).collect();
+        let (mut partners, mixture) = mixture(&truth, &model, others, distinct.len());
         let all: f64 = partners.iter().map(|(_, share)| share).sum();
-        let mut mixture = model.clone();
-        if all > 0.0 {
-            mixture.fill(0.0);
-            for ((_, other), (_, share)) in others.iter().zip(&partners) {
-                for (sum, value) in mixture.iter_mut().zip(other) {
-                    *sum += share / all * value;
-                }
-            }
-        }
         let hidden_shares: Vec<f64> = judged.iter().map(|entry| entry.hidden_share).collect();
         let mut blend = Blend::changing(
             1.0 - all,
@@ -376,6 +355,37 @@ impl Choice {
         let completed = self.partners_fill(&incomplete);
         places.iter().map(|at| completed[*at]).collect()
     }
+}
+
+/// The partners that are worth their time with their shares, and what they say together: where there is none, what
+/// the model says.
+fn mixture(
+    truth: &[f64],
+    model: &[f64],
+    mut others: Vec<(Baseline, Vec<f64>)>,
+    n_distinct: usize,
+) -> (Vec<(Baseline, f64)>, Vec<f64>) {
+    let shares = loop {
+        let said: Vec<&[f64]> = others.iter().map(|(_, other)| &other[..]).collect();
+        let shares = Blend::shares(truth, model, &said, n_distinct);
+        let least = (0..shares.len()).min_by(|k, l| shares[*k].total_cmp(&shares[*l]));
+        match least {
+            Some(k) if shares[k] < LEAST_SHARE => drop(others.remove(k)),
+            _ => break shares,
+        }
+    };
+    let all: f64 = shares.iter().sum();
+    let mut mixture = match others.is_empty() {
+        true => model.to_vec(),
+        false => vec![0.0; model.len()],
+    };
+    for ((_, other), share) in others.iter().zip(&shares) {
+        for (sum, value) in mixture.iter_mut().zip(other) {
+            *sum += share / all * value;
+        }
+    }
+    let partners = others.into_iter().map(|(partner, _)| partner);
+    (partners.zip(shares).collect(), mixture)
 }
 
 fn moved(draws: &[f64], from: f64, to: f64) -> Vec<f64> {
