@@ -1,8 +1,9 @@
 //! Results gathered: mean and spread over seeds, the verdict, the file `results.tsv`.
 
-use super::RESULTS_VERSION;
 use super::outcome::{Figures, Key, Outcome, Scope};
+use super::{DEFAULT_METHOD, DEFAULT_METHOD_VERSION, RESULTS_VERSION};
 use crate::Result;
+use crate::method::Method;
 use crate::output::write_text;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -176,13 +177,17 @@ pub fn read_folder(folder: &Path) -> Result<Vec<Outcome>> {
 /// Says whether a file is a result of a version whose results are not comparable; such files stay where
 /// they are and are not listed.
 fn is_of_another_version(path: &Path) -> bool {
-    let value = std::fs::read(path)
+    let Some(value) = std::fs::read(path)
         .ok()
-        .and_then(|text| serde_json::from_slice::<serde_json::Value>(&text).ok());
-    let version = value
-        .as_ref()
-        .map(|value| &value["key"]["setting"]["results"]);
-    version.is_some_and(|version| version.is_string() && *version != RESULTS_VERSION)
+        .and_then(|text| serde_json::from_slice::<serde_json::Value>(&text).ok())
+    else {
+        return false;
+    };
+    let key = &value["key"];
+    let version = &key["setting"]["results"];
+    let is_other = version.is_string() && *version != RESULTS_VERSION;
+    let is_auto = key["method"] == Method::Auto.to_string();
+    is_other || is_auto && key["setting"][DEFAULT_METHOD] != DEFAULT_METHOD_VERSION
 }
 
 /// Writes `results.tsv`: one line per result and scope.
@@ -355,6 +360,26 @@ mod tests {
         assert_eq!(
             verdict(&rows(&[example("knn", 1, 0.5)]), "depmicrodiff"),
             None
+        );
+    }
+
+    #[test]
+    fn results_of_another_version_are_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("auto-seed0.json");
+        let passes_over = |method: &str, setting: &[(&str, &str)]| {
+            let setting: BTreeMap<&str, &str> = setting.iter().copied().collect();
+            let key = serde_json::json!({"key": {"method": method, "setting": setting}});
+            std::fs::write(&path, key.to_string()).unwrap();
+            is_of_another_version(&path)
+        };
+        let results = ("results", RESULTS_VERSION);
+        let of_auto = (DEFAULT_METHOD, DEFAULT_METHOD_VERSION);
+        assert!(!passes_over("auto", &[results, of_auto]) && !passes_over("knn", &[results]));
+        assert!(passes_over("auto", &[results]) && passes_over("knn", &[("results", "1")]));
+        assert!(
+            !passes_over("knn", &[]),
+            "no result of ours: an error names it"
         );
     }
 
