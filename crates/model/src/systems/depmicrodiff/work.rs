@@ -189,7 +189,7 @@ mod tests {
         let work = Work {
             samples: 5..8,
             n_taxa: 4,
-            known: vec![
+            known: [
                 [Present, Withheld, Absent, Present],
                 [Unknown, Unknown, Absent, Withheld],
                 [Absent; 4],
