@@ -94,14 +94,16 @@ pub fn find(table: &Table, options: &Options) -> Result<Found> {
                 .to_string(),
         );
     }
-    let hidden = hide_nonzero(table, options.hide_fraction, options.seed, None)?;
-    let mut input = y.clone();
-    for entry in &hidden.entries {
-        if let Ok(row) = rows.binary_search(&(entry.sample as usize)) {
-            input[[row, entry.feature as usize]] = 0.0;
+    let mut x = y.clone();
+    // A plain regression is of the table as it is, and symmetric.
+    if options.tests.form != FTestForm::Plain {
+        let hidden = hide_nonzero(table, options.hide_fraction, options.seed, None)?;
+        for entry in &hidden.entries {
+            if let Ok(row) = rows.binary_search(&(entry.sample as usize)) {
+                x[[row, entry.feature as usize]] = 0.0;
+            }
         }
     }
-    let x = input;
     let found = dependencies(&x, &y, &options.tests)?;
     let taxa = table.feature_ids().to_vec();
     let names = names(table);
@@ -295,6 +297,19 @@ mod tests {
         let graph = std::fs::read_to_string(folder.path().join("dependencies.graphml")).unwrap();
         assert_eq!(graph.matches("<node ").count(), 4);
         assert_eq!(graph.matches("<edge ").count(), found.edges.len());
+    }
+
+    #[test]
+    fn a_plain_regression_is_of_the_table_without_hidden_entries() {
+        let with = |hide_fraction: f64| {
+            let options = Options {
+                tests: tests(1.0, FTestForm::Plain),
+                hide_fraction,
+                ..options()
+            };
+            find(&table(), &options).unwrap().edges_tsv()
+        };
+        assert_eq!(with(0.1), with(0.5));
     }
 
     #[test]

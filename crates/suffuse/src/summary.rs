@@ -4,6 +4,7 @@ use serde::Serialize;
 use std::fmt::Write;
 use suffuse_data::metadata_tsv::is_missing;
 use suffuse_data::{ColumnValues, Metadata, Table};
+use suffuse_stats::scores::quantile;
 
 /// How many ids are given as examples.
 const MAX_EXAMPLES: usize = 5;
@@ -78,11 +79,6 @@ impl TableSummary {
         }
         let empty_features = examples(table.feature_ids(), |feature| !is_present[feature]);
         totals.sort_by(f64::total_cmp);
-        let quantile = |q: f64| {
-            totals
-                .get(((totals.len().max(1) - 1) as f64 * q) as usize)
-                .copied()
-        };
         TableSummary {
             n_samples: table.n_samples(),
             n_features: table.n_features(),
@@ -92,7 +88,10 @@ impl TableSummary {
             is_whole: values
                 .iter()
                 .all(|value| value.is_nan() || value.fract() == 0.0),
-            totals: [0.0, 0.5, 1.0].map(|q| quantile(q).unwrap_or(0.0)),
+            totals: match totals.is_empty() {
+                true => [0.0; 3],
+                false => [0.0, 0.5, 1.0].map(|q| quantile(&totals, q)),
+            },
             n_empty_samples: empty_samples.0,
             empty_samples: empty_samples.1,
             n_empty_features: empty_features.0,

@@ -211,6 +211,14 @@ fn taxa_drawn_one_by_one_are_told_apart() {
 }
 
 #[test]
+fn samples_that_the_generator_has_seen_are_no_test_of_it() {
+    let bench = Workbench::new();
+    three_parts(&bench);
+    let arguments = ["compare", "real.h5ad", "synth.h5ad", "--train", "real.h5ad"];
+    bench.fail(1, &arguments, &["40 samples", "in TRAIN"]);
+}
+
+#[test]
 fn one_thread_and_two_give_the_same_figures_and_units_do_not_matter() {
     let bench = Workbench::new();
     three_parts(&bench);

@@ -167,7 +167,7 @@ fn band(
             other: &split.other,
         };
         let learning = Learning {
-            generated: &split.other,
+            generated: &split.labelled,
             train: Some(&split.train),
             test: &split.real,
         };

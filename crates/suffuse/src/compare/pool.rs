@@ -93,6 +93,7 @@ impl Pool {
         for (name, table) in &named {
             require_measured(name, table)?;
         }
+        require_other_samples(&named)?;
         let mut ids = shared_features(&named, options.features, &mut notes)?;
         if let Some(Collapse::Leaves) = options.collapse {
             let leaves = nested::leaves(&named[0].1);
@@ -162,6 +163,24 @@ impl Pool {
 
 fn named_only<'a>(named: &[(&'a str, Table)]) -> Vec<&'a str> {
     named.iter().map(|(name, _)| *name).collect()
+}
+
+/// Refuses samples that are in REAL and in TRAIN: the band would take them for others that are alike.
+fn require_other_samples(named: &[(&str, Table)]) -> Result<()> {
+    let Some((_, train)) = named.iter().find(|(name, _)| *name == "TRAIN") else {
+        return Ok(());
+    };
+    let known: BTreeSet<&String> = train.sample_ids().iter().collect();
+    let shared: Vec<&String> = (named[0].1.sample_ids().iter())
+        .filter(|id| known.contains(id))
+        .collect();
+    match shared.first() {
+        None => Ok(()),
+        Some(first) => Err(Error::Table(format!(
+            "{} samples, {first:?} among them, are in REAL and in TRAIN: REAL must hold samples that the generator has not seen; leave them out of one",
+            shared.len()
+        ))),
+    }
 }
 
 fn require_measured(name: &str, table: &Table) -> Result<()> {

@@ -12,7 +12,9 @@ pub(super) struct Split {
     pub(super) real: Vec<usize>,
     /// In the place of SYNTH: drawn from the others.
     pub(super) other: Vec<usize>,
-    /// In the place of TRAIN, where a label is learned from real samples: drawn from the others as well.
+    /// In the place of SYNTH and of TRAIN where a label is learned: from the others as well, without a sample in
+    /// both. Halves of the others where they are fewer than `2 n`.
+    pub(super) labelled: Vec<usize>,
     pub(super) train: Vec<usize>,
 }
 
@@ -77,10 +79,18 @@ pub(super) fn split(
             ids.len()
         )));
     }
+    let other = draw(&rest, n, seed, &purpose("other"));
+    let n_labelled = n.min(rest.len() / 2);
+    let labelled = draw(&other, n_labelled, seed, &purpose("labelled"));
+    let unused: Vec<usize> = rest
+        .into_iter()
+        .filter(|row| labelled.binary_search(row).is_err())
+        .collect();
     Ok(Split {
         real: draw(&first, n, seed, &purpose("real")),
-        other: draw(&rest, n, seed, &purpose("other")),
-        train: draw(&rest, n, seed, &purpose("train")),
+        train: draw(&unused, n_labelled, seed, &purpose("train")),
+        other,
+        labelled,
     })
 }
 
@@ -120,10 +130,14 @@ mod tests {
             let split = split(&rows, &subjects, 40, 3, k).unwrap();
             let of =
                 |rows: &[usize]| -> BTreeSet<usize> { rows.iter().map(|r| subjects[*r]).collect() };
-            for side in [&split.real, &split.other, &split.train] {
-                assert_eq!(side.len(), 40);
+            for (side, n) in [(&split.real, 40), (&split.other, 40)] {
+                assert_eq!(side.len(), n);
                 assert!(side.is_sorted_by(|a, b| a < b));
             }
+            let rows = |rows: &[usize]| -> BTreeSet<usize> { rows.iter().copied().collect() };
+            let (labelled, train) = (rows(&split.labelled), rows(&split.train));
+            assert!(labelled.is_disjoint(&train) && labelled.is_subset(&rows(&split.other)));
+            assert!(labelled.len() == train.len() && (20..=40).contains(&train.len()));
             assert!(of(&split.real).is_disjoint(&of(&split.other)));
             assert!(of(&split.real).is_disjoint(&of(&split.train)));
             seen.insert(split.real);

@@ -1,15 +1,18 @@
 //! Data frames of h5ad (`obs`, `var`): columns of every encoding that anndata has used.
 
 use crate::format::hdf5::{Attr, H5Dataset, H5Group, Kind, Numbers, OutGroup};
+use crate::metadata::check_unique;
 use crate::{Column, ColumnValues, Error, Metadata, Result};
 use std::collections::BTreeSet;
 
 /// Reads a data frame: its row ids and its columns in their stored order.
 ///
+/// - `axis`: what a row is: "sample" or "feature"
+///
 /// # Errors
 /// A missing index, a column of another length than the index, duplicate ids, or an encoding that
 /// is not known.
-pub(super) fn read(group: &H5Group) -> Result<Metadata> {
+pub(super) fn read(group: &H5Group, axis: &'static str) -> Result<Metadata> {
     let index = group.attr_text("_index").unwrap_or("_index").to_string();
     let index =
         if group.has_dataset(&index) || group.has_group(&index) || !group.has_dataset("index") {
@@ -41,12 +44,13 @@ pub(super) fn read(group: &H5Group) -> Result<Metadata> {
         }
         columns.push(Column { name, values });
     }
+    check_unique(axis, &ids)?;
     Metadata::new(ids, columns)
 }
 
 /// The numeric columns of a data frame, as a matrix: columns per row, and the values.
 pub(super) fn read_numeric(group: &H5Group) -> Result<(usize, Vec<f64>)> {
-    let frame = read(group)?;
+    let frame = read(group, "sample")?;
     let columns: Vec<&[f64]> = frame
         .columns()
         .iter()

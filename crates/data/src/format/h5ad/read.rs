@@ -28,8 +28,8 @@ pub fn read(path: &Path, matrix: &Matrix) -> Result<Table> {
 }
 
 fn read_root(root: &H5Group, matrix: &Matrix) -> Result<Table> {
-    let obs = frame::read(&root.group("obs")?)?;
-    let var = frame::read(&root.group("var")?)?;
+    let obs = frame::read(&root.group("obs")?, "sample")?;
+    let var = frame::read(&root.group("var")?, "feature")?;
     let shape = [obs.ids().len(), var.ids().len()];
     let layers = if root.has_group("layers") {
         Some(root.group("layers")?)
