@@ -12,8 +12,8 @@ use suffuse_data::format::{self, Format, WriteOptions};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Formats are read by content and written by ending: .h5ad, .biom (BIOM 2.1), .biom.json (BIOM 1.0),
-.tsv, .csv (both also .gz), .mtx (a folder). h5ad keeps everything; the others keep ids, values and
-taxonomy.
+.tsv, .csv (both also .gz), .mtx (a folder). h5ad keeps all that was read, BIOM all but layers, obsm
+and uns; the others keep ids and values.
 
 Examples:
   suffuse convert otu_table.txt table.biom
