@@ -254,7 +254,7 @@ mod tests {
         assert_eq!(summary.zero_fraction, 0.6); // three zeros of five measured entries
         assert_eq!((summary.n_empty_samples, summary.n_empty_features), (1, 1));
         assert_eq!(summary.empty_features, ["t1"]);
-        assert_eq!(summary.totals, [0.0, 0.0, 4.0]);
+        assert_eq!(summary.totals, [0.0, 2.0, 4.0]);
         let expected = ColumnSummary {
             name: "age".into(),
             kind: "numeric",

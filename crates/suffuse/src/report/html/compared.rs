@@ -353,7 +353,7 @@ mod tests {
                 _ => (((k + shift) * 7919) % 97 + 1) as f64,
             })
             .collect();
-        let samples = (0..30).map(|s| format!("s{s}")).collect();
+        let samples = (0..30).map(|s| format!("s{shift}-{s}")).collect();
         let taxa = (0..n_taxa).map(|t| format!("{HOSTILE}{t}")).collect();
         Table::from_dense(samples, taxa, &dense).unwrap()
     }
