@@ -7,8 +7,9 @@ use suffuse_model::cond::Conditions;
 use suffuse_model::device::Device;
 use suffuse_model::systems::sparse_microbiome::{
     Attribute, Cohort, Config, Drawn, FitOptions, Inpainted, Kept, Model, Privacy, SampleOptions,
-    TaxonDistances, Wanted, fit, fit_private, system_of,
+    TaxonDistances, Wanted, fit, fit_private,
 };
+use suffuse_model::systems::system_of;
 use suffuse_model::train::Progress;
 
 /// Whole counts of 240 samples and 30 taxa.

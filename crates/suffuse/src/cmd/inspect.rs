@@ -51,19 +51,7 @@ fn is_model(path: &Path) -> bool {
     path.is_dir() && path.join("config.toml").exists()
 }
 
-/// Says whether the model of a folder is a generator.
-fn is_generator(folder: &Path) -> bool {
-    std::fs::read_to_string(folder.join("config.toml"))
-        .is_ok_and(|text| text.lines().any(|line| line == "[denoiser]"))
-}
-
 fn inspect_model(folder: &Path, context: &mut Context) -> Result<()> {
-    if is_generator(folder) {
-        return Err(Error::Usage(format!(
-            "{} holds a model that generates samples; `suffuse generate TABLE --model {0}` draws from it, and its settings are in config.toml there",
-            folder.display()
-        )));
-    }
     let model = Model::load(folder)?;
     let conditions = match ConditionEncoder::load(folder)? {
         None => "none".to_string(),

@@ -185,6 +185,14 @@ fn what_a_learned_generator_cannot_do_is_said() {
     bench.succeed(&words(
         "generate table.h5ad -o kept.h5ad --config tiny --save-model kept -q",
     ));
+    let systems = [
+        "kept/transform.json",
+        "\"sparse-microbiome\"",
+        "\"depmicrodiff\"",
+    ];
+    bench.fail(1, &words("inspect kept"), &systems);
+    let impute = "impute table.h5ad -o filled.h5ad --model kept";
+    bench.fail(1, &words(impute), &systems);
     for (command, expected) in [
         ("--guidance site=2", "--by or --conditions"),
         ("--conditions sex", "sex"),

@@ -15,6 +15,7 @@ use super::vae::Vae;
 use crate::checkpoint::{self, write_atomically};
 use crate::error::{Error, Result};
 use crate::parameters::{Absent, Builder, Parameters};
+use crate::systems::require_system;
 use crate::train::OptimizerState;
 use crate::train::fit::Trained;
 use burn::tensor::Device;
@@ -142,6 +143,7 @@ impl Model {
         let text = |name: &str| {
             fs::read_to_string(file(name)).map_err(|source| Error::io(file(name), "read", source))
         };
+        require_system(folder, SYSTEM)?;
         let config = Config::from_file(&file("config.toml"))?;
         let broken = |name: &str, problem: String| Error::Checkpoint {
             path: file(name),
@@ -149,12 +151,6 @@ impl Model {
         };
         let transform: Transform = serde_json::from_str(&text("transform.json")?)
             .map_err(|error| broken("transform.json", error.to_string()))?;
-        if transform.system != SYSTEM {
-            return Err(broken(
-                "transform.json",
-                format!("system {:?}, expected {SYSTEM:?}", transform.system),
-            ));
-        }
         let feature_ids: Vec<String> = text("features.tsv")?.lines().map(str::to_string).collect();
         let n = feature_ids.len();
         let Standardisation {

@@ -11,6 +11,7 @@ use super::{Calibration, Marginal, Model, PrivacyRecord};
 use crate::checkpoint::{self, write_atomically};
 use crate::error::{Error, Result};
 use crate::parameters::{Absent, Builder, Parameter, Parameters};
+use crate::systems::{TRANSFORM, require_system};
 use burn::tensor::Device;
 use ndarray::{Array1, Array2};
 use serde::{Deserialize, Serialize};
@@ -20,7 +21,6 @@ use std::path::Path;
 
 const SYSTEM: &str = "sparse-microbiome";
 const WEIGHTS: &str = "ema.safetensors";
-const TRANSFORM: &str = "transform.json";
 
 /// `transform.json`: everything small that is neither a setting nor a weight.
 #[derive(Serialize, Deserialize)]
@@ -41,27 +41,6 @@ struct Transform {
     /// Absent in models that were written before there were private fits.
     #[serde(default)]
     privacy: Option<PrivacyRecord>,
-}
-
-/// Says which system the model in a folder is of; `None` where there is no model.
-///
-/// # Errors
-/// A description that cannot be read.
-pub fn system_of(folder: &Path) -> Result<Option<String>> {
-    #[derive(Deserialize)]
-    struct Head {
-        system: String,
-    }
-    let file = folder.join(TRANSFORM);
-    if !file.exists() {
-        return Ok(None);
-    }
-    let text = fs::read_to_string(&file).map_err(|source| Error::io(&file, "read", source))?;
-    let head: Head = serde_json::from_str(&text).map_err(|error| Error::Checkpoint {
-        path: file,
-        problem: error.to_string(),
-    })?;
-    Ok(Some(head.system))
 }
 
 /// What the model in a folder was fitted under; `None` of a fit without noise.
@@ -152,13 +131,7 @@ impl Model {
             path: file(name),
             problem,
         };
-        match system_of(folder)? {
-            Some(system) if system != SYSTEM => {
-                let problem = format!("a model of {system:?}, expected {SYSTEM:?}");
-                return Err(broken(TRANSFORM, problem));
-            }
-            _ => {}
-        }
+        require_system(folder, SYSTEM)?;
         let config = Config::from_file(&file("config.toml"))?;
         let transform: Transform = serde_json::from_str(&text(TRANSFORM)?)
             .map_err(|error| broken(TRANSFORM, error.to_string()))?;
