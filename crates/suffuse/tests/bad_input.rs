@@ -413,3 +413,25 @@ fn interrupt(bench: &Workbench, arguments: &[&str], advice: &str) {
         "{told}"
     );
 }
+
+#[test]
+fn duplicate_features_of_an_h5ad_are_not_called_samples() {
+    let bench = Workbench::new();
+    bench.file(
+        "table.tsv",
+        "sample\tgene_one\tgene_two\ns0\t1\t2\ns1\t3\t4\n",
+    );
+    bench.succeed(&["convert", "table.tsv", "table.h5ad"]);
+    let mut bytes = std::fs::read(bench.path("table.h5ad")).unwrap();
+    let at = bytes
+        .windows(8)
+        .position(|window| window == b"gene_two")
+        .unwrap();
+    bytes[at..at + 8].copy_from_slice(b"gene_one");
+    bench.file("table.h5ad", bytes);
+    bench.fail(
+        1,
+        &["inspect", "table.h5ad"],
+        &["feature id", "\"gene_one\""],
+    );
+}
