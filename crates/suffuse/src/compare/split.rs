@@ -130,8 +130,8 @@ mod tests {
             let split = split(&rows, &subjects, 40, 3, k).unwrap();
             let of =
                 |rows: &[usize]| -> BTreeSet<usize> { rows.iter().map(|r| subjects[*r]).collect() };
-            for (side, n) in [(&split.real, 40), (&split.other, 40)] {
-                assert_eq!(side.len(), n);
+            for side in [&split.real, &split.other] {
+                assert_eq!(side.len(), 40);
                 assert!(side.is_sorted_by(|a, b| a < b));
             }
             let rows = |rows: &[usize]| -> BTreeSet<usize> { rows.iter().copied().collect() };
