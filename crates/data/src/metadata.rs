@@ -1,5 +1,6 @@
 //! Columns of facts about samples or features, with missing values kept as missing.
 
+use crate::metadata_tsv::is_missing;
 use crate::{Error, Result};
 use std::collections::HashMap;
 
@@ -65,6 +66,26 @@ impl ColumnValues {
             ColumnValues::Text(v) => v[row].clone(),
             ColumnValues::Boolean(v) => v[row].map(|b| b.to_string()),
         }
+    }
+
+    /// The values as numbers, `NaN` where missing, also of texts that are all numbers, as many files store them.
+    ///
+    /// `None` for truth values, for words, for names that are made of digits ([`are_numbers`]) and where no value
+    /// is known.
+    pub fn numbers(&self) -> Option<Vec<f64>> {
+        if let ColumnValues::Numeric(values) = self {
+            return Some(values.clone());
+        }
+        let known = |row| self.text(row).filter(|text| !is_missing(text));
+        let texts: Vec<Option<String>> = (0..self.len()).map(known).collect();
+        let mut present = texts.iter().flatten().map(String::as_str).peekable();
+        let is_words = matches!(self, ColumnValues::Boolean(_)) || present.peek().is_none();
+        if is_words || !are_numbers(present) {
+            return None;
+        }
+        let number = |text: &Option<String>| text.as_deref().and_then(parse_number);
+        let numbers = texts.iter().map(|text| number(text).unwrap_or(f64::NAN));
+        Some(numbers.collect())
     }
 
     /// Rows in a new order; `None` makes a missing value.
@@ -181,6 +202,38 @@ impl Metadata {
     }
 }
 
+/// Digits of a whole number that are kept whatever they are.
+const EXACT_DIGITS: usize = 15;
+
+/// A finite number; `inf` and `nan` are words.
+pub(crate) fn parse_number(text: &str) -> Option<f64> {
+    let number = text.trim().parse::<f64>().ok();
+    number.filter(|value| value.is_finite())
+}
+
+/// Says whether texts are numbers, and not names made of digits that numbers would make alike: `007`, whole numbers of
+/// over 15 digits, `1104.1` beside `1104.10`.
+pub(crate) fn are_numbers<'a>(texts: impl Iterator<Item = &'a str>) -> bool {
+    let mut with_point: HashMap<u64, &str> = HashMap::new();
+    for text in texts.map(str::trim) {
+        let Some(number) = parse_number(text) else {
+            return false;
+        };
+        let digits = text.trim_start_matches(['+', '-']);
+        let is_whole = digits.bytes().all(|byte| byte.is_ascii_digit());
+        let leads_with_zero =
+            digits.len() > 1 && digits.starts_with('0') && digits.as_bytes()[1].is_ascii_digit();
+        if leads_with_zero || is_whole && digits.len() > EXACT_DIGITS {
+            return false;
+        }
+        let is_decimal = digits.contains('.') && !digits.contains(['e', 'E']);
+        if is_decimal && *with_point.entry(number.to_bits()).or_insert(text) != text {
+            return false;
+        }
+    }
+    true
+}
+
 /// Fails on the first id that occurs twice.
 pub(crate) fn check_unique(axis: &'static str, ids: &[String]) -> Result<()> {
     let mut seen: HashMap<&str, usize> = HashMap::with_capacity(ids.len());
@@ -195,4 +248,36 @@ pub(crate) fn check_unique(axis: &'static str, ids: &[String]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(texts: &[&str]) -> Option<Vec<f64>> {
+        let texts = texts.iter().map(|text| Some(text.to_string()));
+        ColumnValues::Text(texts.collect()).numbers()
+    }
+
+    #[test]
+    fn texts_that_are_numbers_are_read_as_such_and_names_of_digits_are_not() {
+        assert_eq!(
+            numbers(&["35", "7.5", "-0.5", "1e3", "7", "7.0"]).unwrap(),
+            [35.0, 7.5, -0.5, 1000.0, 7.0, 7.0]
+        );
+        let with_missing = numbers(&["35", "", "NA"]).unwrap();
+        assert!(with_missing[0] == 35.0 && with_missing[1].is_nan() && with_missing[2].is_nan());
+        for names in [
+            &["001", "2"][..],
+            &["1104.1", "1104.10"],
+            &["123456789012345678"],
+            &["35", "old"],
+            &["inf"],
+            &["", "NA"],
+            &[],
+        ] {
+            assert_eq!(numbers(names), None, "{names:?}");
+        }
+        assert_eq!(ColumnValues::Boolean(vec![Some(true)]).numbers(), None);
+    }
 }

@@ -4,12 +4,14 @@
 //! ...). Lines that start with `#` are comments. A line `#q2:types` forces columns to be `numeric`
 //! or `categorical`. Fields are trimmed; short lines are filled up with missing values.
 //!
-//! Types where nothing forces them: all numbers, `Numeric`; all `true` or `false`, `Boolean`; few
+//! Types where nothing forces them: all numbers, `Numeric`, but for names made of digits that numbers would make alike
+//! (`007`, `1104.1` beside `1104.10`, over 15 digits); all `true` or `false`, `Boolean`; few
 //! distinct values (at most 20, or at most half of the rows), `Categorical` with sorted levels;
 //! else `Text`. A column without any value is `Text`.
 
 use crate::delimited::{Delimited, Delimiter, write_text};
 use crate::format::Overwrite;
+use crate::metadata::{are_numbers, parse_number};
 use crate::{Column, ColumnValues, Error, Metadata, Result, Table};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::{BufRead, Write};
@@ -209,7 +211,7 @@ pub(crate) fn infer(cells: Vec<Option<String>>) -> ColumnValues {
     if n_present == 0 {
         return ColumnValues::Text(cells);
     }
-    if present().all(|text| parse_number(text).is_some()) {
+    if are_numbers(present().map(String::as_str)) {
         return numeric(&cells);
     }
     if present().all(|text| parse_boolean(text).is_some()) {
@@ -243,11 +245,6 @@ fn categorical(cells: &[Option<String>]) -> ColumnValues {
     };
     let codes = cells.iter().map(|cell| cell.as_ref().map(code)).collect();
     ColumnValues::Categorical { levels, codes }
-}
-
-/// A finite number; `inf` and `nan` are words.
-fn parse_number(text: &str) -> Option<f64> {
-    text.parse::<f64>().ok().filter(|value| value.is_finite())
 }
 
 fn parse_boolean(text: &str) -> Option<bool> {
@@ -383,6 +380,20 @@ mod tests {
             "the directive keeps number-like codes categorical"
         );
         assert_eq!(m.column("site").unwrap().values.text(1).unwrap(), "gut");
+    }
+
+    #[test]
+    fn names_of_digits_stay_apart() {
+        let text = "id\thost\tbarcode\tph\ns1\t1104.1\t007\t7.2\ns2\t1104.10\t7\t7\n";
+        for name in ["host", "barcode"] {
+            let values = values(text, name);
+            assert_ne!(values.text(0), values.text(1), "{name}");
+        }
+        assert_eq!(values(text, "host").text(1).unwrap(), "1104.10");
+        assert_eq!(values(text, "ph"), ColumnValues::Numeric(vec![7.2, 7.0]));
+        let forced = text.replace("s1", "#q2:types\tnumeric\t\t\ns1");
+        let forced = values(&forced, "host");
+        assert_eq!(forced, ColumnValues::Numeric(vec![1104.1, 1104.1]));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The default method: the diffusion model and a classical one, weighed by how they do on entries that
-//! were hidden from both, and calibrated there.
+//! The default method: the diffusion model and classical ones, weighed by how they do on entries that
+//! were hidden from all, and calibrated there. `depmicrodiff` by name is the same with ridge regression alone.
 //!
 //! ```text
 //! validation samples of the fit -> hidden copies -> the model fills them (members that saw them are not asked)
@@ -21,7 +21,7 @@ use suffuse_data::Table;
 use suffuse_data::hide::{HiddenAs, hide_nonzero};
 use suffuse_data::transform::{Scale, percent};
 use suffuse_model::systems::depmicrodiff::held_out::HeldOutEntry;
-use suffuse_model::systems::depmicrodiff::{Cohort, Totals};
+use suffuse_model::systems::depmicrodiff::{Cohort, Model, Totals};
 use suffuse_stats::Incomplete;
 use suffuse_stats::blend::Blend;
 use suffuse_stats::calibration::{Calibration, CalibrationEntry};
@@ -141,8 +141,8 @@ impl Tested {
 /// Share of the non-zero entries on which a classical method is tested.
 const TESTED_FRACTION: f64 = 0.1;
 
-/// Classical methods that may have a share.
-const PARTNERS: [Baseline; 3] = [Baseline::ExtraTrees, Baseline::Ridge, Baseline::SoftImpute];
+/// Name of the diffusion model where others have a share beside it.
+pub const DIFFUSION: &str = "diffusion";
 /// A partner with a smaller share is not worth its time.
 const LEAST_SHARE: f64 = 0.03;
 /// The floor: what does not beat it is not used.
@@ -175,29 +175,20 @@ impl Choice {
         }
     }
 
-    /// Weighs the methods on what the model says of held-out entries of the cohort it was fitted on.
-    ///
-    /// # Errors
-    /// None for a table that was read by this program.
-    pub fn of(
-        cohort: &Cohort,
-        held_out: &[HeldOutEntry],
-        own: Option<Calibration>,
-    ) -> Result<Choice> {
-        Ok(Choice::weighed(cohort, held_out, own)?.0)
-    }
-
-    /// As [`Choice::of`], with what it was made from.
+    /// Weighs the partners of a method on what the model says of held-out entries of the cohort it was fitted on,
+    /// and says what the choice was made from.
     ///
     /// # Errors
     /// None for a table that was read by this program.
     pub fn weighed(
+        method: Method,
+        model: &Model,
         cohort: &Cohort,
         held_out: &[HeldOutEntry],
-        own: Option<Calibration>,
     ) -> Result<(Choice, Tested)> {
+        let (own, partners) = (model.calibration(), method.partners(model.config()));
         let n_entries = cohort.table.n_samples() * cohort.table.n_features();
-        if held_out.is_empty() || n_entries > TOO_MANY_ENTRIES {
+        if held_out.is_empty() || partners.is_empty() || n_entries > TOO_MANY_ENTRIES {
             return Ok((Choice::model_alone(), Tested::of_model(cohort, held_out)?));
         }
         let n_copies = match n_entries > MANY_ENTRIES {
@@ -220,14 +211,14 @@ impl Choice {
         distinct.dedup();
         let mut baselines = BTreeMap::new();
         let mut others: Vec<(Baseline, Vec<f64>)> = Vec::new();
-        for partner in PARTNERS {
+        for partner in partners.iter().copied() {
             let other = said_by(partner, &tables, &judged);
             values.insert(partner.to_string(), other.clone());
             baselines.insert(partner.to_string(), rmse(&truth, &other));
             others.push((partner, other));
         }
         let model_error = rmse(&truth, &model);
-        values.insert(Method::DepMicroDiff.to_string(), model.clone());
+        values.insert(DIFFUSION.to_string(), model.clone());
         let (mut partners, mixture) = mixture(&truth, &model, others, distinct.len());
         let all: f64 = partners.iter().map(|(_, share)| share).sum();
         let hidden_shares: Vec<f64> = judged.iter().map(|entry| entry.hidden_share).collect();
@@ -246,7 +237,7 @@ impl Choice {
         values.insert(FLOOR.to_string(), floor.clone());
         let floor_error = rmse(&truth, &floor);
         baselines.insert(FLOOR.to_string(), floor_error);
-        if error >= floor_error {
+        if method == Method::Auto && error >= floor_error {
             (blend.weight, blend.slope, partners) = (0.0, 0.0, vec![(FLOOR, 1.0)]);
             (together, error) = (floor, floor_error);
         }
@@ -278,7 +269,7 @@ impl Choice {
                 n: judged.len(),
             }),
         };
-        values.insert(Method::Auto.to_string(), together);
+        values.insert(method.to_string(), together);
         let tested = Tested {
             hidden: Hidden::InOtherSamples,
             places: places(&judged),
@@ -305,8 +296,8 @@ impl Choice {
                 errors.model
             );
         }
-        let mut shares = vec![format!("{:.0} % depmicrodiff", 100.0 * self.blend.weight)];
-        let mut alone = vec![format!("depmicrodiff {:.3}", errors.model)];
+        let mut shares = vec![format!("{:.0} % {DIFFUSION}", 100.0 * self.blend.weight)];
+        let mut alone = vec![format!("{DIFFUSION} {:.3}", errors.model)];
         for (partner, share) in &self.partners {
             shares.push(format!("{:.0} % {partner}", 100.0 * share));
             alone.push(format!("{partner} {:.3}", errors.baselines[partner.name()]));

@@ -23,7 +23,7 @@ use suffuse_data::hide::{HiddenAs, hide_nonzero};
 use suffuse_data::simulate::{SimulateOptions, simulate};
 use suffuse_data::split;
 use suffuse_model::device::Device;
-use suffuse_model::systems::depmicrodiff::{Cohort, Config, Fill, ImputeOptions, Totals};
+use suffuse_model::systems::depmicrodiff::{Cohort, Config, Fill, ImputeOptions, Partner, Totals};
 use suffuse_stats::calibration::CalibrationEntry;
 use suffuse_stats::dependency::{FTestForm, MiTest};
 use suffuse_stats::impute::Method as Baseline;
@@ -102,12 +102,15 @@ pub fn run(
     let model = FittedModel::fit(&trial, &setting, options.seed, None, watch)?;
     let filling = Instant::now();
     let imputation = model.fill(&trial, &setting, options.seed, None, watch)?;
+    let of_model = answer::of_hidden(&trial, &model.model, &imputation)?;
+    let held_out = model.held_out(&trial, &setting, watch)?;
+    let choice = model.choose(Method::DepMicroDiff, &trial, &held_out)?;
+    let of_model = answer::of_choice(&choice, &trial, of_model)?;
     let seconds = Seconds {
         total: start.elapsed().as_secs_f64(),
         filling: filling.elapsed().as_secs_f64(),
     };
     let key = |method: Method| key(options, method);
-    let of_model = answer::of_hidden(&trial, &model.model, &imputation)?;
     let mut outcomes = vec![score::score(
         key(Method::DepMicroDiff),
         &trial,
@@ -145,13 +148,25 @@ pub fn run(
         groups: None,
         times: None,
     };
+    let logs = trial.incomplete()?.values;
+    let predict = |entries: &[(u32, u32)]| {
+        let places = entries.iter().map(|(sample, feature)| {
+            let row = trial.n_learn() + *sample as usize;
+            (row, *feature as usize)
+        });
+        choice.partners_predict_in(logs.clone(), &places.collect::<Vec<_>>())
+    };
     let mut impute_options = ImputeOptions {
         fill: Fill::MissingAndZeros,
         presence_threshold: PRESENCE_THRESHOLD,
         structural_zeros: &[],
         n_draws: options.config.sampling.n_draws,
         n_sets: 0,
-        partner: None,
+        partner: choice.has_partner().then_some(Partner {
+            blend: choice.blend,
+            predict: &predict,
+            rejudge: None,
+        }),
         sampler: options.config.sampling.sampler,
         seed: options.seed,
         device: options.device.clone(),
@@ -196,7 +211,7 @@ pub fn run(
         table: &masked,
         counts: completed.counts,
         method: &Method::DepMicroDiff.to_string(),
-        choice: None,
+        choice: Some(&choice).filter(|choice| choice.has_partner()),
         tested: &tested,
         gathered: &gathered,
         presence_threshold: PRESENCE_THRESHOLD,

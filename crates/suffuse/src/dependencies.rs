@@ -7,8 +7,8 @@ mod files;
 use crate::impute::ln1p_percent;
 use crate::{Error, Result};
 use ndarray::{Array2, Axis};
+use suffuse_data::Table;
 use suffuse_data::hide::hide_nonzero;
-use suffuse_data::{ColumnValues, Table};
 use suffuse_stats::dependency::{
     Correction, DependencyOptions, EdgeKind, FTestForm, Granger, GrangerOptions, adjust, complete,
     dependencies, granger, series_by_subject,
@@ -188,7 +188,7 @@ fn lagged(
             ))
         })
     };
-    let ColumnValues::Numeric(times) = &column(&columns.time)?.values else {
+    let Some(times) = column(&columns.time)?.values.numbers() else {
         return Err(Error::Usage(format!(
             "--time {}: the column is not numeric",
             columns.time
@@ -200,7 +200,7 @@ fn lagged(
     let subjects: Vec<Option<String>> = (0..logs.nrows())
         .map(|row| subject.text(row).filter(|_| is_measured(row)))
         .collect();
-    let series = series_by_subject(logs, &subjects, times)?;
+    let series = series_by_subject(logs, &subjects, &times)?;
     if series.n_left_out > 0 {
         notes.push(format!(
             "{} samples without a time or a subject are left out of the time series",
@@ -252,6 +252,7 @@ fn significant(taxa: &[String], found: &Granger, alpha: f64) -> Result<Vec<Named
 #[cfg(test)]
 mod tests {
     use super::*;
+    use suffuse_data::ColumnValues;
 
     /// Taxon 1 follows taxon 0; taxon 2 is on its own.
     fn table() -> Table {

@@ -12,7 +12,7 @@ use suffuse_stats::impute::{LongitudinalMethod, Method as Baseline};
 pub enum Method {
     /// The diffusion model and a classical imputer, weighed on the table itself.
     Auto,
-    /// The diffusion model.
+    /// The diffusion model, and a ridge regression where it has a guide.
     DepMicroDiff,
     /// The diffusion model that knows nothing of subjects and times: what they are worth.
     WithoutTimes,
@@ -52,6 +52,18 @@ impl Method {
     /// Says whether it is one of [`in_time`].
     pub fn is_in_time(self) -> bool {
         matches!(self, Method::WithoutTimes | Method::InTime(_))
+    }
+
+    /// Classical methods that may have a share in what it says, beside the diffusion model of this configuration.
+    pub fn partners(self, config: &Config) -> &'static [Baseline] {
+        match self {
+            Method::Auto => &[Baseline::ExtraTrees, Baseline::Ridge, Baseline::SoftImpute],
+            // The paper's model has neither guide nor regression.
+            Method::DepMicroDiff | Method::WithoutTimes if config.guide.n_members > 0 => {
+                &[Baseline::Ridge]
+            }
+            _ => &[],
+        }
     }
 
     /// The configuration that it asks for, from that of the model.
@@ -112,6 +124,23 @@ impl TryFrom<String> for Method {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_default_method_has_trees_and_the_papers_model_has_nothing_beside_it() {
+        let (small, paper) = (Config::small(), Config::paper());
+        assert!(
+            Method::Auto
+                .partners(&paper)
+                .contains(&Baseline::ExtraTrees)
+        );
+        assert_eq!(Method::DepMicroDiff.partners(&small), [Baseline::Ridge]);
+        for alone in [
+            Method::DepMicroDiff.partners(&paper),
+            Method::MbVdit.partners(&small),
+        ] {
+            assert_eq!(alone, []);
+        }
+    }
 
     #[test]
     fn every_name_reads_back_as_its_method() {

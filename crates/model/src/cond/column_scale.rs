@@ -5,6 +5,7 @@ use super::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use suffuse_data::metadata_tsv::is_missing;
 use suffuse_data::{Column, ColumnValues, Metadata};
 
 /// A column with more levels than this is not made one-hot.
@@ -55,7 +56,13 @@ impl Scale {
     pub(super) fn fit(column: &Column) -> std::result::Result<Scale, SkipReason> {
         match &column.values {
             ColumnValues::Numeric(values) => fit_numeric(values),
-            values => fit_levels(values),
+            values => match fit_levels(values) {
+                Err(reason @ SkipReason::TooManyLevels { .. }) => match quantities(values) {
+                    Some(numbers) => fit_numeric(&numbers),
+                    None => Err(reason),
+                },
+                found => found,
+            },
         }
     }
 
@@ -84,21 +91,22 @@ impl Scale {
                         found,
                         expected: expected.to_string(),
                     };
-                    let ColumnValues::Numeric(values) = &column.values else {
-                        return match column.values.text(row) {
-                            None => Ok(None),
-                            Some(text) => {
-                                Err(refuse(format!("{text:?}"), "a number, as in training"))
-                            }
-                        };
+                    let number = match &column.values {
+                        ColumnValues::Numeric(values) => values[row],
+                        values => match values.text(row).filter(|text| !is_missing(text)) {
+                            None => return Ok(None),
+                            Some(text) => text.trim().parse().map_err(|_| {
+                                refuse(format!("{text:?}"), "a number, as in training")
+                            })?,
+                        },
                     };
-                    if values[row].is_nan() {
+                    if number.is_nan() {
                         return Ok(None);
                     }
-                    let value = ((values[row] - mean) / sd) as f32;
+                    let value = ((number - mean) / sd) as f32;
                     if !value.is_finite() {
                         return Err(refuse(
-                            values[row].to_string(),
+                            number.to_string(),
                             "a number in the range of the training rows",
                         ));
                     }
@@ -154,6 +162,15 @@ fn fit_numeric(values: &[f64]) -> std::result::Result<Scale, SkipReason> {
     } else {
         Err(SkipReason::NotFinite)
     }
+}
+
+/// The numbers of a column of texts; `None` where they are none, or whole numbers most of which differ, as ids do.
+fn quantities(values: &ColumnValues) -> Option<Vec<f64>> {
+    let numbers = values.numbers()?;
+    let known: Vec<f64> = numbers.iter().copied().filter(|x| !x.is_nan()).collect();
+    let distinct: BTreeSet<u64> = known.iter().map(|x| x.to_bits()).collect();
+    let is_id = known.iter().all(|x| x.fract() == 0.0) && 2 * distinct.len() > known.len();
+    (!is_id).then_some(numbers)
 }
 
 fn fit_levels(values: &ColumnValues) -> std::result::Result<Scale, SkipReason> {

@@ -344,6 +344,36 @@ mod tests {
     }
 
     #[test]
+    fn numbers_stored_as_text_are_numbers_but_ids_are_not() {
+        let bmi: Vec<String> = (0..40)
+            .map(|i| format!("{}", 18.5 + f64::from(i)))
+            .collect();
+        let ids: Vec<String> = (0..40).map(|i| format!("{}", 100 + i)).collect();
+        let age: Vec<String> = (0..40).map(|i| format!("{}", 20 + i % 18)).collect();
+        let as_text = |of: &[String]| text(&of.iter().map(String::as_str).collect::<Vec<_>>());
+        let columns = [("bmi", &bmi), ("subject", &ids), ("age", &age)];
+        let train = metadata(columns.map(|(name, of)| (name, as_text(of))).into());
+        let (encoder, skipped) = ColumnEncoder::fit(&train, &ColumnOptions::default()).unwrap();
+        assert_eq!(encoder.dim(), 4, "two numbers, each with its missing flag");
+        assert_eq!(skipped[0].column, "subject");
+        let numbers: Vec<f64> = bmi.iter().map(|x| x.parse().unwrap()).collect();
+        let same = metadata(vec![
+            ("bmi", ColumnValues::Numeric(numbers)),
+            ("age", as_text(&age)),
+        ]);
+        assert_eq!(
+            encoder.encode(&same).unwrap().values,
+            encoder.encode(&train).unwrap().values
+        );
+        let strange = metadata(vec![("bmi", text(&["heavy"])), ("age", text(&["NA"]))]);
+        let refused = encoder.encode(&strange).unwrap_err().to_string();
+        assert!(
+            refused.contains("heavy") && refused.contains("a number"),
+            "{refused}"
+        );
+    }
+
+    #[test]
     fn columns_of_no_use_are_skipped_with_a_reason_and_ids_named_by_the_user_are_an_error() {
         let ids: Vec<String> = (0..40).map(|i| format!("p{i}")).collect();
         let ids: Vec<&str> = ids.iter().map(String::as_str).collect();

@@ -328,15 +328,16 @@ impl Job<'_> {
             parts,
             tested,
         } = ready;
-        if arguments.filling.method == Method::Auto {
+        let method = arguments.filling.method;
+        if !method.partners(model.config()).is_empty() {
             let words = match arguments.folders.model {
                 Some(_) => "the fitted model alone".to_string(),
                 None => choice.in_words(),
             };
-            context.talk.note(&format!("auto: {words}"));
-            provenance.set("auto", serde_json::json!(choice));
+            context.talk.note(&format!("{method}: {words}"));
+            provenance.set(&method.to_string(), serde_json::json!(choice));
             if let Some(words) = judges.in_words() {
-                context.talk.note(&format!("auto: {words}"));
+                context.talk.note(&format!("{method}: {words}"));
                 provenance.set("auto_zeros", serde_json::json!(judges));
             }
         }

@@ -8,6 +8,7 @@ use crate::auto::Choice;
 use crate::auto::presence::{Parts, ZeroJudges};
 use crate::conditions::{ConditionEncoder, encode_for_fit};
 use crate::impute;
+use crate::method::Method;
 use crate::watch::Watch;
 use crate::{Error, PRESENCE_THRESHOLD, Result};
 use ndarray::{Array2, s};
@@ -15,6 +16,7 @@ use std::path::Path;
 use suffuse_data::Table;
 use suffuse_data::transform::Scale;
 use suffuse_data::transform::percent::ln1p_percent;
+use suffuse_model::systems::depmicrodiff::held_out::HeldOutEntry;
 use suffuse_model::systems::depmicrodiff::{
     Action, Block, Cohort, Conditions, Fill, FitOptions, ImputeOptions, Model, Partner,
     SAVE_EVERY_S, Totals, fit,
@@ -255,20 +257,33 @@ impl FittedModel {
         })
     }
 
-    /// Weighs the model against classical methods on what it was fitted on.
+    /// What the model says of held-out entries of what it was fitted on.
     ///
     /// # Errors
     /// An interruption.
-    pub fn choose(
+    pub fn held_out(
         &self,
         trial: &Trial,
         setting: &ModelSetting,
-        watch: &mut Watch,
+        watch: &Watch,
+    ) -> Result<Vec<HeldOutEntry>> {
+        let cohort = trial.cohort_to_learn(self.conditions.clone());
+        let (device, interrupted) = (&setting.device, watch.interrupted);
+        Ok(self.model.held_out_entries(&cohort, device, interrupted)?)
+    }
+
+    /// Weighs the model against the partners of a method there.
+    ///
+    /// # Errors
+    /// None for a table that was read by this program.
+    pub fn choose(
+        &self,
+        method: Method,
+        trial: &Trial,
+        held_out: &[HeldOutEntry],
     ) -> Result<Choice> {
         let cohort = trial.cohort_to_learn(self.conditions.clone());
-        let (model, device) = (&self.model, &setting.device);
-        let held_out = model.held_out_entries(&cohort, device, watch.interrupted)?;
-        Choice::of(&cohort, &held_out, model.calibration().copied())
+        Ok(Choice::weighed(method, &self.model, &cohort, held_out)?.0)
     }
 
     /// Metadata of the samples to fill, as the model knows them.
@@ -395,19 +410,20 @@ pub fn of_model(
     }
 }
 
-/// What the default method says of the entries that are scored, where a zero may be false and nothing says which.
+/// What a method with partners says of the entries that are scored, where a zero may be false and nothing says which.
+///
+/// - `judges`: of the zeros
 ///
 /// # Errors
 /// As filling.
-pub fn of_zeros_by_auto(
+pub fn of_zeros(
     fitted: &FittedModel,
-    choice: &Choice,
+    (choice, judges): (&Choice, &ZeroJudges),
     trial: &Trial,
     setting: &ModelSetting,
     seed: u64,
     watch: &mut Watch,
 ) -> Result<Answer> {
-    let judges = fitted.judges(trial, setting, watch)?;
     let incomplete = trial.incomplete()?;
     let first = trial.n_learn();
     let rows: Vec<usize> = (first..incomplete.n_samples()).collect();
@@ -423,13 +439,13 @@ pub fn of_zeros_by_auto(
         choice.partners_predict_in(incomplete.values.clone(), &places.collect::<Vec<_>>())
     };
     let rejudge = |zeros: &[(u32, u32)], model: &[f64]| judges.rejudged(zeros, model, &others);
-    let partner = Partner {
+    let partner = choice.has_partner().then_some(Partner {
         blend: choice.blend,
         predict: &predict,
         rejudge: Some(&rejudge),
-    };
-    let filled = fitted.fill(trial, setting, seed, Some(partner), watch)?;
-    let again = |_: &Learn, table: &Table| fitted.said_again(&judges, trial, table, setting, watch);
+    });
+    let filled = fitted.fill(trial, setting, seed, partner, watch)?;
+    let again = |_: &Learn, table: &Table| fitted.said_again(judges, trial, table, setting, watch);
     judged_by_model(trial, &filled, &again)
 }
 

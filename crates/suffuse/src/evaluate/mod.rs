@@ -14,6 +14,7 @@ pub mod visits;
 pub mod zero_shot;
 
 use crate::auto::Choice;
+use crate::auto::presence::ZeroJudges;
 use crate::conditions::ConditionOptions;
 use crate::input::Collapse;
 use crate::method::Method;
@@ -32,6 +33,7 @@ use suffuse_data::hide::{Mask, Occasions};
 use suffuse_data::split::{self, Fold};
 use suffuse_model::device::{Device, gpu_name};
 use suffuse_model::systems::depmicrodiff::Config;
+use suffuse_model::systems::depmicrodiff::held_out::HeldOutEntry;
 use trial::{Hiding, Learn, Trial};
 
 /// A table to be measured on.
@@ -269,15 +271,77 @@ struct Fits {
 struct Ready {
     fitted: FittedModel,
     seconds: f64,
-    /// What the default method chose, and how long that took.
-    choice: Option<(Choice, f64)>,
-    /// What the model says of a trial whose fraction has these bits, and how long that took: the model alone and
-    /// the default method both ask.
+    /// What the model says of held-out entries, and how long that took.
+    held_out: Option<(Vec<HeldOutEntry>, f64)>,
+    /// What each method with partners chose, by its name, and how long that took.
+    choices: BTreeMap<String, (Choice, f64)>,
+    /// What the model says of a trial whose fraction has these bits, and how long that took: the default method
+    /// and the model by name both ask.
     said: BTreeMap<u64, (Answer, f64)>,
 }
 
 impl Ready {
-    /// What the model says of a trial, and how long that takes.
+    /// What a method says of a trial, how long that takes, and how long it took to choose.
+    fn says(
+        &mut self,
+        method: Method,
+        key: &Key,
+        trial: &Trial,
+        options: &EvaluateOptions,
+        watch: &mut Watch,
+    ) -> Result<(Answer, f64, f64)> {
+        let (fitted, setting) = (&self.fitted, &options.model);
+        let is_alone = method.partners(fitted.model.config()).is_empty();
+        if is_alone || trial.told == Told::NotMeasured {
+            let (answer, seconds) = self.model_says(key, trial, options, watch)?;
+            return Ok((answer, seconds, 0.0));
+        }
+        let (choice, choosing) = self.choice(method, trial, setting, watch)?;
+        if trial.told == Told::Zero {
+            let start = Instant::now();
+            let judges = match method {
+                Method::Auto => self.fitted.judges(trial, setting, watch)?,
+                _ => ZeroJudges::model_alone(),
+            };
+            let by = (&choice, &judges);
+            let answer = answer::of_zeros(&self.fitted, by, trial, setting, key.seed, watch)?;
+            return Ok((answer, start.elapsed().as_secs_f64(), choosing));
+        }
+        let (model, seconds) = self.model_says(key, trial, options, watch)?;
+        let start = Instant::now();
+        let answer = answer::of_choice(&choice, trial, model)?;
+        Ok((answer, seconds + start.elapsed().as_secs_f64(), choosing))
+    }
+
+    /// The weights of a method, and how long it took to find them.
+    fn choice(
+        &mut self,
+        method: Method,
+        trial: &Trial,
+        setting: &ModelSetting,
+        watch: &Watch,
+    ) -> Result<(Choice, f64)> {
+        if let Some(found) = self.choices.get(&method.to_string()) {
+            return Ok(found.clone());
+        }
+        let (held_out, seconds) = match &self.held_out {
+            Some((held_out, seconds)) => (held_out, *seconds),
+            None => {
+                let start = Instant::now();
+                let held_out = self.fitted.held_out(trial, setting, watch)?;
+                let seconds = start.elapsed().as_secs_f64();
+                let (held_out, seconds) = self.held_out.insert((held_out, seconds));
+                (&*held_out, *seconds)
+            }
+        };
+        let start = Instant::now();
+        let choice = self.fitted.choose(method, trial, held_out)?;
+        let found = (choice, seconds + start.elapsed().as_secs_f64());
+        self.choices.insert(method.to_string(), found.clone());
+        Ok(found)
+    }
+
+    /// What the model alone says of a trial, and how long that takes.
     fn model_says(
         &mut self,
         key: &Key,
@@ -297,36 +361,6 @@ impl Ready {
             self.said.insert(trial_bits, said.clone());
         }
         Ok(said)
-    }
-
-    /// What the default method says of a trial, and how long that takes once it has chosen.
-    fn default_says(
-        &mut self,
-        key: &Key,
-        trial: &Trial,
-        options: &EvaluateOptions,
-        watch: &mut Watch,
-    ) -> Result<(Answer, f64)> {
-        let setting = &options.model;
-        let choice = match &self.choice {
-            Some((choice, _)) => choice.clone(),
-            None => {
-                let start = Instant::now();
-                let choice = self.fitted.choose(trial, setting, watch)?;
-                self.choice = Some((choice.clone(), start.elapsed().as_secs_f64()));
-                choice
-            }
-        };
-        if trial.told == Told::Zero {
-            let start = Instant::now();
-            let answer =
-                answer::of_zeros_by_auto(&self.fitted, &choice, trial, setting, key.seed, watch)?;
-            return Ok((answer, start.elapsed().as_secs_f64()));
-        }
-        let (model, seconds) = self.model_says(key, trial, options, watch)?;
-        let start = Instant::now();
-        let answer = answer::of_choice(&choice, trial, model)?;
-        Ok((answer, seconds + start.elapsed().as_secs_f64()))
     }
 }
 
@@ -374,12 +408,8 @@ fn run(
                 Some(ready) => ready,
                 None => ready.insert(prepare(&key, trial, options, folder, watch)?),
             };
-            let (answer, filling) = match method {
-                Method::Auto => ready.default_says(&key, trial, options, watch)?,
-                _ => ready.model_says(&key, trial, options, watch)?,
-            };
-            let choosing = ready.choice.as_ref().filter(|_| method == Method::Auto);
-            let total = ready.seconds + choosing.map_or(0.0, |(_, seconds)| *seconds) + filling;
+            let (answer, filling, choosing) = ready.says(method, &key, trial, options, watch)?;
+            let total = ready.seconds + choosing + filling;
             (answer, Seconds { total, filling })
         }
     };
@@ -417,16 +447,17 @@ fn prepare(
     Ok(Ready {
         fitted,
         seconds,
-        choice: None,
+        held_out: None,
+        choices: BTreeMap::new(),
         said: BTreeMap::new(),
     })
 }
 
 /// Raised with every change that moves results, so that old files are not taken for finished ones.
 const RESULTS_VERSION: &str = "8";
-/// Raised with every change that moves results of the default method alone.
-const DEFAULT_METHOD_VERSION: &str = "2";
-const DEFAULT_METHOD: &str = "default method";
+/// Raised with every change that moves results of the diffusion model alone, or of what is weighed with it.
+const MODEL_VERSION: &str = "2";
+const MODEL: &str = "model";
 
 fn key(
     subject: &Subject,
@@ -437,9 +468,8 @@ fn key(
 ) -> Key {
     let mut setting = BTreeMap::new();
     setting.insert("results".to_string(), RESULTS_VERSION.to_string());
-    if method == Method::Auto {
-        let version = DEFAULT_METHOD_VERSION.to_string();
-        setting.insert(DEFAULT_METHOD.to_string(), version);
+    if !method.is_baseline() {
+        setting.insert(MODEL.to_string(), MODEL_VERSION.to_string());
     }
     if subject.orientation != Orientation::Auto {
         setting.insert(
@@ -506,8 +536,8 @@ fn fit_name(key: &Key, options: &EvaluateOptions) -> String {
     let mut key = key.clone();
     if key.method == Method::Auto.to_string() {
         key.method = Method::DepMicroDiff.to_string();
-        key.setting.remove(DEFAULT_METHOD);
     }
+    key.setting.remove(MODEL);
     if options.protocol.is_held_out() {
         // Nothing of how the others are hidden goes into it, but for the depth of the samples.
         let mask = options.mask_at(key.fraction).ok();

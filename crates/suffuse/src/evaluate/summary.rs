@@ -1,7 +1,7 @@
 //! Results gathered: mean and spread over seeds, the verdict, the file `results.tsv`.
 
 use super::outcome::{Figures, Key, Outcome, Scope};
-use super::{DEFAULT_METHOD, DEFAULT_METHOD_VERSION, RESULTS_VERSION};
+use super::{MODEL, MODEL_VERSION, RESULTS_VERSION};
 use crate::Result;
 use crate::method::Method;
 use crate::output::write_text;
@@ -186,8 +186,9 @@ fn is_of_another_version(path: &Path) -> bool {
     let key = &value["key"];
     let version = &key["setting"]["results"];
     let is_other = version.is_string() && *version != RESULTS_VERSION;
-    let is_auto = key["method"] == Method::Auto.to_string();
-    is_other || is_auto && key["setting"][DEFAULT_METHOD] != DEFAULT_METHOD_VERSION
+    let method = key["method"].as_str().and_then(|name| name.parse().ok());
+    let has_model = method.is_some_and(|method: Method| !method.is_baseline());
+    is_other || has_model && key["setting"][MODEL] != MODEL_VERSION
 }
 
 /// Writes `results.tsv`: one line per result and scope.
@@ -374,9 +375,10 @@ mod tests {
             is_of_another_version(&path)
         };
         let results = ("results", RESULTS_VERSION);
-        let of_auto = (DEFAULT_METHOD, DEFAULT_METHOD_VERSION);
-        assert!(!passes_over("auto", &[results, of_auto]) && !passes_over("knn", &[results]));
-        assert!(passes_over("auto", &[results]) && passes_over("knn", &[("results", "1")]));
+        let of_model = (MODEL, MODEL_VERSION);
+        assert!(!passes_over("auto", &[results, of_model]) && !passes_over("knn", &[results]));
+        assert!(passes_over("auto", &[results]) && passes_over("depmicrodiff", &[results]));
+        assert!(passes_over("knn", &[("results", "1")]));
         assert!(
             !passes_over("knn", &[]),
             "no result of ours: an error names it"

@@ -136,18 +136,16 @@ pub(super) fn fit_model(
             columns.save(folder)?;
         }
     }
-    let is_weighed = arguments.filling.method == Method::Auto;
+    let method = arguments.filling.method;
+    let is_weighed = !method.partners(model.config()).is_empty();
     let (choice, tested) = match is_weighed || arguments.report.is_some() {
         true => context.watched(|watch| {
             let held_out = model.held_out_entries(&cohort, device, watch.interrupted)?;
-            match is_weighed {
-                true => Choice::weighed(&cohort, &held_out, model.calibration().copied()),
-                false => Ok((Choice::model_alone(), Tested::of_model(&cohort, &held_out)?)),
-            }
+            Choice::weighed(method, &model, &cohort, &held_out)
         })?,
         false => (Choice::model_alone(), Tested::default()),
     };
-    let judges = match is_weighed && arguments.filling.fill() != Fill::Missing {
+    let judges = match method == Method::Auto && arguments.filling.fill() != Fill::Missing {
         true => context.watched(|watch| {
             ZeroJudges::weighed(&model, &cohort, 0.0, device, watch.interrupted)
         })?,

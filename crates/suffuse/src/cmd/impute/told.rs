@@ -43,7 +43,9 @@ impl Job<'_> {
             table: seen.table,
             counts,
             method: &method.to_string(),
-            choice: seen.choice.filter(|_| method == Method::Auto),
+            choice: seen
+                .choice
+                .filter(|choice| method == Method::Auto || choice.has_partner()),
             tested: seen.tested,
             gathered: seen.gathered,
             presence_threshold: self.arguments.filling.presence_threshold,

@@ -165,7 +165,7 @@ pub(super) fn of<'a>(topics: impl IntoIterator<Item = Topic<'a>>) -> Vec<Citatio
     let mut found: Vec<Citation> = Vec::new();
     for topic in topics {
         let papers: &[Citation] = match topic {
-            Topic::Method("depmicrodiff" | "depmicrodiff-without-times" | "auto") => {
+            Topic::Method("depmicrodiff" | "depmicrodiff-without-times" | "diffusion" | "auto") => {
                 &[DEPMICRODIFF, DDPM]
             }
             Topic::Method("extra-trees") => &[EXTRA_TREES, MISS_FOREST],

@@ -8,7 +8,7 @@ use super::{
     show_taxa, stack, taxa, thousands, unit_in_words,
 };
 use crate::Result;
-use crate::auto::{Choice, Hidden, Tested};
+use crate::auto::{Choice, DIFFUSION, Hidden, Tested};
 use crate::impute::Counts;
 use crate::provenance::Provenance;
 use suffuse_data::Table;
@@ -279,7 +279,7 @@ fn method_in_words(filled: &Filled) -> String {
             "{plain} Here nothing was better than each taxon's average, so the table was filled with that."
         );
     }
-    let mut shares = vec![format!("{:.0} % DepMicroDiff", 100.0 * choice.blend.weight)];
+    let mut shares = vec![format!("{:.0} % {DIFFUSION}", 100.0 * choice.blend.weight)];
     let of_partner =
         |(partner, share): &(Baseline, f64)| format!("{:.0} % {partner}", 100.0 * share);
     shares.extend(choice.partners.iter().map(of_partner));

@@ -245,11 +245,12 @@ pub(super) fn of_summary(rows: &[summary::Row], used: &str) -> MethodTable {
 pub(super) fn explained(name: &str) -> &'static str {
     match name {
         "auto" => {
-            "DepMicroDiff and a classical method, weighed by how well they did on hidden entries of this table"
+            "a diffusion model and classical methods, weighed by how well they did on hidden entries of this table"
         }
         "depmicrodiff" => {
-            "a diffusion model that learns which taxa go together, and draws several plausible values for each gap"
+            "a diffusion model that learns which taxa go together and draws several plausible values for each gap, weighed with a regression on the other taxa"
         }
+        "diffusion" => "the diffusion model alone, without the classical methods beside it",
         "depmicrodiff-without-times" => {
             "the same model fitted without subjects and times: what it knows of a missed visit is its metadata"
         }
