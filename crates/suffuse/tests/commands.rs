@@ -60,6 +60,35 @@ fn a_table_survives_all_formats_with_its_values_and_ids() {
 }
 
 #[test]
+fn conversion_to_text_keeps_lineages_and_tells_what_is_lost() {
+    let bench = Workbench::new();
+    let lines =
+        "#OTU ID\ts1\ts2\ttaxonomy\nA\t3\t0\tk__Bacteria; p__Firmicutes\nB\t1\t8\tk__Bacteria\n";
+    bench.file("table.txt", lines);
+    bench.file("meta.tsv", "sample-id\tage\ns1\t61\ns2\t50\n");
+    bench.succeed(&["convert", "table.txt", "table.h5ad", "-m", "meta.tsv"]);
+    let text = bench.succeed(&["convert", "table.h5ad", "back.tsv"]);
+    assert!(
+        text.stderr
+            .contains("not kept by tab-separated text: metadata columns (1)"),
+        "{}",
+        text.stderr
+    );
+    let read = |name: &str| format::read(&bench.path(name), &ReadOptions::default()).unwrap();
+    let (first, back) = (read("table.txt"), read("back.tsv"));
+    assert_eq!((back.csr(), &back.taxonomy), (first.csr(), &first.taxonomy));
+    assert!(back.taxonomy.is_some());
+    let matrix = bench.succeed(&["convert", "table.h5ad", "back.mtx"]);
+    assert!(
+        matrix.stderr.contains("metadata columns (1), lineages"),
+        "{}",
+        matrix.stderr
+    );
+    let kept = bench.succeed(&["convert", "table.h5ad", "again.h5ad"]);
+    assert!(!kept.stderr.contains("not kept"), "{}", kept.stderr);
+}
+
+#[test]
 fn inspect_counts_zeros_and_metadata() {
     let bench = Workbench::new();
     bench.table("table.tsv", (9, 5), count);

@@ -6,6 +6,8 @@ use serde_json::json;
 use std::path::PathBuf;
 use suffuse::Result;
 use suffuse::output::require_writable;
+use suffuse_data::Table;
+use suffuse_data::format::tsv::Orientation;
 use suffuse_data::format::{self, Format, WriteOptions};
 
 /// Arguments of `convert`.
@@ -13,7 +15,9 @@ use suffuse_data::format::{self, Format, WriteOptions};
 #[command(after_help = "\
 Formats are read by content and written by ending: .h5ad, .biom (BIOM 2.1), .biom.json (BIOM 1.0),
 .tsv, .csv (both also .gz), .mtx (a folder). h5ad keeps all that was read, BIOM all but layers, obsm
-and uns; the others keep ids and values.
+and uns. Text keeps ids, values and lineages: with lineages it has one line per feature, and they
+stand in its last column, else one line per sample. A .mtx folder keeps ids and values. What is not
+kept is told.
 
 Examples:
   suffuse convert otu_table.txt table.biom
@@ -31,15 +35,28 @@ pub(crate) struct ConvertArgs {
 
 pub(super) fn run(arguments: &ConvertArgs, context: &mut Context) -> Result<()> {
     let overwrite = arguments.overwrite.overwrite();
-    Format::of_output(&arguments.output)?;
+    let format = Format::of_output(&arguments.output)?;
     require_writable(&arguments.output, overwrite)?;
     let input = suffuse::input::read(&arguments.input, &arguments.table.options())?;
     context.notes(&input.notes);
     let options = WriteOptions {
         overwrite,
+        orientation: match input.table.taxonomy {
+            Some(_) => Orientation::SamplesInColumns, // only there is a place for lineages
+            None => Orientation::SamplesInRows,
+        },
         ..WriteOptions::default()
     };
     format::write(&input.table, &arguments.output, &options)?;
+    let lost = lost(&input.table, format);
+    if !lost.is_empty() {
+        context.talk.note(&format!(
+            "{}: not kept by {}: {}; .h5ad keeps all",
+            arguments.output.display(),
+            format.name(),
+            lost.join(", ")
+        ));
+    }
     let (n_samples, n_features) = (input.table.n_samples(), input.table.n_features());
     if context.json {
         let output = arguments.output.display().to_string();
@@ -52,4 +69,25 @@ pub(super) fn run(arguments: &ConvertArgs, context: &mut Context) -> Result<()> 
         arguments.output.display()
     ));
     Ok(())
+}
+
+/// What of a table has no place in a format.
+fn lost(table: &Table, format: Format) -> Vec<String> {
+    let is_text = matches!(format, Format::Tsv | Format::Csv);
+    let is_matrix = format == Format::MatrixMarket;
+    let named = |what: &str, n: usize| (n > 0).then(|| format!("{what} ({n})"));
+    let mut lost = Vec::new();
+    if format != Format::H5ad {
+        lost.push(named("layers", table.layers.len()));
+        lost.push(named("obsm", table.obsm.len()));
+        lost.push(named("uns", table.uns.len()));
+    }
+    if is_text || is_matrix {
+        let n_columns = table.sample_metadata.columns().len();
+        lost.push(named("metadata columns", n_columns));
+    }
+    if is_matrix && table.taxonomy.is_some() {
+        lost.push(Some("lineages".to_string()));
+    }
+    lost.into_iter().flatten().collect()
 }
