@@ -262,6 +262,13 @@ fn is_comment(line: &str) -> bool {
     if !line.starts_with('#') {
         return false;
     }
+    // Above the header of a MetaPhlAn profile.
+    if line
+        .to_lowercase()
+        .starts_with("#sampleid\tmetaphlan_analysis")
+    {
+        return true;
+    }
     let is_known = names_ids(line.split(['\t', ',', '\r', '\n']).next().unwrap_or(""));
     let n_fields = line
         .split('\t')

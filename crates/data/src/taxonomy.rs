@@ -2,7 +2,8 @@
 //!
 //! Accepted forms: `k__Bacteria; p__Firmicutes; g__` (Greengenes, QIIME), `d__Bacteria;p__...`
 //! (GTDB, SILVA 138), `D_0__Bacteria;D_1__...` (older SILVA), `k__Bacteria|p__...` (MetaPhlAn) and
-//! names without prefixes separated by `;` or `|`, whose rank is their position.
+//! names without prefixes separated by `;` or `|`, whose rank is their position. Confidences behind every name
+//! (`Bacteria(100);Firmicutes(98);`, mothur) and a `Root` before the first (RDP) are left out.
 
 use crate::delimited::normalized;
 use crate::{Error, Metadata, Result, Table};
@@ -223,12 +224,15 @@ fn parse_lineage(text: &str) -> Result<Vec<(String, String)>> {
         return Ok(Vec::new());
     }
     let separator = if text.contains(';') { ';' } else { '|' };
-    let parts = text
-        .trim_end_matches(separator)
-        .split(separator)
-        .map(str::trim);
+    let parts = text.trim_end_matches(separator).split(separator);
+    let mut parts: Vec<&str> = parts.map(str::trim).collect();
+    let without: Option<Vec<&str>> = parts.iter().map(|part| without_confidence(part)).collect();
+    parts = without.unwrap_or(parts);
+    if parts.len() > 1 && parts[0].eq_ignore_ascii_case("root") {
+        parts.remove(0);
+    }
     let mut lineage: Vec<(String, String)> = Vec::new();
-    for (position, part) in parts.enumerate() {
+    for (position, part) in parts.into_iter().enumerate() {
         let (rank, name) = match split_prefix(part) {
             Some((prefix, name)) => (rank_of_prefix(prefix), name),
             None => (rank_after(lineage.last(), position), part),
@@ -241,6 +245,13 @@ fn parse_lineage(text: &str) -> Result<Vec<(String, String)>> {
         lineage.push((rank, name.to_string()));
     }
     Ok(lineage)
+}
+
+/// `Bacteria(100)` as `Bacteria`; `None` for a name without a percentage behind it.
+fn without_confidence(part: &str) -> Option<&str> {
+    let (name, percent) = part.strip_suffix(')')?.rsplit_once('(')?;
+    let percent: f64 = percent.parse().ok()?;
+    (0.0..=100.0).contains(&percent).then(|| name.trim())
 }
 
 /// `p__Firmicutes` as `("p", "Firmicutes")`, `D_1__Firmicutes` as `("D_1", "Firmicutes")`.
@@ -315,6 +326,13 @@ mod tests {
             ("Bacteria;Firmicutes;Bacilli;", "domain"),
             ("Bacteria | Firmicutes | Bacilli", "domain"),
             ("sk__Bacteria; Firmicutes; Bacilli", "superkingdom"),
+            ("Bacteria(100);Firmicutes(98);Bacilli(71.5);", "domain"),
+            ("Root;Bacteria;Firmicutes;Bacilli", "domain"),
+            (
+                "Root(100);Bacteria(100);Firmicutes(98);Bacilli(71);",
+                "domain",
+            ),
+            ("root; k__Bacteria; p__Firmicutes; c__Bacilli", "kingdom"),
         ] {
             let names = names(text);
             assert_eq!(
@@ -325,6 +343,17 @@ mod tests {
             for (found, expected) in names[1..].iter().zip(expected) {
                 assert_eq!((found.0.as_str(), found.1.as_str()), expected, "{text}");
             }
+        }
+    }
+
+    #[test]
+    fn a_number_in_brackets_that_is_no_confidence_stays() {
+        for text in ["k__A; p__B(100)", "A; B(1995)", "A(100); B(x)"] {
+            let last = names(text).pop().unwrap().1;
+            assert!(
+                text.ends_with(&last) && last.starts_with("B("),
+                "{text}: {last}"
+            );
         }
     }
 

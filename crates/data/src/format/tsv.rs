@@ -50,6 +50,10 @@ const TAXONOMY_NAMES: [&str; 5] = [
 /// Names of MetaPhlAn's column of taxonomy identifiers, after normalization.
 const TAXID_NAMES: [&str; 2] = ["ncbi tax id", "clade taxid"];
 
+/// The one column of abundances in MetaPhlAn's profile of a single sample, after normalization. Of the others in such
+/// a file none is one; the sample has the name of the file.
+const PROFILE_NAME: &str = "relative abundance";
+
 /// Reads a table.
 ///
 /// # Errors
@@ -80,6 +84,8 @@ enum Field {
     Number,
     Lineage,
     TaxId,
+    /// Beside the abundances of a profile.
+    Ignored,
 }
 
 fn parse(mut file: Delimited<'_>, orientation: Orientation) -> Result<Table> {
@@ -89,19 +95,21 @@ fn parse(mut file: Delimited<'_>, orientation: Orientation) -> Result<Table> {
         Orientation::SamplesInRows => false,
         Orientation::SamplesInColumns => true,
         Orientation::Auto => {
-            names_features(&header[0])
-                || header
-                    .iter()
-                    .skip(1)
-                    .any(|field| name_in(&TAXONOMY_NAMES, field))
+            // Among samples, "Taxon" is the name of a feature.
+            let is_lineage = |field| name_in(&TAXONOMY_NAMES, field);
+            let names_samples = normalized(&header[0]).starts_with("sample");
+            names_features(&header[0]) || !names_samples && header.iter().skip(1).any(is_lineage)
         }
     };
+    let is_profile = normalized(&header[0]) == "clade name"
+        && header.iter().any(|field| name_in(&[PROFILE_NAME], field));
     let fields: Vec<Field> = header
         .iter()
         .skip(1)
         .map(|field| match samples_in_columns {
             true if name_in(&TAXONOMY_NAMES, field) => Field::Lineage,
             true if name_in(&TAXID_NAMES, field) => Field::TaxId,
+            true if is_profile && !name_in(&[PROFILE_NAME], field) => Field::Ignored,
             _ => Field::Number,
         })
         .collect();
@@ -113,7 +121,7 @@ fn parse(mut file: Delimited<'_>, orientation: Orientation) -> Result<Table> {
             "a feature id"
         },
     )?;
-    let column_ids: Vec<String> = (header.iter().skip(1).zip(&fields))
+    let mut column_ids: Vec<String> = (header.iter().skip(1).zip(&fields))
         .filter(|(_, field)| **field == Field::Number)
         .map(|(name, _)| name.clone())
         .collect();
@@ -128,6 +136,19 @@ fn parse(mut file: Delimited<'_>, orientation: Orientation) -> Result<Table> {
         ));
     }
 
+    if let (true, [id]) = (is_profile, &mut column_ids[..])
+        && let Some(name) = file.path().file_name()
+    {
+        let name = name.to_string_lossy();
+        let name = name.strip_suffix(".gz").unwrap_or(&name);
+        *id = name
+            .split_once('.')
+            .map_or(name, |(stem, _)| stem)
+            .to_string();
+    }
+    let n_last_ignored = fields.iter().rev().take_while(|f| **f == Field::Ignored);
+    let n_needed = header.len() - n_last_ignored.count();
+
     let mut row_ids: Vec<String> = Vec::new();
     let mut line_of: HashMap<String, usize> = HashMap::new();
     let mut csr = Csr {
@@ -136,7 +157,7 @@ fn parse(mut file: Delimited<'_>, orientation: Orientation) -> Result<Table> {
     };
     let (mut lineages, mut taxids) = (Vec::new(), Vec::new());
     while let Some((line, record)) = file.next_record()? {
-        if record.len() != header.len() {
+        if !(n_needed..=header.len()).contains(&record.len()) {
             return Err(file.error(
                 line,
                 format!("{} fields", record.len()),
@@ -162,6 +183,7 @@ fn parse(mut file: Delimited<'_>, orientation: Orientation) -> Result<Table> {
         let mut column = 0;
         for (position, (text, field)) in record.iter().skip(1).zip(&fields).enumerate() {
             match field {
+                Field::Ignored => {}
                 Field::Lineage => lineages.push(text.trim().to_string()),
                 Field::TaxId => taxids.push(Some(text.trim().to_string())),
                 Field::Number => {
@@ -343,6 +365,38 @@ mod tests {
         assert_eq!(columns.sample_ids(), ["a", "b"]);
         assert_eq!(columns.get(1, 1), 2.5);
         assert!(columns.get(1, 0).is_nan());
+    }
+
+    #[test]
+    fn a_metaphlan_profile_is_a_sample_with_the_name_of_its_file() {
+        let text = "#mpa_vJan21_CHOCOPhlAnSGB_202103\n#/usr/bin/metaphlan a.fq -o a.txt\n#1000 reads processed\n\
+                    #SampleID\tMetaphlan_Analysis\n\
+                    #clade_name\tNCBI_tax_id\trelative_abundance\tadditional_species\n\
+                    k__Bacteria\t2\t100.0\t\nk__Bacteria|p__Firmicutes\t2|1239\t60.5\tk__A|p__B,k__A|p__C\n\
+                    k__Bacteria|p__Bacteroidetes\t2|976\t39.5\n";
+        let read = |name: &str, text: &str| {
+            read_from(text.as_bytes(), Path::new(name), &TsvOptions::default()).unwrap()
+        };
+        let table = read("runs/patient1.profile.txt.gz", text);
+        assert_eq!(table.sample_ids(), ["patient1"]);
+        assert_eq!((table.n_features(), table.get(0, 1)), (3, 60.5));
+        assert_eq!(table.taxonomy.unwrap().lineages[2][1], "Bacteroidetes");
+        let with_counts = "#clade_name\tclade_taxid\trelative_abundance\tcoverage\testimated_number_of_reads_from_the_clade\n\
+                           k__Bacteria\t2\t100.0\t0.5\t900\n";
+        let table = read("p.txt", with_counts);
+        assert_eq!((table.n_samples(), table.get(0, 0)), (1, 100.0));
+    }
+
+    #[test]
+    fn a_feature_called_taxon_does_not_turn_a_table_of_samples_around() {
+        let table = table("sample\tTaxon\tB\ns1\t1\t2\n").unwrap();
+        assert_eq!(
+            (table.sample_ids(), table.feature_ids()),
+            (
+                &["s1".to_string()][..],
+                &["Taxon".to_string(), "B".to_string()][..]
+            )
+        );
     }
 
     #[test]
