@@ -9,6 +9,7 @@ use cmd::{Cli, Context};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use suffuse::Error;
+use suffuse_data::format::remove_unfinished;
 use talk::{Talk, Volume};
 
 /// Set by Ctrl-C; looked at between steps.
@@ -55,6 +56,7 @@ fn prepare(n_threads: Option<usize>) -> suffuse::Result<()> {
     }
     ctrlc::set_handler(|| {
         if INTERRUPTED.swap(true, Ordering::Relaxed) || !IS_WATCHED.load(Ordering::Relaxed) {
+            remove_unfinished();
             std::process::exit(130);
         }
     })

@@ -33,6 +33,20 @@ pub fn require_writable(path: &Path, overwrite: Overwrite) -> Result<()> {
     Ok(())
 }
 
+/// Refuses an output that is also read: replacing it would lose what was measured.
+///
+/// # Errors
+/// Both paths name the same file or folder.
+pub fn require_apart(output: &Path, input: &Path) -> Result<()> {
+    match (output.canonicalize(), input.canonicalize()) {
+        (Ok(output_at), Ok(input_at)) if output_at == input_at => Err(Error::Usage(format!(
+            "{} is the table that is read and cannot be the output as well; choose another name",
+            output.display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// Makes a folder for results, or takes one that is empty, or any with [`Overwrite::Replace`].
 ///
 /// # Errors

@@ -331,6 +331,12 @@ fn an_output_that_exists_stays_and_a_folder_that_does_not_is_named() {
         &["table.tsv/out.tsv"],
     );
     bench.fail(1, &impute("table.tsv", "out.xlsx"), &["out.xlsx"]);
+    let before = std::fs::read(bench.path("table.tsv")).unwrap();
+    let itself = [&impute("table.tsv", "./table.tsv")[..], &["--force"]].concat();
+    bench.fail(2, &itself, &["./table.tsv", "choose another name"]);
+    let itself = ["generate", "table.tsv", "-o", "table.tsv", "--force"];
+    bench.fail(2, &itself, &["table.tsv", "choose another name"]);
+    assert_eq!(std::fs::read(bench.path("table.tsv")).unwrap(), before);
     std::fs::create_dir(bench.path("full")).unwrap();
     bench.file("full/precious", "x");
     bench.fail(

@@ -4,8 +4,10 @@ use super::{Format, biom, h5ad, in_file, mtx, tsv};
 use crate::{Error, Result, Table};
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use std::collections::BTreeSet;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 use tempfile::NamedTempFile;
 
@@ -73,6 +75,41 @@ pub fn write(table: &Table, path: &Path, options: &WriteOptions) -> Result<()> {
     })
 }
 
+/// Temporary files and folders of outputs under way.
+static UNFINISHED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+/// Keeps the path of an output under way among those that an interruption removes.
+struct UnderWay(PathBuf);
+
+impl UnderWay {
+    fn new(path: &Path) -> UnderWay {
+        unfinished().insert(path.to_path_buf());
+        UnderWay(path.to_path_buf())
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        unfinished().remove(&self.0);
+    }
+}
+
+fn unfinished() -> MutexGuard<'static, BTreeSet<PathBuf>> {
+    UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Removes the temporary files of outputs that are being written: for a process that is about to end, since
+/// nothing else does it then.
+pub fn remove_unfinished() {
+    for path in unfinished().iter() {
+        // What is gone already, or cannot be removed, must not keep the process from ending.
+        let _ = match path.is_dir() {
+            true => std::fs::remove_dir_all(path),
+            false => std::fs::remove_file(path),
+        };
+    }
+}
+
 /// Writes a file under a temporary name in the same folder and renames it when it is complete.
 ///
 /// # Errors
@@ -94,6 +131,7 @@ pub fn write_atomically(
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
     let mut file: NamedTempFile = builder.tempfile_in(folder_of(path)).map_err(io)?;
+    let _under_way = UnderWay::new(file.path());
     let mut sink = BufWriter::new(file.as_file_mut());
     fill(&mut sink).and_then(|()| sink.flush()).map_err(io)?;
     drop(sink);
@@ -125,6 +163,7 @@ fn write_folder_atomically(
         .prefix(".suffuse-")
         .tempdir_in(folder_of(path))
         .map_err(io)?;
+    let _under_way = UnderWay::new(holder.path());
     let fresh = holder.path().join("new");
     std::fs::create_dir(&fresh).map_err(io)?;
     fill(&fresh)?;

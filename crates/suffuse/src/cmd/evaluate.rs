@@ -11,8 +11,8 @@ use suffuse::evaluate::completion::Completion;
 use suffuse::evaluate::outcome::Outcome;
 use suffuse::evaluate::protocol::Protocol;
 use suffuse::evaluate::{
-    EvaluateOptions, Finished, ModelSetting, Subject, Visits, comparison, evaluate, figures,
-    summary, zero_shot,
+    EvaluateOptions, Finished, ModelSetting, N_FOLDS, Subject, Visits, comparison, evaluate,
+    figures, summary, zero_shot,
 };
 use suffuse::input::{self, Input};
 use suffuse::method::{self, Method};
@@ -112,8 +112,6 @@ struct ProtocolArgs {
     models: Option<PathBuf>,
 }
 
-/// Folds of the cross-validation, unless asked otherwise.
-const N_FOLDS: usize = 5;
 /// Mask seeds of `published`, unless asked otherwise.
 const N_SEEDS: usize = 5;
 

@@ -11,7 +11,7 @@ use suffuse::generate::{
     Alterations, Balance, Beside, By, Cohort, Counts, Depth, Files, Fitted, Given, KeptTaxa, Known,
     Method, Request, Wanted, generate, resampled, sample_ids,
 };
-use suffuse::output::require_writable;
+use suffuse::output::{require_apart, require_writable};
 use suffuse::provenance::{Provenance, digest};
 use suffuse::{Error, Result, input};
 use suffuse_data::Metadata;
@@ -142,6 +142,7 @@ pub(super) fn run(arguments: &GenerateArgs, context: &mut Context) -> Result<()>
     arguments.learn.check(arguments.samples.method)?;
     let promised = arguments.learn.promised()?;
     let files = arguments.files()?;
+    require_apart(&arguments.output, &arguments.table)?;
     if let Some(folder) = arguments.learn.save_model() {
         require_writable(folder, arguments.overwrite.overwrite())?;
     }

@@ -20,6 +20,7 @@ use suffuse::impute::zeros::ZeroThresholds;
 use suffuse::impute::{Counts, Files, Filling, by_baseline};
 use suffuse::input::{self, Input};
 use suffuse::method::Method;
+use suffuse::output::require_apart;
 use suffuse::provenance::{Provenance, digest};
 use suffuse::settings::Setting;
 use suffuse::{Error, PRESENCE_THRESHOLD, Result, structural_zeros};
@@ -434,6 +435,9 @@ fn files_of(arguments: &ImputeArgs) -> Result<Files> {
     }
     if let Some(path) = &arguments.report {
         files = files.with_report(path)?;
+    }
+    for path in files.paths() {
+        require_apart(path, &arguments.table)?;
     }
     Ok(files)
 }

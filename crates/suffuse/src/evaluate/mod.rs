@@ -453,6 +453,8 @@ fn prepare(
     })
 }
 
+/// Folds of a cross-validation unless another number is asked for.
+pub const N_FOLDS: usize = 5;
 /// Raised with every change that moves results, so that old files are not taken for finished ones.
 const RESULTS_VERSION: &str = "8";
 /// Raised with every change that moves results of the diffusion model alone, or of what is weighed with it.

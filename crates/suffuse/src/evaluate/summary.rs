@@ -1,7 +1,7 @@
 //! Results gathered: mean and spread over seeds, the verdict, the file `results.tsv`.
 
 use super::outcome::{Figures, Key, Outcome, Scope};
-use super::{MODEL, MODEL_VERSION, RESULTS_VERSION};
+use super::{MODEL, MODEL_VERSION, N_FOLDS, RESULTS_VERSION};
 use crate::Result;
 use crate::method::Method;
 use crate::output::write_text;
@@ -225,7 +225,7 @@ pub fn write_tsv(folder: &Path, outcomes: &[Outcome]) -> Result<()> {
             ];
             let key = &outcome.key;
             let mut fields = vec![
-                key.table.clone(),
+                table_in(key, outcomes),
                 key.protocol.clone(),
                 key.fraction.to_string(),
                 key.method.clone(),
@@ -255,6 +255,17 @@ pub fn write_tsv(folder: &Path, outcomes: &[Outcome]) -> Result<()> {
     write_text(&folder.join("results.tsv"), Overwrite::Replace, &text)
 }
 
+/// Name of the table of a result, with the start of its digest where another table has the same name.
+fn table_in(key: &Key, outcomes: &[Outcome]) -> String {
+    let digest = |key: &Key| key.inputs_sha256.first().cloned().unwrap_or_default();
+    let is_namesake =
+        |other: &Outcome| other.key.table == key.table && digest(&other.key) != digest(key);
+    match outcomes.iter().any(is_namesake) {
+        true => format!("{} ({})", key.table, digest(key).get(..8).unwrap_or("")),
+        false => key.table.clone(),
+    }
+}
+
 /// What sets a result apart: the keys of the configuration that differ from `small`, and how the
 /// metadata, groups and other cohorts went in; `default` where nothing does.
 fn describe(key: &Key) -> String {
@@ -276,6 +287,8 @@ fn describe(key: &Key) -> String {
     parts.extend(n_pretrain.map(|n| format!("pretrain: {n} tables")));
     let n_learn = text("learn only from").map(|digests| digests.split(' ').count());
     parts.extend(n_learn.map(|n| format!("zero-shot: from {n} other tables")));
+    let folds = text("folds").filter(|folds| *folds != N_FOLDS.to_string());
+    parts.extend(folds.map(|folds| format!("folds: {folds}")));
     if parts.is_empty() {
         parts.push("default".to_string());
     }
@@ -401,6 +414,23 @@ mod tests {
         let expected =
             "dat.ar_decay=0.9; sampling.sampler=full; metadata: none; pretrain: 2 tables";
         assert_eq!(describe(&key), expected);
+        key.setting.insert("folds".into(), N_FOLDS.to_string());
+        assert_eq!(describe(&key), expected);
+        key.setting.insert("folds".into(), "3".into());
+        assert_eq!(describe(&key), format!("{expected}; folds: 3"));
+    }
+
+    #[test]
+    fn tables_of_one_name_are_told_apart() {
+        let [mut one, mut other] = [0, 1].map(|seed| example("knn", seed, 0.5));
+        assert_eq!(
+            table_in(&one.key, &[one.clone(), other.clone()]),
+            one.key.table
+        );
+        one.key.inputs_sha256 = vec!["0123456789".to_string()];
+        other.key.inputs_sha256 = vec!["abcdef0123".to_string()];
+        let names = [&one, &other].map(|o| table_in(&o.key, &[one.clone(), other.clone()]));
+        assert!(names[0].ends_with(" (01234567)") && names[1].ends_with(" (abcdef01)"));
     }
 
     #[test]

@@ -77,8 +77,11 @@ pub fn of_evaluation(evaluated: &Evaluated) -> Result<String> {
     );
     if least.is_finite() {
         page.taxa_words.push(format!(
-            "Errors are those of {question} with {} % of the values hidden. A taxon is scored where a fold or a random choice hides at least 5 of its values.",
-            100.0 * least
+            "Errors are those of {question}. {}. A taxon is scored where a fold or a random choice hides at least 5 of its values.",
+            match here[0].key.setting.get("mask") {
+                Some(mask) => format!("Mask {mask}"),
+                None => methods::hidden_by(evaluated.protocol, least),
+            }
         ));
     }
     show_taxa(&mut page, &taxa);

@@ -1,5 +1,6 @@
 //! The table of methods with the user's own numbers, and what each method does in a sentence.
 
+use super::{count, thousands};
 use crate::auto::Tested;
 use crate::evaluate::comparison;
 use crate::evaluate::outcome::Scope;
@@ -167,6 +168,7 @@ pub(super) fn of_comparison(rows: &[comparison::Row], used: &str) -> Vec<MethodT
             let lines = here.iter().map(|row| {
                 let mut cells = vec![
                     with_interval(row.rmse_ratio),
+                    thousands(row.n),
                     number(row.mae),
                     number(row.pcc),
                     row.draws.map_or("–".to_string(), |draws| number(draws.crps)),
@@ -180,6 +182,7 @@ pub(super) fn of_comparison(rows: &[comparison::Row], used: &str) -> Vec<MethodT
             });
             let mut columns = vec![
                 column("÷ best classical", "Error divided by that of the best classical method; below 1 is better. In brackets the 95 % interval over groups of samples"),
+                column("entries", "Hidden entries that the method gave a value to"),
                 column("mean error", "Mean absolute error, ln(1 + percent)"),
                 column("correlation", "Pearson correlation of filled and true values"),
                 column("CRPS", "Continuous ranked probability score: error of the whole predictive distribution; less is better"),
@@ -193,8 +196,9 @@ pub(super) fn of_comparison(rows: &[comparison::Row], used: &str) -> Vec<MethodT
             let folds = here.iter().map(|row| row.n_folds).max().unwrap_or(0);
             MethodTable {
                 caption: format!(
-                    "{} % of the values hidden: {most} hidden entries over {folds} {}",
-                    100.0 * fraction,
+                    "{}: {} over {folds} {}",
+                    hidden_in_words(here[0]),
+                    count(most, "scored entry", "scored entries"),
                     if folds == 1 { "fold" } else { "folds" }
                 ),
                 columns,
@@ -202,6 +206,29 @@ pub(super) fn of_comparison(rows: &[comparison::Row], used: &str) -> Vec<MethodT
             }
         })
         .collect()
+}
+
+/// What was hidden for a row.
+fn hidden_in_words(row: &comparison::Row) -> String {
+    if let Some(mask) = &row.mask {
+        return format!("Mask {mask}");
+    }
+    hidden_by(&row.protocol, row.fraction)
+}
+
+/// What a protocol hides.
+///
+/// - `fraction`: as it was asked for
+pub(super) fn hidden_by(protocol: &str, fraction: f64) -> String {
+    let percent = 100.0 * fraction;
+    match protocol {
+        "thinning" => format!("Samples thinned to {percent} % of their depth"),
+        "detection_limit" => format!("Values below the {percent} % quantile hidden"),
+        "whole_taxon" => format!("{percent} % of the taxa hidden"),
+        "whole_sample" => format!("{percent} % of the samples hidden"),
+        "time_point" => format!("{percent} % of the visits hidden"),
+        _ => format!("{percent} % of the values above zero hidden"),
+    }
 }
 
 /// The table of an evaluation over mask seeds.
