@@ -285,7 +285,7 @@ fn biom_with_duplicate_ids_or_a_wrong_shape_names_the_file() {
     };
     assert!(message(document("t1", [2, 1], "[]")).contains("\"t1\" occurs more than once"));
     assert!(message(document("t2", [2_000_000_000, 1], "[]")).contains("2000000000"));
-    assert!(message(document("t2", [2, 1], "[[2,0,1.0]]")).contains("entry 1"));
+    assert!(message(document("t2", [2, 1], "[[2,0,1.0]]")).contains("entry 1: found [2, 0, 1], "));
     assert!(message(document("t2", [2, 1], "[[0,0,-1.0]]")).contains("-1"));
     assert!(message(document("t2", [2, 1], "[[0,0,1.0],[0,0,1.0]]")).contains("twice"));
 }

@@ -20,7 +20,7 @@ pub struct TableSummary {
     pub n_nonzero: usize,
     /// Entries that are not measured.
     pub n_missing: usize,
-    /// Share of zeros among the measured entries, 0 to 1.
+    /// Share of zeros among the measured entries, 0 to 1; `NaN` (null in JSON) where nothing was measured.
     pub zero_fraction: f64,
     /// Says whether all entries are whole numbers, as counts are.
     pub is_whole: bool,
@@ -84,7 +84,7 @@ impl TableSummary {
             n_features: table.n_features(),
             n_nonzero,
             n_missing,
-            zero_fraction: 1.0 - n_nonzero as f64 / n_measured.max(1) as f64,
+            zero_fraction: 1.0 - n_nonzero as f64 / n_measured as f64,
             is_whole: values
                 .iter()
                 .all(|value| value.is_nan() || value.fract() == 0.0),
@@ -114,10 +114,13 @@ impl TableSummary {
             format!("samples            {}", self.n_samples),
             format!("features           {}", self.n_features),
             format!("non-zero entries   {}", self.n_nonzero),
-            format!(
-                "zeros              {:.1} % of the measured entries",
-                100.0 * self.zero_fraction
-            ),
+            match self.zero_fraction.is_nan() {
+                true => "zeros              unknown: nothing was measured".to_string(),
+                false => format!(
+                    "zeros              {:.1} % of the measured entries",
+                    100.0 * self.zero_fraction
+                ),
+            },
             format!("not measured       {}", self.n_missing),
             format!(
                 "values             {}",
@@ -252,6 +255,13 @@ mod tests {
         let summary = TableSummary::of(&table);
         assert_eq!((summary.n_nonzero, summary.n_missing), (2, 1));
         assert_eq!(summary.zero_fraction, 0.6); // three zeros of five measured entries
+        let ids = |name: &str| vec![name.to_string()];
+        let nothing = Table::from_dense(ids("s"), ids("t"), &[f64::NAN]).unwrap();
+        let text = TableSummary::of(&nothing).to_text();
+        assert!(
+            text.contains("nothing was measured") && !text.contains("100"),
+            "{text}"
+        );
         assert_eq!((summary.n_empty_samples, summary.n_empty_features), (1, 1));
         assert_eq!(summary.empty_features, ["t1"]);
         assert_eq!(summary.totals, [0.0, 2.0, 4.0]);

@@ -9,7 +9,7 @@ use serde_json::json;
 use std::path::PathBuf;
 use suffuse::generate::{
     Alterations, Balance, Beside, By, Cohort, Counts, Depth, Files, Fitted, Given, KeptTaxa, Known,
-    Method, Request, Wanted, generate, resampled, sample_ids,
+    Method, Request, Wanted, beyond, generate, resampled, sample_ids,
 };
 use suffuse::output::{require_apart, require_writable};
 use suffuse::provenance::{Provenance, digest};
@@ -189,6 +189,9 @@ pub(super) fn run(arguments: &GenerateArgs, context: &mut Context) -> Result<()>
         columns.retain(|column| Some(column.as_str()) != by_name);
         let fixed = arguments.learn.fixed(by_name)?;
         let rows = kept.as_ref().map(|kept| &kept.rows[..]);
+        let far = fixed.iter();
+        let far = far.filter_map(|fixed| beyond(&cohort, &fixed.column, &fixed.value));
+        context.notes(&far.collect::<Vec<_>>());
         for column in resampled(
             &cohort,
             &wanted.sizes,
@@ -207,6 +210,9 @@ pub(super) fn run(arguments: &GenerateArgs, context: &mut Context) -> Result<()>
     }
     if let Some(interpolation) = arguments.learn.interpolation() {
         toward = Some(interpolation.arrived(&cohort, &metadata)?);
+        let ends = [&interpolation.from, &interpolation.to];
+        let far = ends.map(|end| beyond(&cohort, &interpolation.column, end));
+        context.notes(&far.into_iter().flatten().collect::<Vec<_>>());
         for column in interpolation.columns(n) {
             metadata.set_column(column)?;
         }

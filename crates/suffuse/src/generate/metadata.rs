@@ -150,9 +150,30 @@ pub fn resampled(
         .collect()
 }
 
+/// What to tell of a number for a column that lies outside of those of the samples to learn from.
+pub fn beyond(cohort: &Cohort, name: &str, value: &str) -> Option<String> {
+    let column = cohort.table.sample_metadata.column(name)?;
+    let numbers = column.values.numbers()?;
+    let number: f64 = value.parse().ok()?;
+    let known = || numbers.iter().copied().filter(|x| !x.is_nan());
+    let (least, most) = (
+        known().fold(f64::INFINITY, f64::min),
+        known().fold(f64::NEG_INFINITY, f64::max),
+    );
+    let is_inside = (least..=most).contains(&number);
+    (!is_inside).then(|| {
+        format!(
+            "{name}={value} lies outside of the samples that were learned from ({least} to {most}): what is generated there is a guess"
+        )
+    })
+}
+
 /// A column of one value, of the kind of another.
 fn constant(like: &Column, value: &str, n: usize, option: &str) -> Result<ColumnValues> {
-    if let ColumnValues::Numeric(_) = like.values {
+    let row = (0..like.values.len()).find(|row| like.values.text(*row).as_deref() == Some(value));
+    let holds_numbers = like.values.numbers().is_some();
+    let is_text = !matches!(like.values, ColumnValues::Numeric(_));
+    if holds_numbers && !(is_text && row.is_some()) {
         let number = value.parse::<f64>().ok().filter(|x| x.is_finite());
         return match number {
             Some(number) => Ok(ColumnValues::Numeric(vec![number; n])),
@@ -162,7 +183,6 @@ fn constant(like: &Column, value: &str, n: usize, option: &str) -> Result<Column
             ))),
         };
     }
-    let row = (0..like.values.len()).find(|row| like.values.text(*row).as_deref() == Some(value));
     match row {
         Some(row) => Ok(like.values.take(&vec![Some(row); n])),
         None => Err(Error::Usage(format!(

@@ -24,7 +24,7 @@ pub use files::{Beside, Files, Generated};
 pub use fitted::{Drawing, Fitted, Given, Wanted, fit};
 pub use kept::KeptTaxa;
 pub use learned::{Guidance, Learned, Learning};
-pub use metadata::{Fixed, Interpolation, resampled};
+pub use metadata::{Fixed, Interpolation, beyond, resampled};
 pub use method::Method;
 
 use crate::{Error, Result, Watch};

@@ -312,3 +312,30 @@ fn a_private_fit_says_what_it_guarantees_and_withholds_what_would_tell() {
         );
     }
 }
+
+#[test]
+fn ages_stored_as_text_are_numbers_and_one_beyond_them_is_told() {
+    let bench = Workbench::new();
+    counts(&bench, "table.h5ad");
+    let mut table = read(&bench, "table.h5ad");
+    let age = |row: usize| Some(format!("{}", 20.5 + (row % 40) as f64));
+    let column = Column {
+        name: "age".to_string(),
+        values: ColumnValues::Text((0..60).map(age).collect()),
+    };
+    table.sample_metadata.set_column(column).unwrap();
+    format::write(&table, &bench.path("ages.h5ad"), &Default::default()).unwrap();
+    let learn = "generate ages.h5ad --config tiny --conditions age --n 4 -o";
+    let inside = bench.succeed(&words(&format!(
+        "{learn} a.h5ad --where age=33.3 --save-model kept"
+    )));
+    assert!(!inside.stderr.contains("outside"), "{}", inside.stderr);
+    let beyond = "generate ages.h5ad --model kept --conditions age --n 4 -o b.h5ad";
+    let beyond = bench.succeed(&words(&format!("{beyond} --interpolate age=30..500")));
+    assert!(
+        beyond.stderr.contains("age=500 lies outside"),
+        "{}",
+        beyond.stderr
+    );
+    assert!(beyond.stderr.contains("20.5 to 59.5"), "{}", beyond.stderr);
+}

@@ -148,12 +148,18 @@ fn triple(
     Err(Error::format(
         path,
         format!("data, entry {}", line + 1),
-        format!("{cells:?}"),
+        format!("[{}]", shown(cells)),
         format!(
             "[row, column, value] inside {} rows and {} columns",
             shape[0], shape[1]
         ),
     ))
+}
+
+/// The cells of an entry as they stand in the file.
+fn shown(cells: &[Option<f64>]) -> String {
+    let shown = |cell: &Option<f64>| cell.map_or("null".to_string(), |value| value.to_string());
+    cells.iter().map(shown).collect::<Vec<_>>().join(", ")
 }
 
 fn feature_facts(rows: &[Entry]) -> FeatureFacts {
