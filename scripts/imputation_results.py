@@ -392,6 +392,8 @@ def main():
         "same entries, which no user could have picked beforehand;",
         "brackets are 95 % bootstrap intervals over groups of samples. Baselines are not given the depth of a sample,",
         "which ours reads where it varies by decades ([decision 11](../decisions/0011-how-high-a-present-taxon-stands.md)).",
+        "`depmicrodiff` holds a share of ridge regression, `auto` of extra trees and soft-impute as well ([decision",
+        "10](../decisions/0010-the-default-method.md)).",
         "Written by",
         "",
         "```",
