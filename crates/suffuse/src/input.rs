@@ -61,6 +61,14 @@ pub fn read(path: &Path, options: &InputOptions) -> Result<Input> {
     };
     let mut table =
         format::read(path, &read_options).map_err(|error| Error::from(error).in_file(path))?;
+    if let Some(sample) = table.totals().iter().position(|total| total.is_infinite()) {
+        return Err(Error::Table(format!(
+            "sample {:?}: its values sum to more than {:.1e}, the largest number there is; check the unit, and divide the table by a constant",
+            table.sample_ids()[sample],
+            f64::MAX
+        ))
+        .in_file(path));
+    }
     let mut sources = files(path)
         .iter()
         .map(|file| digest(file))

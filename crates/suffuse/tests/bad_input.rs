@@ -86,6 +86,12 @@ fn impossible_values_are_placed() {
         bench.table(name, (5, 4), value);
         bench.fail(1, &impute(name, "out.tsv"), &[name, "line 4", "t1"]);
     }
+    bench.file("sums.tsv", "sample\ta\tb\ns1\t1\t2\ns2\t1e308\t1e308\n");
+    bench.fail(
+        1,
+        &impute("sums.tsv", "out.tsv"),
+        &["sums.tsv", "\"s2\"", "sum"],
+    );
     bench.file("ragged.tsv", "sample\ta\tb\ns1\t1\t2\ns2\t3\n");
     bench.fail(
         1,
