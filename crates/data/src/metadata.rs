@@ -70,8 +70,8 @@ impl ColumnValues {
 
     /// The values as numbers, `NaN` where missing, also of texts that are all numbers, as many files store them.
     ///
-    /// `None` for truth values, for words, for names that are made of digits ([`are_numbers`]) and where no value
-    /// is known.
+    /// `None` for truth values, for words, where no value is known, and for names that are made of digits and that
+    /// numbers would make alike: `007`, whole numbers of over 15 digits, `1104.1` beside `1104.10`.
     pub fn numbers(&self) -> Option<Vec<f64>> {
         if let ColumnValues::Numeric(values) = self {
             return Some(values.clone());
