@@ -12,6 +12,8 @@ use suffuse_data::{Column, ColumnValues, Metadata};
 pub const MAX_LEVELS: usize = 32;
 /// A column with more levels than this share of its values looks like an id.
 pub const MAX_LEVEL_SHARE: f64 = 0.25;
+/// Whole numbers stored as text are codes of levels up to this many, and quantities from there on.
+const MAX_CODES: usize = 12;
 /// Digits kept of a mean or standard deviation. JSON parsers that are not correctly rounded change
 /// the last bit of longer numbers, and a stored encoder must give the same bits as the fitted one.
 const SIGNIFICANT_DIGITS: usize = 12;
@@ -56,12 +58,9 @@ impl Scale {
     pub(super) fn fit(column: &Column) -> std::result::Result<Scale, SkipReason> {
         match &column.values {
             ColumnValues::Numeric(values) => fit_numeric(values),
-            values => match fit_levels(values) {
-                Err(reason @ SkipReason::TooManyLevels { .. }) => match quantities(values) {
-                    Some(numbers) => fit_numeric(&numbers),
-                    None => Err(reason),
-                },
-                found => found,
+            values => match quantities(values) {
+                Some(numbers) => fit_numeric(&numbers),
+                None => fit_levels(values),
             },
         }
     }
@@ -164,13 +163,16 @@ fn fit_numeric(values: &[f64]) -> std::result::Result<Scale, SkipReason> {
     }
 }
 
-/// The numbers of a column of texts; `None` where they are none, or whole numbers most of which differ, as ids do.
+/// The numbers of a column of texts; `None` where they are none, or whole numbers that are codes of a few levels, or
+/// most of which differ, as ids do.
 fn quantities(values: &ColumnValues) -> Option<Vec<f64>> {
     let numbers = values.numbers()?;
     let known: Vec<f64> = numbers.iter().copied().filter(|x| !x.is_nan()).collect();
     let distinct: BTreeSet<u64> = known.iter().map(|x| x.to_bits()).collect();
-    let is_id = known.iter().all(|x| x.fract() == 0.0) && 2 * distinct.len() > known.len();
-    (!is_id).then_some(numbers)
+    let is_whole = known.iter().all(|x| x.fract() == 0.0);
+    let is_code = distinct.len() <= MAX_CODES;
+    let is_id = 2 * distinct.len() > known.len();
+    (!is_whole || !is_code && !is_id).then_some(numbers)
 }
 
 fn fit_levels(values: &ColumnValues) -> std::result::Result<Scale, SkipReason> {

@@ -351,6 +351,10 @@ mod tests {
         let ids: Vec<String> = (0..40).map(|i| format!("{}", 100 + i)).collect();
         let age: Vec<String> = (0..40).map(|i| format!("{}", 20 + i % 18)).collect();
         let as_text = |of: &[String]| text(&of.iter().map(String::as_str).collect::<Vec<_>>());
+        let stage: Vec<String> = (0..40).map(|i| format!("{}", 1 + i % 3)).collect();
+        let codes = metadata(vec![("stage", as_text(&stage))]);
+        let (codes, _) = ColumnEncoder::fit(&codes, &ColumnOptions::default()).unwrap();
+        assert_eq!(codes.dim(), 4, "three levels and the missing flag");
         let columns = [("bmi", &bmi), ("subject", &ids), ("age", &age)];
         let train = metadata(columns.map(|(name, of)| (name, as_text(of))).into());
         let (encoder, skipped) = ColumnEncoder::fit(&train, &ColumnOptions::default()).unwrap();
