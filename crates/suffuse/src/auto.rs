@@ -284,13 +284,18 @@ impl Choice {
         self.errors.is_some()
     }
 
+    /// Says whether nothing was better than the mean of each taxon.
+    pub fn is_floor(&self) -> bool {
+        self.partners == [(FLOOR, 1.0)]
+    }
+
     /// What was chosen, in words.
     pub fn in_words(&self) -> String {
         let Some(errors) = &self.errors else {
             return "the model alone: nothing was held out to weigh it on".to_string();
         };
         let (n, floor) = (errors.n, errors.baselines[FLOOR.name()]);
-        if self.blend.weight == 0.0 {
+        if self.is_floor() {
             return format!(
                 "nothing beats the mean of each taxon here (RMSE {floor:.3} on {n} hidden entries, the model {:.3}): filled with that",
                 errors.model

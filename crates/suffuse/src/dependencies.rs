@@ -9,6 +9,7 @@ use crate::{Error, Result};
 use ndarray::{Array2, Axis};
 use suffuse_data::Table;
 use suffuse_data::hide::hide_nonzero;
+use suffuse_data::metadata_tsv::is_missing;
 use suffuse_stats::dependency::{
     Correction, DependencyOptions, EdgeKind, FTestForm, Granger, GrangerOptions, adjust, complete,
     dependencies, granger, series_by_subject,
@@ -188,7 +189,14 @@ fn lagged(
             ))
         })
     };
-    let Some(times) = column(&columns.time)?.values.numbers() else {
+    let values = &column(&columns.time)?.values;
+    // The column is said to hold times, so `01` is a number.
+    let time = |row| match values.text(row).filter(|text| !is_missing(text)) {
+        None => Some(f64::NAN),
+        Some(text) => text.trim().parse::<f64>().ok(),
+    };
+    let times: Option<Vec<f64>> = (0..values.len()).map(time).collect();
+    let Some(times) = times.filter(|times| !times.iter().any(|t| t.is_infinite())) else {
         return Err(Error::Usage(format!(
             "--time {}: the column is not numeric",
             columns.time

@@ -136,15 +136,16 @@ fn parse(mut file: Delimited<'_>, orientation: Orientation) -> Result<Table> {
         ));
     }
 
-    if let (true, [id]) = (is_profile, &mut column_ids[..])
+    if let (true, [id]) = (is_profile && samples_in_columns, &mut column_ids[..])
         && let Some(name) = file.path().file_name()
     {
         let name = name.to_string_lossy();
         let name = name.strip_suffix(".gz").unwrap_or(&name);
-        *id = name
-            .split_once('.')
-            .map_or(name, |(stem, _)| stem)
-            .to_string();
+        let endings = [".txt", ".tsv", ".csv"];
+        let name = (endings.iter().find_map(|ending| name.strip_suffix(ending))).unwrap_or(name);
+        if !name.is_empty() {
+            *id = name.to_string();
+        }
     }
     let n_last_ignored = fields.iter().rev().take_while(|f| **f == Field::Ignored);
     let n_needed = header.len() - n_last_ignored.count();
@@ -378,7 +379,7 @@ mod tests {
             read_from(text.as_bytes(), Path::new(name), &TsvOptions::default()).unwrap()
         };
         let table = read("runs/patient1.profile.txt.gz", text);
-        assert_eq!(table.sample_ids(), ["patient1"]);
+        assert_eq!(table.sample_ids(), ["patient1.profile"]);
         assert_eq!((table.n_features(), table.get(0, 1)), (3, 60.5));
         assert_eq!(table.taxonomy.unwrap().lineages[2][1], "Bacteroidetes");
         let with_counts = "#clade_name\tclade_taxid\trelative_abundance\tcoverage\testimated_number_of_reads_from_the_clade\n\

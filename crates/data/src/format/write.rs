@@ -163,10 +163,11 @@ fn write_folder_atomically(
         .prefix(".suffuse-")
         .tempdir_in(folder_of(path))
         .map_err(io)?;
-    let _under_way = UnderWay::new(holder.path());
+    let under_way = UnderWay::new(holder.path());
     let fresh = holder.path().join("new");
     std::fs::create_dir(&fresh).map_err(io)?;
     fill(&fresh)?;
+    drop(under_way); // from here on the holder may have the old folder, which must not be lost
     if path.symlink_metadata().is_ok() {
         // A folder cannot be renamed over another; the old one goes with the holder.
         std::fs::rename(path, holder.path().join("old")).map_err(io)?;

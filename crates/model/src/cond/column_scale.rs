@@ -165,7 +165,7 @@ fn fit_numeric(values: &[f64]) -> std::result::Result<Scale, SkipReason> {
 
 /// The numbers of a column of texts; `None` where they are none, or whole numbers that are codes of a few levels, or
 /// most of which differ, as ids do.
-fn quantities(values: &ColumnValues) -> Option<Vec<f64>> {
+pub fn quantities(values: &ColumnValues) -> Option<Vec<f64>> {
     let numbers = values.numbers()?;
     let known: Vec<f64> = numbers.iter().copied().filter(|x| !x.is_nan()).collect();
     let distinct: BTreeSet<u64> = known.iter().map(|x| x.to_bits()).collect();

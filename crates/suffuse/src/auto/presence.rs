@@ -6,10 +6,9 @@
 //! logistic regression on what they say -> weights of their log-odds
 //! ```
 
-use super::{MANY_ENTRIES, TOO_MANY_ENTRIES};
+use super::{DIFFUSION, MANY_ENTRIES, TOO_MANY_ENTRIES};
 use crate::Result;
 use crate::impute::ln1p_percent;
-use crate::method::Method;
 use ndarray::Array2;
 use serde::Serialize;
 use std::sync::atomic::AtomicBool;
@@ -274,7 +273,7 @@ impl ZeroJudges {
     pub fn in_words(&self) -> Option<String> {
         let losses = self.losses?;
         let all: f64 = self.stack.weights.iter().sum();
-        let names = std::iter::once(Method::DepMicroDiff.to_string());
+        let names = std::iter::once(DIFFUSION.to_string());
         let names = names.chain(self.judges.iter().map(|judge| judge.to_string()));
         let of = |(name, weight): (String, &f64)| format!("{:.0} % {name}", 100.0 * weight / all);
         let shares: Vec<String> = names.zip(&self.stack.weights).map(of).collect();

@@ -142,7 +142,11 @@ pub(super) fn run(arguments: &GenerateArgs, context: &mut Context) -> Result<()>
     arguments.learn.check(arguments.samples.method)?;
     let promised = arguments.learn.promised()?;
     let files = arguments.files()?;
-    require_apart(&arguments.output, &arguments.table)?;
+    let outputs = [&arguments.metadata_out, &arguments.truth];
+    let outputs = outputs.into_iter().flatten();
+    for output in outputs.chain([&arguments.output]) {
+        require_apart(output, &arguments.table)?;
+    }
     if let Some(folder) = arguments.learn.save_model() {
         require_writable(folder, arguments.overwrite.overwrite())?;
     }

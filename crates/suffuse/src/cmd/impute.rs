@@ -106,7 +106,7 @@ pub(crate) struct ImputeArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Filling")]
 struct FillingArgs {
-    /// auto (depmicrodiff and a classical method, weighed on entries hidden from both), depmicrodiff, or a
+    /// auto (a diffusion model and classical methods, weighed on entries hidden from all), depmicrodiff, or a
     /// baseline: zero, taxon-mean, taxon-mean-offset, knn, soft-impute, svd, nmf, local-least-squares,
     /// ridge, extra-trees
     #[arg(long, value_name = "NAME", default_value = "auto")]

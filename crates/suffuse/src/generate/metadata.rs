@@ -5,6 +5,7 @@ use crate::{Error, Result};
 use rand::RngExt;
 use suffuse_data::seeded::seeded;
 use suffuse_data::{Column, ColumnValues, Metadata};
+use suffuse_model::cond::column_scale::quantities;
 
 /// A value that all samples are to have in a column.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,10 +151,18 @@ pub fn resampled(
         .collect()
 }
 
-/// What to tell of a number for a column that lies outside of those of the samples to learn from.
+/// The numbers of a column that a condition takes for numbers.
+fn numbers_of(values: &ColumnValues) -> Option<Vec<f64>> {
+    match values {
+        ColumnValues::Numeric(numbers) => Some(numbers.clone()),
+        texts => quantities(texts),
+    }
+}
+
+/// What to tell of a number for a column that lies outside of those of the samples of the table.
 pub fn beyond(cohort: &Cohort, name: &str, value: &str) -> Option<String> {
     let column = cohort.table.sample_metadata.column(name)?;
-    let numbers = column.values.numbers()?;
+    let numbers = numbers_of(&column.values)?;
     let number: f64 = value.parse().ok()?;
     let known = || numbers.iter().copied().filter(|x| !x.is_nan());
     let (least, most) = (
@@ -161,9 +170,9 @@ pub fn beyond(cohort: &Cohort, name: &str, value: &str) -> Option<String> {
         known().fold(f64::NEG_INFINITY, f64::max),
     );
     let is_inside = (least..=most).contains(&number);
-    (!is_inside).then(|| {
+    (!is_inside && least <= most).then(|| {
         format!(
-            "{name}={value} lies outside of the samples that were learned from ({least} to {most}): what is generated there is a guess"
+            "{name}={value} lies outside of the samples of the table ({least} to {most}): what is generated there is a guess"
         )
     })
 }
@@ -171,7 +180,7 @@ pub fn beyond(cohort: &Cohort, name: &str, value: &str) -> Option<String> {
 /// A column of one value, of the kind of another.
 fn constant(like: &Column, value: &str, n: usize, option: &str) -> Result<ColumnValues> {
     let row = (0..like.values.len()).find(|row| like.values.text(*row).as_deref() == Some(value));
-    let holds_numbers = like.values.numbers().is_some();
+    let holds_numbers = numbers_of(&like.values).is_some();
     let is_text = !matches!(like.values, ColumnValues::Numeric(_));
     if holds_numbers && !(is_text && row.is_some()) {
         let number = value.parse::<f64>().ok().filter(|x| x.is_finite());

@@ -274,7 +274,7 @@ fn method_in_words(filled: &Filled) -> String {
             "{plain} Nothing was at hand to weigh the two on, so the model filled alone."
         );
     };
-    if choice.blend.weight == 0.0 {
+    if choice.is_floor() {
         return format!(
             "{plain} Here nothing was better than each taxon's average, so the table was filled with that."
         );

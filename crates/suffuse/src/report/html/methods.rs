@@ -220,7 +220,7 @@ fn hidden_in_words(row: &comparison::Row) -> String {
 ///
 /// - `fraction`: as it was asked for
 pub(super) fn hidden_by(protocol: &str, fraction: f64) -> String {
-    let percent = 100.0 * fraction;
+    let percent = (1e8 * fraction).round() / 1e6; // not 7.000000000000001
     match protocol {
         "thinning" => format!("Samples thinned to {percent} % of their depth"),
         "detection_limit" => format!("Values below the {percent} % quantile hidden"),
@@ -275,7 +275,7 @@ pub(super) fn explained(name: &str) -> &'static str {
             "a diffusion model and classical methods, weighed by how well they did on hidden entries of this table"
         }
         "depmicrodiff" => {
-            "a diffusion model that learns which taxa go together and draws several plausible values for each gap, weighed with a regression on the other taxa"
+            "a diffusion model that learns which taxa go together and draws several plausible values for each gap; where it is fitted and fills in one go, weighed with a regression on the other taxa"
         }
         "diffusion" => "the diffusion model alone, without the classical methods beside it",
         "depmicrodiff-without-times" => {
