@@ -59,9 +59,7 @@ impl Method {
         match self {
             Method::Auto => &[Baseline::ExtraTrees, Baseline::Ridge, Baseline::SoftImpute],
             // The paper's model has neither guide nor regression.
-            Method::DepMicroDiff | Method::WithoutTimes if config.guide.n_members > 0 => {
-                &[Baseline::Ridge]
-            }
+            Method::DepMicroDiff if config.guide.n_members > 0 => &[Baseline::Ridge],
             _ => &[],
         }
     }
