@@ -100,11 +100,11 @@ pub fn run(
     };
     let start = Instant::now();
     let model = FittedModel::fit(&trial, &setting, options.seed, None, watch)?;
+    let held_out = model.held_out(&trial, &setting, watch)?;
+    let choice = model.choose(Method::DepMicroDiff, &trial, &held_out)?;
     let filling = Instant::now();
     let imputation = model.fill(&trial, &setting, options.seed, None, watch)?;
     let of_model = answer::of_hidden(&trial, &model.model, &imputation)?;
-    let held_out = model.held_out(&trial, &setting, watch)?;
-    let choice = model.choose(Method::DepMicroDiff, &trial, &held_out)?;
     let of_model = answer::of_choice(&choice, &trial, of_model)?;
     let seconds = Seconds {
         total: start.elapsed().as_secs_f64(),
