@@ -111,17 +111,17 @@ fn an_evaluation_writes_its_page_and_so_does_the_demo() {
     bench.succeed(&[&evaluate[..], &methods].concat());
     let page = read(&bench, "results/report.html");
     assert_page(&page);
-    assert!(page.contains("20 % of the values above zero hidden") && page.contains("soft-impute"));
+    assert!(page.contains("20 % hidden: ") && page.contains("soft-impute"));
     let asked = [
-        ("mask", "--mask taxon:2", "Mask taxon:2"),
-        ("taxa", "--protocol whole_taxon", "10 % of the taxa hidden"),
+        ("mask", "--mask taxon:2", "taxon:2: "),
+        ("taxa", "--protocol whole_taxon", "10 % of taxa: "),
     ];
     for (out, hidden, caption) in asked {
         let text = format!("evaluate table.tsv --out {out} --methods zero,taxon-mean -q {hidden}");
         bench.succeed(&text.split(' ').collect::<Vec<_>>());
         let page = read(&bench, &format!("{out}/report.html"));
         assert!(
-            page.contains(caption) && !page.contains("above zero hidden"),
+            page.contains(caption) && !page.contains("% hidden: "),
             "{out}"
         );
     }

@@ -301,16 +301,21 @@ fn in_words(low: f64, high: f64) -> &'static str {
 impl Row {
     /// What was hidden, for people.
     pub fn what(&self) -> String {
-        let percent = 100.0 * self.fraction;
-        match (&self.mask, self.protocol.as_str()) {
-            (Some(mask), _) => mask.clone(),
-            (None, "thinning") => format!("{percent} % depth"),
-            (None, "detection_limit") => format!("lowest {percent} %"),
-            (None, "whole_taxon") => format!("{percent} % of taxa"),
-            (None, "whole_sample") => format!("{percent} % of samples"),
-            (None, "time_point") => format!("{percent} % of visits"),
-            (None, _) => format!("{percent} % hidden"),
-        }
+        hidden_in_words(&self.protocol, self.mask.as_deref(), self.fraction)
+    }
+}
+
+/// What a protocol or a mask in its place hides, for people.
+pub fn hidden_in_words(protocol: &str, mask: Option<&str>, fraction: f64) -> String {
+    let percent = (1e8 * fraction).round() / 1e6; // not 7.000000000000001
+    match (mask, protocol) {
+        (Some(mask), _) => mask.to_string(),
+        (None, "thinning") => format!("{percent} % depth"),
+        (None, "detection_limit") => format!("lowest {percent} %"),
+        (None, "whole_taxon") => format!("{percent} % of taxa"),
+        (None, "whole_sample") => format!("{percent} % of samples"),
+        (None, "time_point") => format!("{percent} % of visits"),
+        (None, _) => format!("{percent} % hidden"),
     }
 }
 

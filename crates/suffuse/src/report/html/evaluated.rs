@@ -77,11 +77,12 @@ pub fn of_evaluation(evaluated: &Evaluated) -> Result<String> {
     );
     if least.is_finite() {
         page.taxa_words.push(format!(
-            "Errors are those of {question}. {}. A taxon is scored where a fold or a random choice hides at least 5 of its values.",
-            match here[0].key.setting.get("mask") {
-                Some(mask) => format!("Mask {mask}"),
-                None => methods::hidden_by(evaluated.protocol, least),
-            }
+            "Errors are those of {question} ({}). A taxon is scored where a fold or a random choice hides at least 5 of its values.",
+            comparison::hidden_in_words(
+                evaluated.protocol,
+                here[0].key.setting.get("mask").map(String::as_str),
+                least
+            )
         ));
     }
     show_taxa(&mut page, &taxa);
@@ -162,8 +163,7 @@ fn show_methods(page: &mut Page, evaluated: &Evaluated, question: &str) {
             }
             for row in rows.iter().filter(|row| row.method == question) {
                 if let Some(draws) = row.draws {
-                    let text = format!("{} % hidden", 100.0 * row.fraction);
-                    dots.push((text, draws.coverage_50, draws.coverage_90));
+                    dots.push((row.what(), draws.coverage_50, draws.coverage_90));
                 }
             }
             let first = rows.iter().find(|row| row.method == question);
@@ -171,8 +171,8 @@ fn show_methods(page: &mut Page, evaluated: &Evaluated, question: &str) {
                 page.tiles.push(Tile {
                     value: format!("{:.2}", ratio.value),
                     label: format!(
-                        "error of {question} divided by that of the best classical method, {} % hidden; below 1 is better",
-                        100.0 * row.fraction
+                        "error of {question} divided by that of the best classical method, {}; below 1 is better",
+                        row.what()
                     ),
                     tone: match (ratio.low, ratio.high) {
                         (_, high) if high < 1.0 => "good",

@@ -197,7 +197,7 @@ pub(super) fn of_comparison(rows: &[comparison::Row], used: &str) -> Vec<MethodT
             MethodTable {
                 caption: format!(
                     "{}: {} over {folds} {}",
-                    hidden_in_words(here[0]),
+                    here[0].what(),
                     count(most, "scored entry", "scored entries"),
                     if folds == 1 { "fold" } else { "folds" }
                 ),
@@ -206,29 +206,6 @@ pub(super) fn of_comparison(rows: &[comparison::Row], used: &str) -> Vec<MethodT
             }
         })
         .collect()
-}
-
-/// What was hidden for a row.
-fn hidden_in_words(row: &comparison::Row) -> String {
-    if let Some(mask) = &row.mask {
-        return format!("Mask {mask}");
-    }
-    hidden_by(&row.protocol, row.fraction)
-}
-
-/// What a protocol hides.
-///
-/// - `fraction`: as it was asked for
-pub(super) fn hidden_by(protocol: &str, fraction: f64) -> String {
-    let percent = (1e8 * fraction).round() / 1e6; // not 7.000000000000001
-    match protocol {
-        "thinning" => format!("Samples thinned to {percent} % of their depth"),
-        "detection_limit" => format!("Values below the {percent} % quantile hidden"),
-        "whole_taxon" => format!("{percent} % of the taxa hidden"),
-        "whole_sample" => format!("{percent} % of the samples hidden"),
-        "time_point" => format!("{percent} % of the visits hidden"),
-        _ => format!("{percent} % of the values above zero hidden"),
-    }
 }
 
 /// The table of an evaluation over mask seeds.
