@@ -49,6 +49,7 @@ pub(crate) struct Delimited<'a> {
     records: csv::Reader<Box<dyn BufRead + 'a>>,
     /// Lines before the header, which the csv reader has not seen.
     n_skipped: usize,
+    sample_above: Option<String>,
     first: Option<(usize, StringRecord)>,
 }
 
@@ -86,6 +87,19 @@ impl<'a> Delimited<'a> {
             }
             n_skipped += 1;
         };
+        let mut header_text = header_text;
+        let mut sample_above = None;
+        let mut below = String::new();
+        if let Some(name) = sample_of_profile(&header_text)
+            && let Some(next) = read_line(&mut reader, path, n_skipped + 2)?
+        {
+            if next.starts_with('#') && names_features(next.split('\t').next().unwrap_or("")) {
+                (sample_above, header_text) = (Some(name), next);
+                n_skipped += 1;
+            } else {
+                below = next;
+            }
+        }
         let delimiter = match delimiter {
             Delimiter::Tab => b'\t',
             Delimiter::Comma => b',',
@@ -100,7 +114,7 @@ impl<'a> Delimited<'a> {
             }
         };
         let rest: Box<dyn BufRead + 'a> = Box::new(
-            Cursor::new(header_text.into_bytes())
+            Cursor::new((header_text + &below).into_bytes())
                 .chain(reader)
                 .chain(&b"\n"[..]),
         );
@@ -117,6 +131,7 @@ impl<'a> Delimited<'a> {
             header_line: n_skipped + 1,
             records,
             n_skipped,
+            sample_above,
             first: None,
         };
         let Some((_, header)) = file.read_record()? else {
@@ -150,6 +165,16 @@ impl<'a> Delimited<'a> {
     /// Trimmed fields of the header line.
     pub(crate) fn header(&self) -> &[String] {
         &self.header
+    }
+
+    /// The sample that a line `#SampleID<TAB>name` above the header of a MetaPhlAn profile names.
+    pub(crate) fn sample_above(&self) -> Option<&str> {
+        self.sample_above.as_deref()
+    }
+
+    /// The first record, which [`Delimited::next_record`] returns first.
+    pub(crate) fn first_record(&self) -> Option<&StringRecord> {
+        self.first.as_ref().map(|(_, record)| record)
     }
 
     /// The next record and the line on which it begins; blank lines are passed over.
@@ -256,18 +281,19 @@ fn names_ids(first_header: &str) -> bool {
     names_features(first_header) || SAMPLE_ID_NAMES.contains(&normalized(first_header).as_str())
 }
 
+/// The name in a line `#SampleID<TAB>name`, which is a header of two fields, or stands above that of a MetaPhlAn profile.
+fn sample_of_profile(line: &str) -> Option<String> {
+    let mut fields = line.trim_end().split('\t').map(str::trim);
+    let is_named = line.starts_with('#') && normalized(fields.next()?) == "sampleid";
+    let name = fields.next().filter(|name| !name.is_empty())?;
+    (is_named && fields.next().is_none()).then(|| name.to_string())
+}
+
 /// A line that starts with `#` is a comment unless it looks like a header: a known id name comes
 /// first, or two fields separated by a tab hold text.
 fn is_comment(line: &str) -> bool {
     if !line.starts_with('#') {
         return false;
-    }
-    // Above the header of a MetaPhlAn profile.
-    if line
-        .to_lowercase()
-        .starts_with("#sampleid\tmetaphlan_analysis")
-    {
-        return true;
     }
     let is_known = names_ids(line.split(['\t', ',', '\r', '\n']).next().unwrap_or(""));
     let n_fields = line

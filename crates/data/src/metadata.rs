@@ -76,8 +76,7 @@ impl ColumnValues {
         if let ColumnValues::Numeric(values) = self {
             return Some(values.clone());
         }
-        let known = |row| self.text(row).filter(|text| !is_missing(text));
-        let texts: Vec<Option<String>> = (0..self.len()).map(known).collect();
+        let texts = self.known_texts();
         let mut present = texts.iter().flatten().map(String::as_str).peekable();
         let is_words = matches!(self, ColumnValues::Boolean(_)) || present.peek().is_none();
         if is_words || !are_numbers(present) {
@@ -86,6 +85,32 @@ impl ColumnValues {
         let number = |text: &Option<String>| text.as_deref().and_then(parse_number);
         let numbers = texts.iter().map(|text| number(text).unwrap_or(f64::NAN));
         Some(numbers.collect())
+    }
+
+    /// Two texts that are one number, as `1104.1` and `1104.10`, and that alone make names of the texts of a column that
+    /// are all numbers.
+    pub fn alike_as_numbers(&self) -> Option<(String, String)> {
+        if !matches!(
+            self,
+            ColumnValues::Text(_) | ColumnValues::Categorical { .. }
+        ) {
+            return None;
+        }
+        let texts = self.known_texts();
+        let mut seen = WithPoint::default();
+        let mut alike = None;
+        for text in texts.iter().flatten().map(|text| text.trim()) {
+            let number = parse_number(text).filter(|_| !is_name_of_digits(text))?;
+            let before = seen.take(number, text);
+            alike = alike.or(before.map(|before| (before.to_string(), text.to_string())));
+        }
+        alike
+    }
+
+    /// Value of each row as text, none where missing or named so.
+    fn known_texts(&self) -> Vec<Option<String>> {
+        let known = |row| self.text(row).filter(|text| !is_missing(text));
+        (0..self.len()).map(known).collect()
     }
 
     /// Rows in a new order; `None` makes a missing value.
@@ -214,24 +239,40 @@ pub(crate) fn parse_number(text: &str) -> Option<f64> {
 /// Says whether texts are numbers, and not names made of digits that numbers would make alike: `007`, whole numbers of
 /// over 15 digits, `1104.1` beside `1104.10`.
 pub(crate) fn are_numbers<'a>(texts: impl Iterator<Item = &'a str>) -> bool {
-    let mut with_point: HashMap<u64, &str> = HashMap::new();
+    let mut seen = WithPoint::default();
     for text in texts.map(str::trim) {
         let Some(number) = parse_number(text) else {
             return false;
         };
-        let digits = text.trim_start_matches(['+', '-']);
-        let is_whole = digits.bytes().all(|byte| byte.is_ascii_digit());
-        let leads_with_zero =
-            digits.len() > 1 && digits.starts_with('0') && digits.as_bytes()[1].is_ascii_digit();
-        if leads_with_zero || is_whole && digits.len() > EXACT_DIGITS {
-            return false;
-        }
-        let is_decimal = digits.contains('.') && !digits.contains(['e', 'E']);
-        if is_decimal && *with_point.entry(number.to_bits()).or_insert(text) != text {
+        if is_name_of_digits(text) || seen.take(number, text).is_some() {
             return false;
         }
     }
     true
+}
+
+/// Says whether a number loses what its text says: zeros in front, or more digits than are kept.
+fn is_name_of_digits(text: &str) -> bool {
+    let digits = text.trim_start_matches(['+', '-']);
+    let is_whole = digits.bytes().all(|byte| byte.is_ascii_digit());
+    let leads_with_zero =
+        digits.len() > 1 && digits.starts_with('0') && digits.as_bytes()[1].is_ascii_digit();
+    leads_with_zero || is_whole && digits.len() > EXACT_DIGITS
+}
+
+/// Texts with a point or an exponent, by the number that they are.
+#[derive(Default)]
+struct WithPoint<'a>(HashMap<u64, &'a str>);
+
+impl<'a> WithPoint<'a> {
+    /// Takes one in, and returns another text that is the same number.
+    fn take(&mut self, number: f64, text: &'a str) -> Option<&'a str> {
+        if !text.contains(['.', 'e', 'E']) {
+            return None;
+        }
+        let before = *self.0.entry(number.to_bits()).or_insert(text);
+        (before != text).then_some(before)
+    }
 }
 
 /// Fails on the first id that occurs twice.
@@ -270,6 +311,7 @@ mod tests {
         for names in [
             &["001", "2"][..],
             &["1104.1", "1104.10"],
+            &["1e5", "10e4"],
             &["123456789012345678"],
             &["35", "old"],
             &["inf"],
@@ -279,5 +321,23 @@ mod tests {
             assert_eq!(numbers(names), None, "{names:?}");
         }
         assert_eq!(ColumnValues::Boolean(vec![Some(true)]).numbers(), None);
+    }
+
+    #[test]
+    fn what_alone_makes_names_of_numbers_is_told() {
+        let alike = |texts: &[&str]| {
+            let texts = texts.iter().map(|text| Some(text.to_string()));
+            ColumnValues::Text(texts.collect()).alike_as_numbers()
+        };
+        let pair = Some(("6.31".to_string(), "6.310".to_string()));
+        assert_eq!(alike(&["7", "6.31", "NA", "6.310", "5.0", "5.00"]), pair);
+        for texts in [
+            &["7", "7.0"][..],
+            &["6.31", "6.310", "old"],
+            &["6.31", "6.310", "007"],
+            &[],
+        ] {
+            assert_eq!(alike(texts), None, "{texts:?}");
+        }
     }
 }

@@ -37,6 +37,9 @@ const RANKS_BY_POSITION: [&str; 8] = [
     "domain", "phylum", "class", "order", "family", "genus", "species", "strain",
 ];
 
+/// Begins the name of a rank that has none, before its place in the lineage.
+const LEVEL: &str = "level_";
+
 /// Whole lineages that say that nothing is known.
 const UNKNOWN: [&str; 6] = ["", "unassigned", "unclassified", "unknown", "none", "na"];
 
@@ -104,15 +107,11 @@ impl Taxonomy {
     /// As [`Taxonomy::parse`].
     pub fn from_metadata(metadata: &Metadata, feature_ids: &[String]) -> Result<Option<Taxonomy>> {
         let aligned = metadata.align(feature_ids);
-        let is_lineage = |name: &str| {
-            let name = normalized(name);
-            ["taxon", "taxonomy", "lineage", "consensus lineage"].contains(&name.as_str())
-        };
         let rows = 0..feature_ids.len();
         if let Some(column) = aligned
             .columns()
             .iter()
-            .find(|column| is_lineage(&column.name))
+            .find(|column| is_lineage_column(&column.name))
         {
             let texts: Vec<String> = rows
                 .map(|row| column.values.text(row).unwrap_or_default())
@@ -121,8 +120,7 @@ impl Taxonomy {
         }
         let mut columns: Vec<(usize, &str, &crate::Column)> = (aligned.columns().iter())
             .filter_map(|column| {
-                let name = normalized(&column.name);
-                let position = RANKS.iter().position(|(_, rank)| *rank == name)?;
+                let position = position_of_column(&column.name)?;
                 Some((position, RANKS[position].1, column))
             })
             .collect();
@@ -197,6 +195,22 @@ impl Taxonomy {
     }
 }
 
+/// Says whether [`Taxonomy::from_metadata`] reads a column of this name.
+pub fn is_read_from(column: &str) -> bool {
+    is_lineage_column(column) || position_of_column(column).is_some()
+}
+
+fn is_lineage_column(name: &str) -> bool {
+    let name = normalized(name);
+    ["taxon", "taxonomy", "lineage", "consensus lineage"].contains(&name.as_str())
+}
+
+/// Position among [`RANKS`] of the rank that a column names.
+fn position_of_column(name: &str) -> Option<usize> {
+    let name = normalized(name);
+    RANKS.iter().position(|(_, rank)| *rank == name)
+}
+
 /// The name of each feature as it would stand in a lineage: the metadata column `name` where there
 /// is one, else the last part of an id that is a lineage (`k__A|p__B` gives `B`), else the id.
 pub fn own_names(table: &Table) -> Vec<String> {
@@ -226,10 +240,22 @@ fn parse_lineage(text: &str) -> Result<Vec<(String, String)>> {
     let separator = if text.contains(';') { ';' } else { '|' };
     let parts = text.trim_end_matches(separator).split(separator);
     let mut parts: Vec<&str> = parts.map(str::trim).collect();
-    let without: Option<Vec<&str>> = parts.iter().map(|part| without_confidence(part)).collect();
-    parts = without.unwrap_or(parts);
-    if parts.len() > 1 && parts[0].eq_ignore_ascii_case("root") {
+    let is_unknown = |part: &str| UNKNOWN.contains(&part.to_lowercase().as_str());
+    let is_root = |part: &&str| {
+        let name = without_confidence(part).unwrap_or(part);
+        name.eq_ignore_ascii_case("root")
+    };
+    if parts.first().is_some_and(is_root) {
         parts.remove(0);
+    }
+    // Some programs give no confidence where they give no name.
+    let without: Option<Vec<&str>> = parts
+        .iter()
+        .map(|part| without_confidence(part).or(is_unknown(part).then_some(*part)))
+        .collect();
+    parts = without.unwrap_or(parts);
+    if parts.iter().all(|part| is_unknown(part)) {
+        return Ok(Vec::new());
     }
     let mut lineage: Vec<(String, String)> = Vec::new();
     for (position, part) in parts.into_iter().enumerate() {
@@ -254,10 +280,11 @@ fn without_confidence(part: &str) -> Option<&str> {
     (0.0..=100.0).contains(&percent).then(|| name.trim())
 }
 
-/// `p__Firmicutes` as `("p", "Firmicutes")`, `D_1__Firmicutes` as `("D_1", "Firmicutes")`.
+/// `p__Firmicutes` as `("p", "Firmicutes")`, `D_1__Firmicutes` as `("D_1", "Firmicutes")`, `level_8__x` as
+/// `("level_8", "x")`.
 fn split_prefix(part: &str) -> Option<(&str, &str)> {
     let (prefix, name) = part.split_once("__")?;
-    let is_prefix = match prefix.strip_prefix("D_") {
+    let is_prefix = match prefix.strip_prefix("D_").or(prefix.strip_prefix(LEVEL)) {
         Some(digits) => !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()),
         None => (1..=2).contains(&prefix.len()) && prefix.bytes().all(|b| b.is_ascii_lowercase()),
     };
@@ -272,7 +299,7 @@ fn rank_of_prefix(prefix: &str) -> String {
             .and_then(|level| RANKS_BY_POSITION.get(level))
         {
             Some(rank) => rank.to_string(),
-            None => format!("level_{level}"),
+            None => format!("{LEVEL}{level}"),
         };
     }
     RANKS
@@ -291,7 +318,7 @@ fn rank_after(previous: Option<&(String, String)>, position: usize) -> String {
         Some((rank, _)) => (RANKS_BY_POSITION.iter().position(|known| known == rank))
             .and_then(|at| RANKS_BY_POSITION.get(at + 1)),
     };
-    next.map_or_else(|| format!("level_{position}"), |rank| rank.to_string())
+    next.map_or_else(|| format!("{LEVEL}{position}"), |rank| rank.to_string())
 }
 
 fn canonical_position(rank: &str) -> usize {
@@ -332,6 +359,7 @@ mod tests {
                 "Root(100);Bacteria(100);Firmicutes(98);Bacilli(71);",
                 "domain",
             ),
+            ("Root;Bacteria(100);Firmicutes(98);Bacilli(71)", "domain"),
             ("root; k__Bacteria; p__Firmicutes; c__Bacilli", "kingdom"),
         ] {
             let names = names(text);
@@ -367,6 +395,16 @@ mod tests {
         assert_eq!(taxonomy.lineages[2], ["A", "P", "", "X"]);
         assert_eq!(taxonomy.finest(0), Some(("genus", "G")));
         assert_eq!(taxonomy.finest(1), None);
+        for unknown in [
+            "unknown(100)",
+            "Root",
+            "Root(100);unclassified",
+            "unknown(87);unclassified;",
+        ] {
+            assert!(names(unknown).is_empty(), "{unknown}");
+        }
+        let partly = names("Bacteria(100);unclassified");
+        assert_eq!(partly[0].1, "Bacteria");
         assert!(Taxonomy::parse(&["g__A; g__B"]).is_err());
     }
 
@@ -379,6 +417,9 @@ mod tests {
             .collect();
         assert_eq!(back, texts);
         assert_eq!(Taxonomy::parse(&back).unwrap(), taxonomy);
+        let deep = Taxonomy::parse(&["a;b;c;d;e;f;g;h;i;j;k;l"]).unwrap();
+        assert_eq!(deep.ranks.last().unwrap(), "level_11");
+        assert_eq!(Taxonomy::parse(&[deep.lineage_text(0)]).unwrap(), deep);
     }
 
     #[test]

@@ -27,7 +27,7 @@ const ENTRY_BYTES: u64 = 4;
 const RESERVE: usize = 1 << 20;
 
 /// Names of the columns of `features.tsv` after the id.
-const FEATURE_COLUMNS: [&str; 2] = ["name", "feature_type"];
+pub const FEATURE_COLUMNS: [&str; 2] = ["name", "feature_type"];
 
 /// Files of a 10x directory, each also as `.gz`.
 pub(super) const FILE_NAMES: [&str; 4] =

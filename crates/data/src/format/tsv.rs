@@ -19,8 +19,8 @@ pub use crate::delimited::Delimiter;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Orientation {
     /// Reading: samples in columns if the first header field names features (`#OTU ID`,
-    /// `Feature ID`, `ASV_ID`, `clade_name`, `gene`, ...) or a taxonomy column is there, else in
-    /// rows. Writing: samples in rows.
+    /// `Feature ID`, `ASV_ID`, `clade_name`, `gene`, ...), a taxonomy column is there, or the ids of
+    /// the lines are lineages (`k__A|p__B`), else in rows. Writing: samples in rows.
     #[default]
     Auto,
     /// One line per sample.
@@ -95,10 +95,14 @@ fn parse(mut file: Delimited<'_>, orientation: Orientation) -> Result<Table> {
         Orientation::SamplesInRows => false,
         Orientation::SamplesInColumns => true,
         Orientation::Auto => {
-            // Among samples, "Taxon" is the name of a feature.
-            let is_lineage = |field| name_in(&TAXONOMY_NAMES, field);
+            // Among samples, "Taxon" is the name of a feature, and numbers stand below it.
             let names_samples = normalized(&header[0]).starts_with("sample");
-            names_features(&header[0]) || !names_samples && header.iter().skip(1).any(is_lineage)
+            let has_lineages = header.iter().enumerate().skip(1).any(|(column, field)| {
+                let first = file.first_record().and_then(|record| record.get(column));
+                name_in(&TAXONOMY_NAMES, field)
+                    && first.is_none_or(|text| parse_abundance(text).is_err())
+            });
+            names_features(&header[0]) || !names_samples && has_lineages
         }
     };
     let is_profile = normalized(&header[0]) == "clade name"
@@ -136,17 +140,6 @@ fn parse(mut file: Delimited<'_>, orientation: Orientation) -> Result<Table> {
         ));
     }
 
-    if let (true, [id]) = (is_profile && samples_in_columns, &mut column_ids[..])
-        && let Some(name) = file.path().file_name()
-    {
-        let name = name.to_string_lossy();
-        let name = name.strip_suffix(".gz").unwrap_or(&name);
-        let endings = [".txt", ".tsv", ".csv"];
-        let name = (endings.iter().find_map(|ending| name.strip_suffix(ending))).unwrap_or(name);
-        if !name.is_empty() {
-            *id = name.to_string();
-        }
-    }
     let n_last_ignored = fields.iter().rev().take_while(|f| **f == Field::Ignored);
     let n_needed = header.len() - n_last_ignored.count();
 
@@ -205,11 +198,19 @@ fn parse(mut file: Delimited<'_>, orientation: Orientation) -> Result<Table> {
         return Err(file.error(2, "the end of the file", "at least one line of numbers"));
     }
 
-    if !samples_in_columns {
+    // Tables of older versions of MetaPhlAn have features in their rows, and a header that does not say so.
+    let are_clades = orientation == Orientation::Auto && Taxonomy::from_ids(&row_ids).is_some();
+    if !samples_in_columns && !are_clades {
         return Table::new(row_ids, column_ids, csr);
     }
-    if lineages.is_empty() && normalized(&header[0]) == "clade name" {
+    if lineages.is_empty() && (are_clades || normalized(&header[0]) == "clade name") {
         lineages.clone_from(&row_ids);
+    }
+    if let [id] = &mut column_ids[..]
+        && (is_profile || is_nameless(id))
+        && let Some(name) = name_of_profile(&file)
+    {
+        *id = name;
     }
     let csr = transpose(&csr, column_ids.len());
     let mut table = Table::new(column_ids, row_ids.clone(), csr)?;
@@ -227,6 +228,24 @@ fn parse(mut file: Delimited<'_>, orientation: Orientation) -> Result<Table> {
         table.feature_metadata = Metadata::new(row_ids, vec![column])?;
     }
     Ok(table)
+}
+
+/// Says whether a column stands for the one sample of a MetaPhlAn profile, and for none by name.
+fn is_nameless(column: &str) -> bool {
+    let column = column.to_lowercase();
+    column.starts_with("metaphlan") && column.ends_with("_analysis")
+}
+
+/// The sample of a MetaPhlAn profile: as it says itself, else the name of the file.
+fn name_of_profile(file: &Delimited) -> Option<String> {
+    if let Some(name) = file.sample_above().filter(|name| !is_nameless(name)) {
+        return Some(name.to_string());
+    }
+    let name = file.path().file_name()?.to_string_lossy();
+    let name = name.strip_suffix(".gz").unwrap_or(&name);
+    let endings = [".txt", ".tsv", ".csv"];
+    let name = (endings.iter().find_map(|ending| name.strip_suffix(ending))).unwrap_or(name);
+    (!name.is_empty()).then(|| name.to_string())
 }
 
 /// The number in a field, or what should stand there instead.
@@ -386,18 +405,50 @@ mod tests {
                            k__Bacteria\t2\t100.0\t0.5\t900\n";
         let table = read("p.txt", with_counts);
         assert_eq!((table.n_samples(), table.get(0, 0)), (1, 100.0));
+        let named = text.replace("Metaphlan_Analysis", "patient 7");
+        let table = read("p.txt", &named);
+        assert_eq!(
+            (table.sample_ids(), table.get(0, 1)),
+            (&["patient 7".to_string()][..], 60.5)
+        );
+    }
+
+    // MetaPhlAn 2: a profile has no header of clades, and merged profiles begin with `ID`.
+    #[test]
+    fn lines_of_clades_are_features_whatever_the_header_says() {
+        let clades = "k__Bacteria\t100\nk__Bacteria|p__Firmicutes\t60.5\n";
+        let profile = format!("#SampleID\tMetaphlan2_Analysis\n{clades}");
+        let profile = table(&profile).unwrap();
+        assert_eq!(profile.sample_ids(), ["t"]);
+        let merged = "ID\ts1\ts2\nk__Bacteria\t100\t0\nk__Bacteria|p__Firmicutes\t60.5\t0\n";
+        let merged = table(merged).unwrap();
+        assert_eq!(merged.sample_ids(), ["s1", "s2"]);
+        for table in [profile, merged] {
+            assert_eq!((table.n_features(), table.get(0, 1)), (2, 60.5));
+            assert_eq!(
+                table.taxonomy.unwrap().lineages[1],
+                ["Bacteria", "Firmicutes"]
+            );
+        }
+        let plain = table("#SampleID\tA\ns1\t3\n").unwrap();
+        assert_eq!(
+            (plain.sample_ids(), plain.get(0, 0)),
+            (&["s1".to_string()][..], 3.0)
+        );
     }
 
     #[test]
     fn a_feature_called_taxon_does_not_turn_a_table_of_samples_around() {
-        let table = table("sample\tTaxon\tB\ns1\t1\t2\n").unwrap();
-        assert_eq!(
-            (table.sample_ids(), table.feature_ids()),
-            (
-                &["s1".to_string()][..],
-                &["Taxon".to_string(), "B".to_string()][..]
-            )
-        );
+        for id in ["sample", "", "id"] {
+            let table = table(&format!("{id}\tTaxon\tB\ns1\t1\t2\n")).unwrap();
+            assert_eq!(
+                (table.sample_ids(), table.feature_ids()),
+                (
+                    &["s1".to_string()][..],
+                    &["Taxon".to_string(), "B".to_string()][..]
+                )
+            );
+        }
     }
 
     #[test]
