@@ -69,7 +69,7 @@ pub fn read(path: &Path, options: &InputOptions) -> Result<Input> {
         ))
         .in_file(path));
     }
-    let mut sources = files(path)
+    let mut sources = files_of_table(path)
         .iter()
         .map(|file| digest(file))
         .collect::<Result<Vec<_>>>()?;
@@ -117,8 +117,15 @@ fn leaves(table: &Table) -> Result<(Table, String)> {
     Ok((select::take_features(table, &leaves)?, note))
 }
 
+/// The files that [`read`] reads.
+pub fn files(path: &Path, options: &InputOptions) -> Vec<PathBuf> {
+    let mut files = files_of_table(path);
+    files.extend(options.metadata.clone());
+    files
+}
+
 /// The files that a table is read from: one, but for a matrix with its ids beside it.
-fn files(path: &Path) -> Vec<PathBuf> {
+fn files_of_table(path: &Path) -> Vec<PathBuf> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let is_matrix = !path.is_dir() && (name.ends_with(".mtx") || name.ends_with(".mtx.gz"));
     match mtx::files(path) {
@@ -207,12 +214,21 @@ fn remarks(table: &Table) -> Vec<String> {
     if n_missing > 0 {
         remarks.push(format!("{n_missing} entries are not measured (NaN)"));
     }
+    for column in table.sample_metadata.columns() {
+        if let Some((a, b)) = column.values.alike_as_numbers() {
+            remarks.push(format!(
+                "metadata column {:?}: its values are taken for names, since {a} and {b} stand in it; if they are numbers, write one as the other, or say so with a line #q2:types in the sheet",
+                column.name
+            ));
+        }
+    }
     remarks
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use suffuse_data::{Column, ColumnValues};
 
     fn table(n_samples: usize, n_features: usize, value: f64) -> Table {
         let names = |prefix: &str, n: usize| (0..n).map(|i| format!("{prefix}{i}")).collect();
@@ -252,5 +268,17 @@ mod tests {
         let remarks = remarks(&table);
         assert!(remarks[0].starts_with("1 of 3 samples"));
         assert!(remarks[1].starts_with("1 entries are not measured"));
+        let mut table = table;
+        let values = ["6.31", "6.310", "7"].map(|text| Some(text.to_string()));
+        let ph = Column {
+            name: "ph".to_string(),
+            values: ColumnValues::Text(values.to_vec()),
+        };
+        table.sample_metadata.set_column(ph).unwrap();
+        let told = super::remarks(&table).pop().unwrap();
+        assert!(
+            told.contains("6.31 and 6.310") && told.contains("#q2:types"),
+            "{told}"
+        );
     }
 }

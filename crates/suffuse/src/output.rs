@@ -33,18 +33,34 @@ pub fn require_writable(path: &Path, overwrite: Overwrite) -> Result<()> {
     Ok(())
 }
 
-/// Refuses an output that is also read: replacing it would lose what was measured.
+/// Refuses outputs that are also read: replacing them would lose what was measured. A folder stands for all that
+/// is in it, on either side.
 ///
 /// # Errors
-/// Both paths name the same file or folder.
-pub fn require_apart(output: &Path, input: &Path) -> Result<()> {
-    match (output.canonicalize(), input.canonicalize()) {
-        (Ok(output_at), Ok(input_at)) if output_at == input_at => Err(Error::Usage(format!(
-            "{} is the table that is read and cannot be the output as well; choose another name",
-            output.display()
-        ))),
-        _ => Ok(()),
+/// An output is an input, lies in one, or holds one.
+pub fn require_apart<'a>(
+    outputs: impl IntoIterator<Item = &'a Path>,
+    inputs: &[impl AsRef<Path>],
+) -> Result<()> {
+    for output in outputs {
+        // What is not there cannot be lost.
+        let Ok(output_at) = output.canonicalize() else {
+            continue;
+        };
+        for input in inputs.iter().map(AsRef::as_ref) {
+            let is_apart = input.canonicalize().map_or(true, |input_at| {
+                !output_at.starts_with(&input_at) && !input_at.starts_with(&output_at)
+            });
+            if !is_apart {
+                return Err(Error::Usage(format!(
+                    "{} is read ({}) and cannot be an output as well; choose another name",
+                    output.display(),
+                    input.display()
+                )));
+            }
+        }
     }
+    Ok(())
 }
 
 /// Makes a folder for results, or takes one that is empty, or any with [`Overwrite::Replace`].
@@ -113,6 +129,25 @@ mod tests {
             beside(&path, ".suffuse.json").file_name().unwrap(),
             "out.tsv.suffuse.json"
         );
+    }
+
+    #[test]
+    fn what_is_read_is_no_output() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::create_dir(at("counts.mtx")).unwrap();
+        std::fs::write(at("counts.mtx/matrix.mtx"), "x").unwrap();
+        std::fs::write(at("sheet.tsv"), "x").unwrap();
+        let inputs = [at("counts.mtx"), at("sheet.tsv"), at("absent.tsv")];
+        let is_refused = |name: &str| {
+            let output = at(name);
+            require_apart([output.as_path()], &inputs).is_err()
+        };
+        assert!(is_refused("sheet.tsv") && is_refused("counts.mtx/../sheet.tsv"));
+        assert!(is_refused("counts.mtx") && is_refused("counts.mtx/matrix.mtx"));
+        assert!(!is_refused("counts.mtx/new.tsv") && !is_refused("absent.tsv"));
+        let part = [at("counts.mtx/matrix.mtx")];
+        assert!(require_apart([at("counts.mtx").as_path()], &part).is_err());
     }
 
     #[test]

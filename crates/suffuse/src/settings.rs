@@ -1,7 +1,7 @@
 //! The configuration of a run: a preset or a file, with single keys set from the command line.
 
 use crate::{Error, Result};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use suffuse_model::systems::depmicrodiff::Config;
 use suffuse_model::systems::sparse_microbiome::Config as GeneratorConfig;
@@ -31,6 +31,12 @@ impl FromStr for Setting {
             _ => Err(format!("found {text:?}, expected key=value")),
         }
     }
+}
+
+/// The file that the name of a configuration stands for; none for a preset.
+pub fn file(name: &str) -> Option<PathBuf> {
+    let is_preset = PRESETS.contains(&name) || GENERATOR_PRESETS.contains(&name);
+    (!is_preset).then(|| PathBuf::from(name))
 }
 
 /// The configuration named `small`, `paper`, `tiny` or `mbvdit`, or read from a `.toml` file, with `settings`

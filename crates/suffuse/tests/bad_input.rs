@@ -343,6 +343,17 @@ fn an_output_that_exists_stays_and_a_folder_that_does_not_is_named() {
     let itself = ["generate", "table.tsv", "-o", "table.tsv", "--force"];
     bench.fail(2, &itself, &["table.tsv", "choose another name"]);
     assert_eq!(std::fs::read(bench.path("table.tsv")).unwrap(), before);
+    bench.file("sheet.tsv", "sample-id\tage\ns0\t3\ns1\t4\n");
+    bench.file("stay.tsv", "t0\n");
+    for (option, file) in [("-m", "sheet.tsv"), ("--structural-zeros", "stay.tsv")] {
+        let before = std::fs::read(bench.path(file)).unwrap();
+        let other = [&impute("table.tsv", file)[..], &[option, file, "--force"]].concat();
+        bench.fail(2, &other, &[file, "choose another name"]);
+        assert_eq!(std::fs::read(bench.path(file)).unwrap(), before);
+    }
+    bench.succeed(&["convert", "table.tsv", "table.mtx", "-q"]);
+    let part = ["convert", "table.mtx/matrix.mtx", "table.mtx", "--force"];
+    bench.fail(2, &part, &["table.mtx", "choose another name"]);
     std::fs::create_dir(bench.path("full")).unwrap();
     bench.file("full/precious", "x");
     bench.fail(

@@ -6,7 +6,7 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 use suffuse::compare::{Comparison, Features, Options, Results, Tables, compare};
 use suffuse::input::{self, Input, InputOptions};
-use suffuse::output::{make_folder, require_writable, write_text};
+use suffuse::output::{make_folder, require_apart, require_writable, write_text};
 use suffuse::provenance::{Provenance, digest};
 use suffuse::report::band_table;
 use suffuse::report::html::{self, Compared};
@@ -94,6 +94,18 @@ enum FeaturesArg {
     Intersect,
 }
 
+impl CompareArgs {
+    /// The files that are read.
+    fn files(&self) -> Vec<PathBuf> {
+        let ComparisonArgs { train, tree, .. } = &self.comparison;
+        let mut files = input::files(&self.real, &self.input.options());
+        files.push(self.synth.clone());
+        let others = [train, tree, &self.synth_metadata];
+        files.extend(others.into_iter().flatten().cloned());
+        files
+    }
+}
+
 pub(super) fn run(arguments: &CompareArgs, context: &mut Context) -> Result<()> {
     let comparison = &arguments.comparison;
     if let Some(folder) = &arguments.out {
@@ -105,6 +117,7 @@ pub(super) fn run(arguments: &CompareArgs, context: &mut Context) -> Result<()> 
     }
     if let Some(page) = &arguments.report {
         require_writable(page, arguments.overwrite.overwrite())?;
+        require_apart([page.as_path()], &arguments.files())?;
     }
     let mut provenance = Provenance {
         command: context.command.clone(),

@@ -5,10 +5,12 @@ use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
 use suffuse::Result;
-use suffuse::output::require_writable;
+use suffuse::input;
+use suffuse::output::{require_apart, require_writable};
 use suffuse_data::Table;
 use suffuse_data::format::tsv::Orientation;
-use suffuse_data::format::{self, Format, WriteOptions};
+use suffuse_data::format::{self, Format, WriteOptions, mtx};
+use suffuse_data::taxonomy;
 
 /// Arguments of `convert`.
 #[derive(Debug, Args)]
@@ -37,7 +39,9 @@ pub(super) fn run(arguments: &ConvertArgs, context: &mut Context) -> Result<()> 
     let overwrite = arguments.overwrite.overwrite();
     let format = Format::of_output(&arguments.output)?;
     require_writable(&arguments.output, overwrite)?;
-    let input = suffuse::input::read(&arguments.input, &arguments.table.options())?;
+    let inputs = input::files(&arguments.input, &arguments.table.options());
+    require_apart([arguments.output.as_path()], &inputs)?;
+    let input = input::read(&arguments.input, &arguments.table.options())?;
     context.notes(&input.notes);
     let options = WriteOptions {
         overwrite,
@@ -85,6 +89,13 @@ fn lost(table: &Table, format: Format) -> Vec<String> {
     if is_text || is_matrix {
         let n_columns = table.sample_metadata.columns().len();
         lost.push(named("metadata columns", n_columns));
+        // Lineages are spoken of by themselves.
+        let is_told = |name: &str| {
+            !(taxonomy::is_read_from(name) || is_matrix && mtx::FEATURE_COLUMNS.contains(&name))
+        };
+        let columns = table.feature_metadata.columns().iter();
+        let n_columns = columns.filter(|column| is_told(&column.name)).count();
+        lost.push(named("columns of features", n_columns));
     }
     if is_matrix && table.taxonomy.is_some() {
         lost.push(Some("lineages".to_string()));

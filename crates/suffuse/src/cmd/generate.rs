@@ -142,11 +142,10 @@ pub(super) fn run(arguments: &GenerateArgs, context: &mut Context) -> Result<()>
     arguments.learn.check(arguments.samples.method)?;
     let promised = arguments.learn.promised()?;
     let files = arguments.files()?;
-    let outputs = [&arguments.metadata_out, &arguments.truth];
-    let outputs = outputs.into_iter().flatten();
-    for output in outputs.chain([&arguments.output]) {
-        require_apart(output, &arguments.table)?;
-    }
+    let mut inputs = input::files(&arguments.table, &arguments.input.options());
+    inputs.extend(arguments.changes.spike_in.clone());
+    inputs.extend(arguments.learn.files());
+    require_apart(files.paths().map(PathBuf::as_path), &inputs)?;
     if let Some(folder) = arguments.learn.save_model() {
         require_writable(folder, arguments.overwrite.overwrite())?;
     }

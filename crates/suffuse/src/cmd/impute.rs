@@ -436,9 +436,11 @@ fn files_of(arguments: &ImputeArgs) -> Result<Files> {
     if let Some(path) = &arguments.report {
         files = files.with_report(path)?;
     }
-    for path in files.paths() {
-        require_apart(path, &arguments.table)?;
-    }
+    let mut inputs = input::files(&arguments.table, &arguments.input.options());
+    inputs.extend(arguments.filling.structural_zeros.clone());
+    inputs.extend(arguments.model.files());
+    inputs.extend(arguments.folders.model.clone());
+    require_apart(files.paths().map(PathBuf::as_path), &inputs)?;
     Ok(files)
 }
 

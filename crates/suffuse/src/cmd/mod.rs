@@ -326,6 +326,13 @@ impl FitSettingArgs {
         Ok(())
     }
 
+    /// The files that are read.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        let mut files = self.pretrain.clone();
+        files.extend(settings::file(&self.config));
+        files
+    }
+
     /// Says whether nothing was asked for.
     pub(crate) fn is_default(&self) -> bool {
         self.config == DEFAULT_CONFIG

@@ -4,7 +4,7 @@ use super::{Context, InputArgs, OverwriteArgs, at_least_one};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use std::path::PathBuf;
-use suffuse::output::{beside, require_writable, write_text};
+use suffuse::output::{beside, require_apart, require_writable, write_text};
 use suffuse::pool::{LogScale, Options, Results, Study};
 use suffuse::provenance::Provenance;
 use suffuse::report::pool_table;
@@ -109,11 +109,14 @@ pub(super) fn run(arguments: &PoolArgs, context: &mut Context) -> Result<()> {
         .output
         .as_ref()
         .map(|output| beside(output, ".suffuse.json"));
+    let read_options = arguments.input.options();
+    let mut inputs = input::files(&arguments.original, &read_options);
+    inputs.extend(arguments.tables.imputed.iter().cloned());
     for path in arguments.output.iter().chain(&record) {
         require_writable(path, arguments.overwrite.overwrite())?;
+        require_apart([path.as_path()], &inputs)?;
     }
     let options = arguments.comparison.options();
-    let read_options = arguments.input.options();
     let original = input::read(&arguments.original, &read_options)?;
     context.notes(&original.notes);
     let mut provenance = Provenance {

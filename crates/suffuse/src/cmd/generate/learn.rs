@@ -300,6 +300,13 @@ impl LearnArgs {
         self.tree.as_deref()
     }
 
+    /// The files and folders that are read.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        let named = [&self.tree, &self.keep, &self.model];
+        let config = self.config.as_deref().and_then(settings::file);
+        named.into_iter().flatten().cloned().chain(config).collect()
+    }
+
     /// Where training is kept.
     pub(super) fn checkpoint(&self) -> Option<&Path> {
         self.checkpoint.as_deref()
