@@ -82,12 +82,16 @@ impl Tested {
     ///
     /// # Errors
     /// None for a table that was read by this program.
-    pub fn of_model(cohort: &Cohort, held_out: &[HeldOutEntry]) -> Result<Tested> {
+    pub fn of_model(method: Method, cohort: &Cohort, held_out: &[HeldOutEntry]) -> Result<Tested> {
         let n_copies = held_out.iter().map(|e| e.copy + 1).max().unwrap_or(0);
         let judged: Vec<&HeldOutEntry> = held_out.iter().collect();
         let mut values = BTreeMap::new();
         let model: Vec<f64> = judged.iter().map(|entry| entry.said.value).collect();
-        values.insert(Method::DepMicroDiff.to_string(), model);
+        let name = match method {
+            Method::MbVdit => method.to_string(),
+            _ => DIFFUSION.to_string(),
+        };
+        values.insert(name, model);
         if !is_model_alone(cohort.table.n_samples(), cohort.table.n_features()) {
             let tables = hidden_copies(cohort, &judged, n_copies)?;
             values.insert(FLOOR.to_string(), said_by(FLOOR, &tables, &judged));
@@ -189,7 +193,8 @@ impl Choice {
         let (own, partners) = (model.calibration(), method.partners(model.config()));
         let n_entries = cohort.table.n_samples() * cohort.table.n_features();
         if held_out.is_empty() || partners.is_empty() || n_entries > TOO_MANY_ENTRIES {
-            return Ok((Choice::model_alone(), Tested::of_model(cohort, held_out)?));
+            let tested = Tested::of_model(method, cohort, held_out)?;
+            return Ok((Choice::model_alone(), tested));
         }
         let n_copies = match n_entries > MANY_ENTRIES {
             true => 1,

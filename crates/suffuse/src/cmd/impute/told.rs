@@ -3,7 +3,7 @@
 use super::{Context, Done, Job};
 use serde_json::json;
 use suffuse::Result;
-use suffuse::auto::{Choice, Tested};
+use suffuse::auto::{Choice, DIFFUSION, Tested};
 use suffuse::impute::{Counts, Files};
 use suffuse::method::Method;
 use suffuse::output::write_text;
@@ -38,14 +38,19 @@ impl Job<'_> {
         if method == Method::Auto && self.arguments.folders.model.is_some() {
             method = Method::DepMicroDiff;
         }
+        let has_partner = seen.choice.is_some_and(Choice::has_partner);
+        let name = match method {
+            Method::DepMicroDiff if !has_partner => DIFFUSION.to_string(),
+            _ => method.to_string(),
+        };
         html::of_filled(&Filled {
             file: &file.to_string_lossy(),
             table: seen.table,
             counts,
-            method: &method.to_string(),
+            method: &name,
             choice: seen
                 .choice
-                .filter(|choice| method == Method::Auto || choice.has_partner()),
+                .filter(|_| method == Method::Auto || has_partner),
             tested: seen.tested,
             gathered: seen.gathered,
             presence_threshold: self.arguments.filling.presence_threshold,

@@ -354,7 +354,12 @@ fn show_methods(page: &mut Page, filled: &Filled) {
     if filled.choice.is_some_and(|choice| choice.errors.is_some()) {
         page.methods_words.push("The weights of `auto` were learned on the same entries, which flatters it a little. `suffuse evaluate` measures without that, and with all methods.".to_string());
     }
-    page.methods = vec![methods::of_tested(filled.tested, filled.method)];
+    // Where nothing has a share beside the model, it stands in the table by its own name.
+    let used = match filled.tested.values.contains_key(filled.method) {
+        true => filled.method,
+        false => DIFFUSION,
+    };
+    page.methods = vec![methods::of_tested(filled.tested, used)];
     page.glossary = glossary(&page.methods);
 }
 
