@@ -12,7 +12,7 @@ use suffuse::Error;
 use suffuse_data::format::remove_unfinished;
 use talk::{Talk, Volume};
 
-/// Set by Ctrl-C; looked at between steps.
+/// Set by Ctrl-C or a request to end; looked at between steps.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 /// Says whether something runs that looks at [`INTERRUPTED`].
 static IS_WATCHED: AtomicBool = AtomicBool::new(false);
@@ -45,8 +45,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Sets up threads and Ctrl-C. Ctrl-C asks the work to stop at its next step; it stops the process
-/// at once where nothing listens, and when it comes again.
+/// Sets up threads and what Ctrl-C and a request to end do.
 fn prepare(n_threads: Option<usize>) -> suffuse::Result<()> {
     if let Some(n_threads) = n_threads {
         rayon::ThreadPoolBuilder::new()
@@ -54,11 +53,21 @@ fn prepare(n_threads: Option<usize>) -> suffuse::Result<()> {
             .build_global()
             .map_err(|error| Error::Usage(format!("--threads {n_threads}: {error}")))?;
     }
-    ctrlc::set_handler(|| {
-        if INTERRUPTED.swap(true, Ordering::Relaxed) || !IS_WATCHED.load(Ordering::Relaxed) {
-            remove_unfinished();
-            std::process::exit(130);
-        }
-    })
-    .map_err(|error| Error::Usage(format!("Ctrl-C cannot be caught: {error}")))
+    ctrlc::set_handler(interrupt)
+        .map_err(|error| Error::Usage(format!("Ctrl-C cannot be caught: {error}")))?;
+    #[cfg(unix)]
+    {
+        let mut requests = signal_hook::iterator::Signals::new([signal_hook::consts::SIGTERM])
+            .map_err(|error| Error::Usage(format!("SIGTERM cannot be caught: {error}")))?;
+        std::thread::spawn(move || requests.forever().for_each(|_| interrupt()));
+    }
+    Ok(())
+}
+
+/// Asks the work to stop at its next step; stops the process at once where nothing listens, and when asked again.
+fn interrupt() {
+    if INTERRUPTED.swap(true, Ordering::Relaxed) || !IS_WATCHED.load(Ordering::Relaxed) {
+        remove_unfinished();
+        std::process::exit(130);
+    }
 }

@@ -86,6 +86,11 @@ fn conversion_to_text_keeps_lineages_and_tells_what_is_lost() {
     );
     let kept = bench.succeed(&["convert", "table.h5ad", "again.h5ad"]);
     assert!(!kept.stderr.contains("not kept"), "{}", kept.stderr);
+    let clades = "clade_name\tNCBI_tax_id\ts1\nk__A\t2\t1\nk__A|p__B\t3\t1\n";
+    bench.file("clades.txt", clades);
+    let text = bench.succeed(&["convert", "clades.txt", "clades.tsv"]);
+    let told = "not kept by tab-separated text: columns of features (1); .h5ad keeps all";
+    assert!(text.stderr.contains(told), "{}", text.stderr);
 }
 
 #[test]
@@ -617,6 +622,33 @@ fn arguments(folder: &str) -> Vec<&str> {
 
 fn state_of_training(folder: &Path) -> Option<Vec<u8>> {
     std::fs::read(folder.join("training-denoiser.safetensors")).ok()
+}
+
+// As a cluster ends a job, and `docker stop` a container.
+#[cfg(unix)]
+#[test]
+fn a_request_to_end_is_obeyed_as_ctrl_c_is() {
+    let bench = Workbench::new();
+    bench.table("table.tsv", (40, 12), count);
+    let mut arguments = arguments("fitted");
+    arguments.extend(["--set", "dat.training.n_steps=1000000"]);
+    arguments.extend(["--set", "dat.training.patience=1000000"]);
+    let mut command = bench.command(&arguments);
+    let child = command.stderr(std::process::Stdio::piped()).spawn();
+    let child = child.expect("the program starts");
+    let began = Instant::now();
+    while state_of_training(&bench.path("fitted")).is_none() {
+        assert!(began.elapsed() < Duration::from_secs(60), "training begins");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let asked = std::process::Command::new("kill")
+        .args(["-TERM", &child.id().to_string()])
+        .status();
+    assert!(asked.expect("there is a kill").success());
+    let ended = child.wait_with_output().expect("a child ends");
+    let told = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(130), "{told}");
+    assert!(told.contains("--resume"), "{told}");
 }
 
 #[test]
