@@ -90,14 +90,22 @@ impl<'a> Delimited<'a> {
         let mut header_text = header_text;
         let mut sample_above = None;
         let mut below = String::new();
-        if let Some(name) = sample_of_profile(&header_text)
-            && let Some(next) = read_line(&mut reader, path, n_skipped + 2)?
-        {
-            if next.starts_with('#') && names_features(next.split('\t').next().unwrap_or("")) {
-                (sample_above, header_text) = (Some(name), next);
-                n_skipped += 1;
-            } else {
-                below = next;
+        if let Some(name) = sample_of_profile(&header_text) {
+            // Comments may stand between the name of the sample and the header.
+            let mut n_below = 0;
+            while let Some(next) = read_line(&mut reader, path, n_skipped + n_below + 2)? {
+                n_below += 1;
+                let is_comment = next.starts_with('#');
+                if is_comment && names_features(next.split('\t').next().unwrap_or("")) {
+                    n_skipped += n_below;
+                    (sample_above, header_text) = (Some(name), next);
+                    below.clear();
+                    break;
+                }
+                below += &next;
+                if !is_comment {
+                    break;
+                }
             }
         }
         let delimiter = match delimiter {
@@ -281,12 +289,14 @@ fn names_ids(first_header: &str) -> bool {
     names_features(first_header) || SAMPLE_ID_NAMES.contains(&normalized(first_header).as_str())
 }
 
-/// The name in a line `#SampleID<TAB>name`, which is a header of two fields, or stands above that of a MetaPhlAn profile.
+/// The name in a line `#SampleID<TAB>name`, whatever word stands first: a header of two fields, or above that of a
+/// MetaPhlAn profile.
 fn sample_of_profile(line: &str) -> Option<String> {
-    let mut fields = line.trim_end().split('\t').map(str::trim);
-    let is_named = line.starts_with('#') && normalized(fields.next()?) == "sampleid";
-    let name = fields.next().filter(|name| !name.is_empty())?;
-    (is_named && fields.next().is_none()).then(|| name.to_string())
+    let fields: Vec<&str> = line.trim_end().split('\t').map(str::trim).collect();
+    match fields[..] {
+        [key, name] if key.starts_with('#') && !name.is_empty() => Some(name.to_string()),
+        _ => None,
+    }
 }
 
 /// A line that starts with `#` is a comment unless it looks like a header: a known id name comes

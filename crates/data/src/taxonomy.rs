@@ -47,7 +47,7 @@ impl Taxonomy {
     /// Parses one lineage text per feature.
     ///
     /// Ranks are those that occur in any lineage. An unknown prefix `x__` becomes a rank `x` after
-    /// the known ones. `Unassigned` and an empty text are a lineage of unknown names.
+    /// the known ones, and one that is named by its place where it occurs again. `Unassigned` and an empty text are a lineage of unknown names.
     ///
     /// # Errors
     /// A lineage that names one rank twice.
@@ -84,15 +84,9 @@ impl Taxonomy {
 
     /// Lineages from feature ids that are lineages themselves, as in MetaPhlAn's tables.
     ///
-    /// Each id must begin with a rank prefix (`k__A|p__B`) or say that it is unknown, and one at
-    /// least must name two ranks; `None` otherwise.
+    /// `None` unless they are, see [`are_lineages`].
     pub fn from_ids(feature_ids: &[String]) -> Option<Taxonomy> {
-        let is_lineage = |id: &String| {
-            let first = id.split(['|', ';']).next().unwrap_or(id).trim();
-            UNKNOWN.contains(&id.trim().to_lowercase().as_str()) || split_prefix(first).is_some()
-        };
-        let is_deep = |id: &String| id.contains(['|', ';']);
-        if !feature_ids.iter().all(is_lineage) || !feature_ids.iter().any(is_deep) {
+        if !are_lineages(feature_ids) {
             return None;
         }
         Taxonomy::parse(feature_ids).ok()
@@ -195,6 +189,16 @@ impl Taxonomy {
     }
 }
 
+/// Says whether ids are lineages: each begins with a rank prefix (`k__A|p__B`) or says that it is unknown, and one at
+/// least names two ranks.
+pub fn are_lineages(ids: &[String]) -> bool {
+    let is_lineage = |id: &String| {
+        let first = id.split(['|', ';']).next().unwrap_or(id).trim();
+        UNKNOWN.contains(&id.trim().to_lowercase().as_str()) || split_prefix(first).is_some()
+    };
+    ids.iter().all(is_lineage) && ids.iter().any(|id| id.contains(['|', ';']))
+}
+
 /// Says whether [`Taxonomy::from_metadata`] reads a column of this name.
 pub fn is_read_from(column: &str) -> bool {
     is_lineage_column(column) || position_of_column(column).is_some()
@@ -262,6 +266,11 @@ fn parse_lineage(text: &str) -> Result<Vec<(String, String)>> {
         let (rank, name) = match split_prefix(part) {
             Some((prefix, name)) => (rank_of_prefix(prefix), name),
             None => (rank_after(lineage.last(), position), part),
+        };
+        let is_again = lineage.iter().any(|(other, _)| *other == rank);
+        let rank = match is_again && canonical_position(&rank) == RANKS.len() {
+            true => format!("{LEVEL}{position}"), // ranks without a name of their own: `x__A|k__B|x__C`
+            false => rank,
         };
         if lineage.iter().any(|(other, _)| *other == rank) {
             return Err(Error::Invalid(format!(

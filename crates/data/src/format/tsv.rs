@@ -8,7 +8,7 @@
 use super::compressed::transpose;
 use super::in_file;
 use crate::delimited::{Delimited, names_features, normalized, shortest};
-use crate::{Column, ColumnValues, Csr, Metadata, Result, Table, Taxonomy};
+use crate::{Column, ColumnValues, Csr, Metadata, Result, Table, Taxonomy, taxonomy};
 use std::collections::HashMap;
 use std::io::{BufRead, Write};
 use std::path::Path;
@@ -102,7 +102,8 @@ fn parse(mut file: Delimited<'_>, orientation: Orientation) -> Result<Table> {
                 name_in(&TAXONOMY_NAMES, field)
                     && first.is_none_or(|text| parse_abundance(text).is_err())
             });
-            names_features(&header[0]) || !names_samples && has_lineages
+            let is_profile = header.len() == 2 && is_nameless(&header[1]);
+            names_features(&header[0]) || is_profile || !names_samples && has_lineages
         }
     };
     let is_profile = normalized(&header[0]) == "clade name"
@@ -161,6 +162,10 @@ fn parse(mut file: Delimited<'_>, orientation: Orientation) -> Result<Table> {
                 ),
             ));
         }
+        // Profiles of MetaPhlAn 2 side by side: the headers of the profiles, below that of the table.
+        if record[0].trim() == "#SampleID" && record.iter().skip(1).all(is_nameless) {
+            continue;
+        }
         let id = record[0].trim().to_string();
         if id.is_empty() {
             return Err(file.field_error(line, 0, "an empty id", "the id of this line"));
@@ -199,7 +204,8 @@ fn parse(mut file: Delimited<'_>, orientation: Orientation) -> Result<Table> {
     }
 
     // Tables of older versions of MetaPhlAn have features in their rows, and a header that does not say so.
-    let are_clades = orientation == Orientation::Auto && Taxonomy::from_ids(&row_ids).is_some();
+    let are_clades = orientation != Orientation::SamplesInRows
+        && (taxonomy::are_lineages(&row_ids) || column_ids.iter().all(|id| is_nameless(id)));
     if !samples_in_columns && !are_clades {
         return Table::new(row_ids, column_ids, csr);
     }
@@ -232,7 +238,7 @@ fn parse(mut file: Delimited<'_>, orientation: Orientation) -> Result<Table> {
 
 /// Says whether a column stands for the one sample of a MetaPhlAn profile, and for none by name.
 fn is_nameless(column: &str) -> bool {
-    let column = column.to_lowercase();
+    let column = column.trim().to_lowercase();
     column.starts_with("metaphlan") && column.ends_with("_analysis")
 }
 
@@ -411,6 +417,11 @@ mod tests {
             (table.sample_ids(), table.get(0, 1)),
             (&["patient 7".to_string()][..], 60.5)
         );
+        let other_key = named.replace(
+            "#SampleID\tpatient 7",
+            "#run\tpatient 7\n#estimated_reads_mapped_to_known_clades:900",
+        );
+        assert_eq!(read("p.txt", &other_key), table);
     }
 
     // MetaPhlAn 2: a profile has no header of clades, and merged profiles begin with `ID`.
@@ -430,6 +441,15 @@ mod tests {
                 ["Bacteria", "Firmicutes"]
             );
         }
+        let below = "ID\ts1\ts2\n#SampleID\tMetaphlan2_Analysis\tMetaphlan2_Analysis\nk__A\t1\t2\nk__A|p__B\t1\t2\n";
+        assert_eq!(table(below).unwrap().feature_ids(), ["k__A", "k__A|p__B"]);
+        let unclassified = table("#SampleID\tMetaphlan2_Analysis\nunclassified\t100.0\n").unwrap();
+        assert_eq!(unclassified.feature_ids(), ["unclassified"]);
+        // Kraken's form, with ranks that have no name of their own.
+        let kraken = "#Classification\ts1\ts2\nx__cell\t1\t2\nx__cell|k__B\t1\t2\nx__cell|k__B|x__FCB\t1\t2\n";
+        let kraken = table(kraken).unwrap();
+        assert_eq!((kraken.n_samples(), kraken.n_features()), (2, 3));
+        assert_eq!(kraken.taxonomy.unwrap().finest(2), Some(("level_2", "FCB")));
         let plain = table("#SampleID\tA\ns1\t3\n").unwrap();
         assert_eq!(
             (plain.sample_ids(), plain.get(0, 0)),
