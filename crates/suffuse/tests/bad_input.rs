@@ -356,6 +356,23 @@ fn an_output_that_exists_stays_and_a_folder_that_does_not_is_named() {
     bench.fail(2, &part, &["table.mtx", "choose another name"]);
     std::fs::create_dir(bench.path("full")).unwrap();
     bench.file("full/precious", "x");
+    std::fs::copy(bench.path("table.tsv"), bench.path("full/results.tsv")).unwrap();
+    for command in [
+        &["evaluate", "full/results.tsv", "--out", "full"][..],
+        &["fit", "full/results.tsv", "-o", "full", "--force"],
+        &["dependencies", "full/results.tsv", "-o", "full", "--force"],
+        &[
+            "compare",
+            "table.tsv",
+            "full/results.tsv",
+            "-o",
+            "full",
+            "--force",
+        ],
+    ] {
+        bench.fail(2, command, &["full/results.tsv", "choose another folder"]);
+    }
+    std::fs::remove_file(bench.path("full/results.tsv")).unwrap();
     bench.fail(
         1,
         &["fit", "table.tsv", "-o", "full", "--config", "tiny"],

@@ -6,7 +6,7 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 use suffuse::compare::{Comparison, Features, Options, Results, Tables, compare};
 use suffuse::input::{self, Input, InputOptions};
-use suffuse::output::{make_folder, require_apart, require_writable, write_text};
+use suffuse::output::{make_folder, require_apart, require_outside, require_writable, write_text};
 use suffuse::provenance::{Provenance, digest};
 use suffuse::report::band_table;
 use suffuse::report::html::{self, Compared};
@@ -109,6 +109,7 @@ impl CompareArgs {
 pub(super) fn run(arguments: &CompareArgs, context: &mut Context) -> Result<()> {
     let comparison = &arguments.comparison;
     if let Some(folder) = &arguments.out {
+        require_outside(folder, &arguments.files())?;
         match folder.exists() {
             true => make_folder(folder, arguments.overwrite.overwrite())?,
             // Made once there is something to put into it.

@@ -7,7 +7,7 @@ use serde_json::json;
 use std::path::PathBuf;
 use suffuse::dependencies::attention::attention;
 use suffuse::dependencies::{Options, TimeColumns, find, tests};
-use suffuse::output::{make_folder, write_text};
+use suffuse::output::{make_folder, require_outside, write_text};
 use suffuse::provenance::{Provenance, digest};
 use suffuse::{Error, Result, input};
 use suffuse_data::format::Overwrite;
@@ -92,6 +92,8 @@ enum Form {
 }
 
 pub(super) fn run(arguments: &DependenciesArgs, context: &mut Context) -> Result<()> {
+    let inputs = input::files(&arguments.table, &arguments.input.options());
+    require_outside(&arguments.out, &inputs)?;
     let input = input::read_to_learn(&arguments.table, &arguments.input.options())?;
     context.notes(&input.notes);
     let form = match arguments.tests.form {

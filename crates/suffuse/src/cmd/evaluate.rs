@@ -16,7 +16,7 @@ use suffuse::evaluate::{
 };
 use suffuse::input::{self, Input};
 use suffuse::method::{self, Method};
-use suffuse::output::{make_folder, write_text};
+use suffuse::output::{make_folder, require_outside, write_text};
 use suffuse::provenance::Provenance;
 use suffuse::report::html::{self, Evaluated};
 use suffuse::report::{comparison_table, score_table};
@@ -181,6 +181,9 @@ pub(super) fn run(arguments: &EvaluateArgs, context: &mut Context) -> Result<()>
     let settings = arguments.sampling.settings();
     arguments.model.check(&settings)?;
     arguments.protocol.check(&arguments.times)?;
+    let mut inputs = input::files(&arguments.table, &arguments.input.options());
+    inputs.extend(arguments.model.files());
+    require_outside(&arguments.out, &inputs)?;
     let mut input = input::read_to_learn(&arguments.table, &arguments.input.options())?;
     let protocol = arguments.protocol.protocol;
     if protocol.is_tight() {

@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
 use suffuse::conditions::{ConditionEncoder, encode_for_fit};
-use suffuse::output::{make_folder, write_text};
+use suffuse::output::{make_folder, require_outside, write_text};
 use suffuse::provenance::Provenance;
 use suffuse::times::TimeColumns;
 use suffuse::{Result, input};
@@ -50,6 +50,9 @@ pub(crate) struct FitArgs {
 pub(super) fn run(arguments: &FitArgs, context: &mut Context) -> Result<()> {
     let device = arguments.run.device.find()?;
     arguments.model.check(&[])?;
+    let mut inputs = input::files(&arguments.table, &arguments.input.options());
+    inputs.extend(arguments.model.files());
+    require_outside(&arguments.out, &inputs)?;
     let input = input::read_to_learn(&arguments.table, &arguments.input.options())?;
     context.notes(&input.notes);
     let setting = arguments.model.resolve(&input.table, &[], context)?;
