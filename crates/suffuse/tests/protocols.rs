@@ -246,6 +246,10 @@ fn a_mask_replaces_that_of_the_protocol() {
     let row = of(&found, "ridge");
     assert_eq!(row["mask"], "taxon:2+nonzero:0.1");
     assert!(row["auroc"].is_f64());
+    // A sample that is named is hidden in the fold that tests it.
+    let one = scores(&bench, "whole_sample", &["--mask", "sample:sample_003"]);
+    let one = of(&one, "taxon-mean");
+    assert!(one["n_folds"] == 1 && one["n"].as_u64() > Some(0), "{one}");
     // The mask of `strict` by its text gives the results of `strict`.
     let plain = scores(&bench, "strict", &["--fraction", "0.3"]);
     let masked = scores(&bench, "strict", &["--mask", "nonzero:0.3"]);

@@ -29,7 +29,7 @@ use std::path::Path;
 use std::time::Instant;
 use suffuse_data::Table;
 use suffuse_data::format::tsv::Orientation;
-use suffuse_data::hide::{Mask, Occasions};
+use suffuse_data::hide::{Mask, Occasions, Part, Which};
 use suffuse_data::split::{self, Fold};
 use suffuse_model::device::{Device, gpu_name};
 use suffuse_model::systems::depmicrodiff::Config;
@@ -141,7 +141,8 @@ pub fn evaluate(
 ) -> Result<Vec<Finished>> {
     let folds = options.folds(subject.table)?;
     let mut all = Vec::new();
-    for &seed in &options.seeds {
+    let named = options.fold_of_named(subject.table, &folds)?;
+    for &seed in named.as_ref().unwrap_or(&options.seeds) {
         let mut trials: Vec<Option<Trial>> = vec![None; options.fractions.len()];
         let mut fits: Vec<Fits> = Vec::new();
         fits.resize_with(options.fractions.len(), Fits::default);
@@ -196,6 +197,39 @@ impl<'a> EvaluateOptions<'a> {
             return Ok(Vec::new());
         };
         Ok(split::k_folds(&self.groups(table), n_folds, FOLD_SEED)?)
+    }
+
+    /// The one fold that tests the samples that the mask names; none where it names none.
+    fn fold_of_named(&self, table: &Table, folds: &[Fold]) -> Result<Option<Vec<u64>>> {
+        let mut found: Option<(u64, String)> = None;
+        let masks = self
+            .fractions
+            .iter()
+            .map(|fraction| self.mask_at(*fraction));
+        for mask in masks.take_while(|_| !folds.is_empty()) {
+            for part in mask?.parts() {
+                let Part::Sample(Which::Named(name)) = part else {
+                    continue;
+                };
+                let sample = table.sample_ids().iter().position(|id| id == name);
+                let fold = |fold: &Fold| sample.is_some_and(|sample| fold.test.contains(&sample));
+                let Some(fold) = folds.iter().position(fold) else {
+                    return Err(Error::Table(format!(
+                        "--mask: the table has no sample {name:?}; its ids are like {:?}",
+                        table.sample_ids()[0]
+                    )));
+                };
+                match &found {
+                    Some((other, first)) if *other != fold as u64 => {
+                        return Err(Error::Usage(format!(
+                            "--mask: samples {first:?} and {name:?} are tested in different folds of the cross-validation; name one of them at a time"
+                        )));
+                    }
+                    _ => found = Some((fold as u64, name.clone())),
+                }
+            }
+        }
+        Ok(found.map(|(fold, _)| vec![fold]))
     }
 
     /// The group of each sample; every sample for itself where none is given.

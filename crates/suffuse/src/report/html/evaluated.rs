@@ -201,7 +201,7 @@ fn show_methods(page: &mut Page, evaluated: &Evaluated, question: &str) {
         }
     }
     page.glossary = glossary(&page.methods);
-    if let Some((_, _, most)) = dots.first() {
+    if let Some((_, _, most)) = dots.first().filter(|(_, _, most)| most.is_finite()) {
         page.tiles.push(Tile {
             value: format!("{:.0} %", 100.0 * most),
             label: format!("of hidden values inside the 90 % interval of {question}"),

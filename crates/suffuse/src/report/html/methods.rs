@@ -163,7 +163,8 @@ pub(super) fn of_comparison(rows: &[comparison::Row], used: &str) -> Vec<MethodT
                 rows.iter().filter(|row| row.fraction == fraction).collect();
             let has_presence = here.iter().any(|row| row.auroc.is_some());
             let percent = |share: Option<f64>| {
-                share.map_or("–".to_string(), |share| format!("{:.1} %", 100.0 * share))
+                let known = share.filter(|share| share.is_finite()); // of no entry there is none
+                known.map_or("–".to_string(), |share| format!("{:.1} %", 100.0 * share))
             };
             let lines = here.iter().map(|row| {
                 let mut cells = vec![
