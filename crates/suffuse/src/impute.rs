@@ -199,7 +199,11 @@ impl CompletedSample {
     fn reconcile(&mut self, sums: &[Sum], before: &[f64]) {
         let CompletedSample { value, done, .. } = self;
         let is_filled = |feature: usize| done[feature] == Done::Filled as u8;
-        for parent in nested::reconcile(value, sums, is_filled) {
+        let (changed, scale) = reconcile(value, sums, is_filled, before);
+        for end in self.lower.iter_mut().chain(&mut self.upper) {
+            *end *= scale;
+        }
+        for parent in changed {
             let total = self.value[parent];
             self.lower[parent] = self.lower[parent].min(total);
             self.upper[parent] = self.upper[parent].max(total);
@@ -208,6 +212,27 @@ impl CompletedSample {
             }
         }
     }
+}
+
+/// Sets filled parents to the sums of their children; returns the parents changed. A sample of which nothing above zero
+/// was measured is closed to a total: it is scaled to have that total still, by the factor that is returned as well.
+fn reconcile(
+    row: &mut [f64],
+    sums: &[Sum],
+    is_filled: impl Fn(usize) -> bool,
+    before: &[f64],
+) -> (Vec<usize>, f64) {
+    let total = |row: &[f64]| row.iter().filter(|value| !value.is_nan()).sum::<f64>();
+    let closed = total(row);
+    let changed = nested::reconcile(row, sums, &is_filled);
+    let summed = total(row);
+    if changed.is_empty() || before.iter().any(|value| *value > 0.0) || summed == 0.0 {
+        return (changed, 1.0);
+    }
+    let scale = closed / summed;
+    row.iter_mut().for_each(|value| *value *= scale);
+    nested::reconcile(row, sums, is_filled); // sums are exact again
+    (changed, scale)
 }
 
 /// Joins what a model returned for the samples from `first_sample` on to the table that it was given,
@@ -380,6 +405,25 @@ fn with_action(table: &Table, value: &[f64], codes: Vec<u8>) -> Result<Table> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_closed_sample_keeps_its_total_when_parents_become_sums() {
+        let sums = [Sum {
+            parent: 0,
+            children: vec![1, 2],
+        }];
+        let closed = [10.0, 1.0, 4.0, 5.0, f64::NAN];
+        let missing = [f64::NAN; 5];
+        let mut row = closed;
+        let (changed, scale) = reconcile(&mut row, &sums, |_| true, &missing);
+        assert_eq!((changed, scale), (vec![0], 20.0 / 15.0));
+        assert_eq!(row[0], row[1] + row[2]);
+        assert!((row[..4].iter().sum::<f64>() - 20.0).abs() < 1e-12 && row[4].is_nan());
+        let mut measured = closed;
+        let before = [f64::NAN, f64::NAN, f64::NAN, 5.0, f64::NAN];
+        let (_, scale) = reconcile(&mut measured, &sums, |f| f < 3, &before);
+        assert_eq!((scale, measured[0], measured[3]), (1.0, 5.0, 5.0));
+    }
 
     fn names(prefix: &str, n: usize) -> Vec<String> {
         (0..n).map(|i| format!("{prefix}{i}")).collect()

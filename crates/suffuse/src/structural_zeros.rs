@@ -18,6 +18,21 @@ pub fn read(path: &Path, table: &Table) -> Result<Vec<(u32, u32)>> {
     parse(&text, path, table)
 }
 
+/// [`apply()`] in the samples of which anything was measured. The others stay wholly missing: a visit that was missed is
+/// filled as such, around its zeros.
+///
+/// # Errors
+/// As [`apply()`].
+pub fn apply_where_measured(table: &Table, entries: &[(u32, u32)]) -> Result<Table> {
+    let is_measured = |sample: u32| {
+        let (_, values) = table.row(sample as usize);
+        values.iter().filter(|value| value.is_nan()).count() < table.n_features()
+    };
+    let mut measured = entries.to_vec();
+    measured.retain(|(sample, _)| is_measured(*sample));
+    apply(table, &measured)
+}
+
 /// The table with the listed entries known to be zero, also those that were not measured.
 ///
 /// # Errors
@@ -124,6 +139,12 @@ mod tests {
     fn an_entry_that_was_not_measured_becomes_a_known_zero() {
         let applied = apply(&table(), &[(1, 2)]).unwrap();
         assert_eq!(applied.to_dense(), [0.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
+        let names = |prefix: &str, n: usize| (0..n).map(|i| format!("{prefix}{i}")).collect();
+        let missed = [f64::NAN, f64::NAN, f64::NAN, 4.0];
+        let missed = Table::from_dense(names("s", 2), names("t", 2), &missed).unwrap();
+        let applied = apply_where_measured(&missed, &[(0, 0), (1, 0)]).unwrap();
+        assert!(applied.to_dense()[..2].iter().all(|value| value.is_nan()));
+        assert_eq!(applied.to_dense()[2..], [0.0, 4.0]);
     }
 
     #[test]

@@ -38,6 +38,19 @@ impl TimeColumns {
     /// No such column; a time that is neither a finite number nor a date; numbers beside dates; no subject
     /// with two samples of known time.
     pub fn read(&self, metadata: &Metadata) -> Result<Occasions> {
+        self.read_any(metadata)?.ok_or_else(|| {
+            Error::Table(format!(
+                "--subject: no subject in column {:?} has two samples of known time, so no sample tells of another; check the two columns, or leave --subject and --time out",
+                self.subject
+            ))
+        })
+    }
+
+    /// The same, but `None` where no subject has two samples of known time.
+    ///
+    /// # Errors
+    /// The others of [`TimeColumns::read`].
+    pub fn read_any(&self, metadata: &Metadata) -> Result<Option<Occasions>> {
         let names = || -> Vec<&str> {
             let columns = metadata.columns().iter();
             columns.map(|column| column.name.as_str()).collect()
@@ -65,13 +78,8 @@ impl TimeColumns {
             .map(|sample| subject[sample])
             .collect();
         known.sort_unstable();
-        if known.windows(2).all(|pair| pair[0] != pair[1]) {
-            return Err(Error::Table(format!(
-                "--subject: no subject in column {:?} has two samples of known time, so no sample tells of another; check the two columns, or leave --subject and --time out",
-                self.subject
-            )));
-        }
-        Ok(Occasions { subject, time })
+        let is_any_known = known.windows(2).any(|pair| pair[0] == pair[1]);
+        Ok(is_any_known.then_some(Occasions { subject, time }))
     }
 
     /// Stores the names in the folder of their model.

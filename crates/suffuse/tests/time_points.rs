@@ -73,6 +73,26 @@ fn a_missing_time_point_is_filled_now_and_by_the_kept_model() {
         record.contains("subject \\\"host\\\", time \\\"day\\\""),
         "{record}"
     );
+    // A zero that is known is no measurement: the visit is still one that was missed.
+    bench.file("zeros.tsv", "s5\tt0\n");
+    let zeros = "-o around.tsv --model kept --structural-zeros zeros.tsv";
+    bench.succeed(&arguments(&format!("{fill} {zeros}"), &[]));
+    let around = row(&bench, "around.tsv", "s5");
+    assert!(
+        around[0] == 0.0 && around.iter().all(|x| x.is_finite()),
+        "{around:?}"
+    );
+    assert!(around.iter().sum::<f64>() > 1.0, "{around:?}");
+    // A subject with one visit is no error for a model that knows of times.
+    let text = std::fs::read_to_string(bench.path("table.tsv")).unwrap();
+    let one: Vec<&str> = text.lines().take(2).collect();
+    bench.file("one.tsv", one.join("\n"));
+    let one = fill.replace("table.tsv", "one.tsv").replace(" -q", "");
+    let told = bench.succeed(&arguments(
+        &format!("{one} -o filled.tsv --model kept"),
+        &[],
+    ));
+    assert!(told.stderr.contains("filled by itself"), "{}", told.stderr);
     // Without times the sample stays as it was.
     bench.succeed(&arguments(&format!("{fill} -o alone.tsv"), &TINY));
     assert!(row(&bench, "alone.tsv", "s5").iter().all(|x| x.is_nan()));

@@ -182,7 +182,7 @@ pub(super) fn run(arguments: &ImputeArgs, context: &mut Context) -> Result<()> {
     let zeros = match &arguments.filling.structural_zeros {
         Some(path) => {
             let zeros = structural_zeros::read(path, &input.table)?;
-            input.table = structural_zeros::apply(&input.table, &zeros)?;
+            input.table = structural_zeros::apply_where_measured(&input.table, &zeros)?;
             zeros
         }
         None => Vec::new(),
@@ -372,7 +372,8 @@ impl Job<'_> {
             groups: None,
             times,
         };
-        let mut filling = Filling::new(self.files, &table, self.own_order)?
+        let with_zeros = structural_zeros::apply(&table, self.zeros)?;
+        let mut filling = Filling::new(self.files, &with_zeros, self.own_order)?
             .reconciling(self.sums)
             .watched_by(self.gathered(&table));
         let start = Instant::now();
@@ -398,7 +399,9 @@ impl Job<'_> {
                 progress: watch.progress,
                 interrupted: watch.interrupted,
             };
-            model.impute_blocks(&cohort, &mut options, |block| filling.take(&table, &block))
+            model.impute_blocks(&cohort, &mut options, |block| {
+                filling.take(&with_zeros, &block)
+            })
         })?;
         let done = Done {
             counts: filling.counts(),
@@ -416,7 +419,7 @@ impl Job<'_> {
             self.page(&seen, done.counts, &provenance)
         });
         // Watched, so that Ctrl-C does not stop it in the middle of a file.
-        context.watched(|_| filling.write(table, &provenance))?;
+        context.watched(|_| filling.write(with_zeros, &provenance))?;
         self.write_page(page)?;
         Ok(Some(done))
     }

@@ -50,7 +50,15 @@ impl TimeArgs {
                 folder.display()
             ))),
             (Some(_), Some(named)) => Ok(Some(named.read(metadata)?)),
-            (Some(own), None) if own.are_in(metadata) => Ok(Some(own.read(metadata)?)),
+            (Some(own), None) if own.are_in(metadata) => {
+                let occasions = own.read_any(metadata)?;
+                if occasions.is_none() {
+                    context.talk.note(&format!(
+                        "the model knows of times ({own}), but no subject has two samples of known time: each sample is filled by itself"
+                    ));
+                }
+                Ok(occasions)
+            }
             (Some(own), None) => {
                 context.talk.note(&format!(
                     "the model knows of times ({own}), but the table has no such columns: each sample is filled by itself"

@@ -2,7 +2,9 @@
 
 use super::sets::{self, Set, push_row};
 use super::zeros::{self, ZeroThresholds};
-use super::{Completed, CompletedSample, Counts, Done, FILLED_HEADER, LAYERS, MEANINGS, complete};
+use super::{
+    Completed, CompletedSample, Counts, Done, FILLED_HEADER, LAYERS, MEANINGS, complete, reconcile,
+};
 use crate::output::{beside, require_writable, write_text};
 use crate::provenance::Provenance;
 use crate::report::html::Gathered;
@@ -12,7 +14,7 @@ use std::io::{BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
 use suffuse_data::format::h5ad::{LayerKind, LayerRow, SpooledTable};
 use suffuse_data::format::{self, Format, Overwrite, WriteOptions, write_atomically};
-use suffuse_data::nested::{self, Sum};
+use suffuse_data::nested::Sum;
 use suffuse_data::{Csr, Table, select};
 use suffuse_model::systems::depmicrodiff::Block;
 
@@ -284,7 +286,8 @@ impl<'a> Filling<'a> {
                         row[entry.feature] = drawn[entry.feature];
                     }
                     let is_filled = |feature: usize| in_model.done[feature] == Done::Filled as u8;
-                    nested::reconcile(&mut row, sums, is_filled);
+                    let before = table.dense_row(sample.sample);
+                    reconcile(&mut row, sums, is_filled, &before);
                     if let Some(positions) = positions.as_ref() {
                         row = positions.iter().map(|position| row[*position]).collect();
                     }

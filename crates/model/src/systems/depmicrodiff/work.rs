@@ -153,7 +153,9 @@ impl Model {
         let is_candidate: Vec<bool> = (0..n_entries)
             .map(|at| match known[at] {
                 Known::Unknown => {
-                    asked.fill != Fill::Zeros && self.standardisation.is_measured[at % n_taxa]
+                    asked.fill != Fill::Zeros
+                        && self.standardisation.is_measured[at % n_taxa]
+                        && !is_structural(at)
                 }
                 Known::Absent => asked.fill != Fill::Missing && !is_structural(at),
                 Known::Present | Known::Withheld => false,
