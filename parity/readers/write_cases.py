@@ -102,6 +102,15 @@ def write_h5ad(folder, cases):
             cases.append(case(file, entries, list(OBS), everything=True))
 
 
+def write_unread_h5ad(folder):
+    """Parts that have no place in a table."""
+    table = ad.AnnData(COUNTS.astype(float))
+    table.raw = table
+    table.varm["loadings"] = np.ones((table.n_vars, 2))
+    table.obsp["distances"] = np.ones((table.n_obs, table.n_obs))
+    table.write_h5ad(folder / "unread.h5ad")
+
+
 def write_legacy_h5ad(folder, cases):
     """As anndata 0.7 and before: categories beside the columns, marks of h5sparse, fixed text."""
     x = sp.csr_matrix(COUNTS.astype(np.float32))
@@ -186,6 +195,7 @@ def case(file, entries, obs, taxonomy=False, everything=False):
 def main(folder):
     cases = []
     write_h5ad(folder, cases)
+    write_unread_h5ad(folder)
     write_legacy_h5ad(folder, cases)
     write_biom(folder, cases)
     write_tenx(folder, cases)

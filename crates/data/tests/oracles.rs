@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use suffuse_data::format::h5ad::{LayerKind, LayerRow, SpooledTable};
+use suffuse_data::format::h5ad::{self, LayerKind, LayerRow, SpooledTable};
 use suffuse_data::format::{self, Overwrite, ReadOptions, WriteOptions};
 use suffuse_data::{Column, ColumnValues, Csr, Dense, Layer, Table, Taxonomy};
 
@@ -83,6 +83,8 @@ fn every_encoding_that_the_formats_own_libraries_write_is_read() {
     run(&python, "write_cases.py", folder.path());
     let text = std::fs::read_to_string(folder.path().join("expected.json")).unwrap();
     let expected: Value = serde_json::from_str(&text).unwrap();
+    let unread = h5ad::not_read(&folder.path().join("unread.h5ad")).unwrap();
+    assert_eq!(unread, ["raw", "varm", "obsp"]);
     let cases = expected["cases"].as_array().unwrap();
     assert!(cases.len() >= 30, "{}", cases.len());
     for case in cases {

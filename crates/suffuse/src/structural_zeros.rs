@@ -64,6 +64,7 @@ fn parse(text: &str, path: &Path, table: &Table) -> Result<Vec<(u32, u32)>> {
     let samples = positions(table.sample_ids());
     let features = positions(table.feature_ids());
     let mut entries = BTreeSet::new();
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for (number, line) in text.lines().enumerate() {
         let line = line.trim_end_matches('\r');
         if line.trim().is_empty() || line.starts_with('#') {
@@ -131,7 +132,12 @@ mod tests {
 
     #[test]
     fn a_line_names_one_entry_or_a_feature_of_all_samples() {
-        let entries = parse("# known\ns1\tt1\n\nt2\r\n", Path::new("z"), &table()).unwrap();
+        let entries = parse(
+            "\u{feff}# known\ns1\tt1\n\nt2\r\n",
+            Path::new("z"),
+            &table(),
+        )
+        .unwrap();
         assert_eq!(entries, [(0, 2), (1, 1), (1, 2)]);
     }
 

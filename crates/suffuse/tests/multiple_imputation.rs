@@ -384,6 +384,13 @@ fn pool_refuses_tables_of_another_origin_and_columns_without_two_groups() {
     let other = table.with_dense(&dense).expect("a table");
     format::write(&other, &bench.path("other.h5ad"), &Default::default()).expect("a folder");
     let pool = |tables: &str, more: &str| format!("pool table.h5ad --imputed {tables} {more}");
+    for (tables, told) in [
+        ("out-01.h5ad out-01.h5ad", "one table given twice"),
+        ("out.h5ad out-01.h5ad", "out.h5ad holds the mean of draws"),
+    ] {
+        let run = bench.succeed(&words(&pool(tables, "--group site")));
+        assert!(run.stderr.contains(told), "{}", run.stderr);
+    }
     let fail = |code, command: String, facts: &[&str]| bench.fail(code, &words(&command), facts);
     let site = "--group site";
     let sample = &table.sample_ids()[at / 12];

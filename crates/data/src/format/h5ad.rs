@@ -23,7 +23,7 @@ mod spooled;
 mod uns;
 mod write;
 
-pub use read::{Matrix, read};
+pub use read::{Matrix, not_read, read};
 pub use spooled::{LayerKind, LayerRow, SpooledTable};
 pub(crate) use write::write;
 

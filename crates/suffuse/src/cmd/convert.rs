@@ -9,7 +9,7 @@ use suffuse::input;
 use suffuse::output::{require_apart, require_writable};
 use suffuse_data::Table;
 use suffuse_data::format::tsv::Orientation;
-use suffuse_data::format::{self, Format, WriteOptions, mtx};
+use suffuse_data::format::{self, Format, WriteOptions, detect, h5ad, mtx};
 use suffuse_data::taxonomy;
 
 /// Arguments of `convert`.
@@ -52,6 +52,16 @@ pub(super) fn run(arguments: &ConvertArgs, context: &mut Context) -> Result<()> 
         ..WriteOptions::default()
     };
     format::write(&input.table, &arguments.output, &options)?;
+    if detect(&arguments.input)? == Format::H5ad {
+        let not_read = h5ad::not_read(&arguments.input)?;
+        if !not_read.is_empty() {
+            context.talk.note(&format!(
+                "{}: has no place in a table and is not kept: {}",
+                arguments.input.display(),
+                not_read.join(", ")
+            ));
+        }
+    }
     let lost = lost(&input.table, format);
     if !lost.is_empty() {
         context.talk.note(&format!(

@@ -3,12 +3,13 @@
 use super::{Context, InputArgs, OverwriteArgs, at_least_one};
 use clap::{Args, ValueEnum};
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use suffuse::output::{beside, require_apart, require_writable, write_text};
 use suffuse::pool::{LogScale, Options, Results, Study};
 use suffuse::provenance::Provenance;
 use suffuse::report::pool_table;
 use suffuse::{Error, Result, input};
+use suffuse_data::Table;
 use suffuse_stats::differential::{Permutations, Test};
 
 /// Arguments of `pool`.
@@ -131,11 +132,26 @@ pub(super) fn run(arguments: &PoolArgs, context: &mut Context) -> Result<()> {
         metadata: None,
         ..read_options
     };
+    let n_before = provenance.inputs.len();
     for path in &arguments.tables.imputed {
         let completed = input::read(path, &without_metadata)?;
         study
             .add(&completed.table)
             .map_err(|error| error.in_file(path))?;
+        let twin = (provenance.inputs[n_before..].iter())
+            .find(|other| other.sha256 == completed.sources[0].sha256);
+        if let Some(twin) = twin {
+            context.talk.note(&format!(
+                "{} holds the same as {}: if it is one table given twice, the spread between tables comes out too small",
+                path.display(),
+                twin.path.display()
+            ));
+        } else if holds_means(path, &completed.table) {
+            context.talk.note(&format!(
+                "{} holds the mean of draws, not one draw, unless it was filled with --draws 1: the spread between tables comes out too small; give the tables of --m alone, as in OUT-*",
+                path.display()
+            ));
+        }
         provenance.inputs.extend(completed.sources);
         context.talk.detail(&format!("read {}", path.display()));
     }
@@ -149,6 +165,11 @@ pub(super) fn run(arguments: &PoolArgs, context: &mut Context) -> Result<()> {
         }
     }
     report(arguments, &results, context)
+}
+
+/// Says whether a table is the main output of `impute`, which says what was filled: in layers, or beside.
+fn holds_means(path: &Path, table: &Table) -> bool {
+    table.layers.contains_key("action") || beside(path, ".filled.tsv").exists()
 }
 
 impl ComparisonArgs {

@@ -27,6 +27,23 @@ pub fn read(path: &Path, matrix: &Matrix) -> Result<Table> {
     read_root(&root, matrix).map_err(|error| in_file(path, error))
 }
 
+/// The parts of an h5ad file that hold something and have no place in a table, so that [`read`] passes over them.
+///
+/// # Errors
+/// A missing, damaged or truncated file.
+pub fn not_read(path: &Path) -> Result<Vec<&'static str>> {
+    let root = H5File::open(path)?.root()?;
+    let mut parts = Vec::new();
+    for part in ["raw", "varm", "obsp", "varp"] {
+        if root.has_group(part) {
+            let group = root.group(part)?;
+            let is_empty = group.groups().is_empty() && group.datasets().is_empty();
+            parts.extend((!is_empty).then_some(part));
+        }
+    }
+    Ok(parts)
+}
+
 fn read_root(root: &H5Group, matrix: &Matrix) -> Result<Table> {
     let obs = frame::read(&root.group("obs")?, "sample")?;
     let var = frame::read(&root.group("var")?, "feature")?;
