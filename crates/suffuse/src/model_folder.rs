@@ -5,8 +5,24 @@ use crate::{Error, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use suffuse_data::format::Overwrite;
+
+/// The files of a model itself, of either system.
+const FILES: [&str; 7] = [
+    "config.toml",
+    "ema.safetensors",
+    "features.tsv",
+    "metrics.jsonl",
+    "optimizer.safetensors",
+    "transform.json",
+    "weights.safetensors",
+];
+
+/// Where the files of the model in a folder are; other files may lie there as well.
+pub fn files(model_folder: &Path) -> Vec<PathBuf> {
+    FILES.map(|name| model_folder.join(name)).to_vec()
+}
 
 /// A JSON file in the folder of a model.
 #[derive(Debug, Clone, Copy)]

@@ -73,6 +73,13 @@ fn a_missing_time_point_is_filled_now_and_by_the_kept_model() {
         record.contains("subject \\\"host\\\", time \\\"day\\\""),
         "{record}"
     );
+    // Tables may lie beside a model, and take no file of it.
+    for force in ["", " --force"] {
+        let beside = format!("{fill} -o kept/filled.tsv --model kept{force}");
+        bench.succeed(&arguments(&beside, &[]));
+    }
+    let of_model = format!("{fill} -o kept/features.tsv --model kept --force");
+    bench.fail(2, &arguments(&of_model, &[]), &["kept/features.tsv"]);
     // A zero that is known is no measurement: the visit is still one that was missed.
     bench.file("zeros.tsv", "s5\tt0\n");
     let zeros = "-o around.tsv --model kept --structural-zeros zeros.tsv";

@@ -23,7 +23,7 @@ use suffuse::method::Method;
 use suffuse::output::require_apart;
 use suffuse::provenance::{Provenance, digest};
 use suffuse::settings::Setting;
-use suffuse::{Error, PRESENCE_THRESHOLD, Result, structural_zeros};
+use suffuse::{Error, PRESENCE_THRESHOLD, Result, model_folder, structural_zeros};
 use suffuse_data::Table;
 use suffuse_data::nested::{self, Sum};
 use suffuse_data::select;
@@ -442,7 +442,9 @@ fn files_of(arguments: &ImputeArgs) -> Result<Files> {
     let mut inputs = input::files(&arguments.table, &arguments.input.options());
     inputs.extend(arguments.filling.structural_zeros.clone());
     inputs.extend(arguments.model.files());
-    inputs.extend(arguments.folders.model.clone());
+    if let Some(folder) = &arguments.folders.model {
+        inputs.extend(model_folder::files(folder));
+    }
     require_apart(files.paths().map(PathBuf::as_path), &inputs)?;
     Ok(files)
 }

@@ -8,7 +8,7 @@ use suffuse::generate::{
     Cohort, Fitted, Fixed, Guidance, Interpolation, Learned, Learning, Method, fit,
 };
 use suffuse::settings::{self, Setting};
-use suffuse::{Error, Result, Watch};
+use suffuse::{Error, Result, Watch, model_folder};
 use suffuse_data::tree::Tree;
 use suffuse_model::device::Device;
 use suffuse_model::systems::sparse_microbiome::{Privacy, PrivacyRecord, privacy_of};
@@ -300,11 +300,18 @@ impl LearnArgs {
         self.tree.as_deref()
     }
 
-    /// The files and folders that are read.
+    /// The files that are read.
     pub(super) fn files(&self) -> Vec<PathBuf> {
-        let named = [&self.tree, &self.keep, &self.model];
-        let config = self.config.as_deref().and_then(settings::file);
-        named.into_iter().flatten().cloned().chain(config).collect()
+        let mut files: Vec<PathBuf> = [&self.tree, &self.keep]
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect();
+        files.extend(self.config.as_deref().and_then(settings::file));
+        if let Some(folder) = &self.model {
+            files.extend(model_folder::files(folder));
+        }
+        files
     }
 
     /// Where training is kept.
