@@ -387,7 +387,7 @@ def main():
         "# Imputation, measured",
         "",
         f"Protocol `strict` ([what is hidden, and what a method may see](../guide/evaluate.md)) on {names};",
-        "leaf taxa only, test samples hidden first and normalised after, five folds or the first of them, as the last",
+        "leaf taxa only, test samples hidden first and normalised after, five folds or the first ones, as the last",
         "table says. Baselines are tuned on training samples. The ratio is to the baseline with the least RMSE on the",
         "same entries, which no user could have picked beforehand;",
         "brackets are 95 % bootstrap intervals over groups of samples. Baselines are not given the depth of a sample,",

@@ -47,7 +47,8 @@ impl Taxonomy {
     /// Parses one lineage text per feature.
     ///
     /// Ranks are those that occur in any lineage. An unknown prefix `x__` becomes a rank `x` after
-    /// the known ones, and one that is named by its place where it occurs again. `Unassigned` and an empty text are a lineage of unknown names.
+    /// the known ones, and one that is named by its place where it occurs again. `Unassigned` and an
+    /// empty text are a lineage of unknown names.
     ///
     /// # Errors
     /// A lineage that names one rank twice.

@@ -100,7 +100,7 @@ fn parse(mut file: Delimited<'_>, orientation: Orientation) -> Result<Table> {
             let has_lineages = header.iter().enumerate().skip(1).any(|(column, field)| {
                 let first = file.first_record().and_then(|record| record.get(column));
                 name_in(&TAXONOMY_NAMES, field)
-                    && first.is_none_or(|text| parse_abundance(text).is_err())
+                    && !first.is_some_and(|text| parse_abundance(text).is_ok_and(|x| !x.is_nan()))
             });
             let is_profile = header.len() == 2 && is_nameless(&header[1]);
             names_features(&header[0]) || is_profile || !names_samples && has_lineages
@@ -455,6 +455,13 @@ mod tests {
             (plain.sample_ids(), plain.get(0, 0)),
             (&["s1".to_string()][..], 3.0)
         );
+    }
+
+    #[test]
+    fn a_lineage_column_may_begin_with_an_empty_cell() {
+        let table = table("zotu\ts1\ttaxonomy\nA\t1\t\nB\t2\tk__Bacteria\n").unwrap();
+        assert_eq!((table.sample_ids().len(), table.n_features()), (1, 2));
+        assert_eq!(table.taxonomy.unwrap().lineages, [[""], ["Bacteria"]]);
     }
 
     #[test]
