@@ -205,9 +205,16 @@ pub fn is_read_from(column: &str) -> bool {
     is_lineage_column(column) || position_of_column(column).is_some()
 }
 
-fn is_lineage_column(name: &str) -> bool {
-    let name = normalized(name);
-    ["taxon", "taxonomy", "lineage", "consensus lineage"].contains(&name.as_str())
+/// Says whether a column of this name holds whole lineages.
+pub(crate) fn is_lineage_column(name: &str) -> bool {
+    const NAMES: [&str; 5] = [
+        "taxonomy",
+        "taxon",
+        "consensus lineage",
+        "consensuslineage",
+        "lineage",
+    ];
+    NAMES.contains(&normalized(name).as_str())
 }
 
 /// Position among [`RANKS`] of the rank that a column names.

@@ -38,15 +38,6 @@ pub struct TsvOptions {
     pub delimiter: Delimiter,
 }
 
-/// Names of columns with lineages, after normalization.
-const TAXONOMY_NAMES: [&str; 5] = [
-    "taxonomy",
-    "taxon",
-    "consensus lineage",
-    "consensuslineage",
-    "lineage",
-];
-
 /// Names of MetaPhlAn's column of taxonomy identifiers, after normalization.
 const TAXID_NAMES: [&str; 2] = ["ncbi tax id", "clade taxid"];
 
@@ -99,7 +90,7 @@ fn parse(mut file: Delimited<'_>, orientation: Orientation) -> Result<Table> {
             let names_samples = normalized(&header[0]).starts_with("sample");
             let has_lineages = header.iter().enumerate().skip(1).any(|(column, field)| {
                 let first = file.first_record().and_then(|record| record.get(column));
-                name_in(&TAXONOMY_NAMES, field)
+                taxonomy::is_lineage_column(field)
                     && !first.is_some_and(|text| parse_abundance(text).is_ok_and(|x| !x.is_nan()))
             });
             let is_profile = header.len() == 2 && is_nameless(&header[1]);
@@ -112,7 +103,7 @@ fn parse(mut file: Delimited<'_>, orientation: Orientation) -> Result<Table> {
         .iter()
         .skip(1)
         .map(|field| match samples_in_columns {
-            true if name_in(&TAXONOMY_NAMES, field) => Field::Lineage,
+            true if taxonomy::is_lineage_column(field) => Field::Lineage,
             true if name_in(&TAXID_NAMES, field) => Field::TaxId,
             true if is_profile && !name_in(&[PROFILE_NAME], field) => Field::Ignored,
             _ => Field::Number,
