@@ -201,13 +201,13 @@ impl<'a> EvaluateOptions<'a> {
 
     /// The one fold that tests the samples that the mask names; none where it names none.
     fn fold_of_named(&self, table: &Table, folds: &[Fold]) -> Result<Option<Vec<u64>>> {
+        if folds.is_empty() {
+            return Ok(None);
+        }
         let mut found: Option<(u64, String)> = None;
-        let masks = self
-            .fractions
-            .iter()
-            .map(|fraction| self.mask_at(*fraction));
-        for mask in masks.take_while(|_| !folds.is_empty()) {
-            for part in mask?.parts() {
+        for fraction in &self.fractions {
+            let mask = self.mask_at(*fraction)?;
+            for part in mask.parts() {
                 let Part::Sample(Which::Named(name)) = part else {
                     continue;
                 };
