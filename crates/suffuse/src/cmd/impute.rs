@@ -372,8 +372,13 @@ impl Job<'_> {
             groups: None,
             times,
         };
-        let with_zeros = structural_zeros::apply(&table, self.zeros)?;
-        let mut filling = Filling::new(self.files, &with_zeros, self.own_order)?
+        // Missed visits are filled as such, and written with their zeros.
+        let with_zeros = match self.zeros {
+            [] => None,
+            zeros => Some(structural_zeros::apply(&table, zeros)?),
+        };
+        let written = with_zeros.as_ref().unwrap_or(&table);
+        let mut filling = Filling::new(self.files, written, self.own_order)?
             .reconciling(self.sums)
             .watched_by(self.gathered(&table));
         let start = Instant::now();
@@ -399,9 +404,7 @@ impl Job<'_> {
                 progress: watch.progress,
                 interrupted: watch.interrupted,
             };
-            model.impute_blocks(&cohort, &mut options, |block| {
-                filling.take(&with_zeros, &block)
-            })
+            model.impute_blocks(&cohort, &mut options, |block| filling.take(written, &block))
         })?;
         let done = Done {
             counts: filling.counts(),
@@ -419,7 +422,7 @@ impl Job<'_> {
             self.page(&seen, done.counts, &provenance)
         });
         // Watched, so that Ctrl-C does not stop it in the middle of a file.
-        context.watched(|_| filling.write(with_zeros, &provenance))?;
+        context.watched(|_| filling.write(with_zeros.unwrap_or(table), &provenance))?;
         self.write_page(page)?;
         Ok(Some(done))
     }

@@ -279,6 +279,7 @@ impl<'a> Filling<'a> {
                     .push(sample, sample_id, feature_id)
                     .map_err(|error| Error::io(&files.table, "write", error))?;
                 let place = |feature: usize| positions.as_ref().map_or(feature, |p| p[feature]);
+                let before = table.dense_row(sample.sample);
                 for ((set, path), drawn) in sets.iter_mut().zip(&files.sets).zip(&block.sets) {
                     let drawn = drawn.row(sample.sample - block.first_sample);
                     let mut row = in_model.value.clone();
@@ -286,7 +287,6 @@ impl<'a> Filling<'a> {
                         row[entry.feature] = drawn[entry.feature];
                     }
                     let is_filled = |feature: usize| in_model.done[feature] == Done::Filled as u8;
-                    let before = table.dense_row(sample.sample);
                     reconcile(&mut row, sums, is_filled, &before);
                     if let Some(positions) = positions.as_ref() {
                         row = positions.iter().map(|position| row[*position]).collect();
@@ -295,7 +295,6 @@ impl<'a> Filling<'a> {
                         .map_err(|error| Error::io(path, "write", error))?;
                 }
                 if let (Some(list), Some((path, thresholds))) = (zeros.as_mut(), &files.zeros) {
-                    let before = table.dense_row(sample.sample);
                     for (feature, presence) in sample.presence.iter().enumerate() {
                         if before[place(feature)] != 0.0 || presence.is_nan() {
                             continue;
