@@ -270,6 +270,10 @@ fn a_mask_replaces_that_of_the_protocol() {
         (&["--completion", "zero-reads"][..], "--protocol thinning"),
         (&["--mask", "nonzero:7"][..], "at most 1"),
         (
+            &["--mask", "nonzero:0.0001", "--methods", "zero"][..],
+            "--mask nonzero:0.0001 of protocol strict hides no value above zero",
+        ),
+        (
             &["--mask", "time:1", "--methods", "zero"][..],
             "--subject COLUMN",
         ),

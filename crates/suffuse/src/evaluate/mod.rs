@@ -130,8 +130,8 @@ const UNDER_WAY: &str = "under-way";
 /// In a cross-validation a model is fitted once per fold and serves every fraction.
 ///
 /// # Errors
-/// A table that a method cannot work on, a folder that cannot be written to, or an interruption,
-/// after which the same call goes on where it stopped.
+/// A table that a method cannot work on, masks that leave nothing to score, a folder that cannot be written
+/// to, or an interruption, after which the same call goes on where it stopped.
 pub fn evaluate(
     subject: &Subject,
     options: &EvaluateOptions,
@@ -142,7 +142,9 @@ pub fn evaluate(
     let folds = options.folds(subject.table)?;
     let mut all = Vec::new();
     let named = options.fold_of_named(subject.table, &folds)?;
-    for &seed in named.as_ref().unwrap_or(&options.seeds) {
+    let seeds = named.as_ref().unwrap_or(&options.seeds);
+    options.require_something_to_score(subject.table, &folds, seeds)?;
+    for &seed in seeds {
         let mut trials: Vec<Option<Trial>> = vec![None; options.fractions.len()];
         let mut fits: Vec<Fits> = Vec::new();
         fits.resize_with(options.fractions.len(), Fits::default);
@@ -230,6 +232,31 @@ impl<'a> EvaluateOptions<'a> {
             }
         }
         Ok(found.map(|(fold, _)| vec![fold]))
+    }
+
+    /// Refuses masks of which no trial could say anything, before any method runs.
+    fn require_something_to_score(
+        &self,
+        table: &Table,
+        folds: &[Fold],
+        seeds: &[u64],
+    ) -> Result<()> {
+        for &seed in seeds {
+            for &fraction in &self.fractions {
+                let fold = folds.get(seed as usize);
+                let trial = self.trial(table, fold, fraction, seed)?;
+                if !trial.scored.is_empty() || trial.full_depth.is_some() {
+                    return Ok(());
+                }
+            }
+        }
+        let what = match &self.mask {
+            Some(mask) => format!("--mask {mask} of protocol {}", self.protocol),
+            None => format!("protocol {}", self.protocol),
+        };
+        Err(Error::Table(format!(
+            "{what} hides no value above zero of a sample that keeps another one, so there is nothing to score; hide more (--fraction, --mask), or more folds (--seeds)"
+        )))
     }
 
     /// The group of each sample; every sample for itself where none is given.

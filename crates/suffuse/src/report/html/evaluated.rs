@@ -91,12 +91,7 @@ pub fn of_evaluation(evaluated: &Evaluated) -> Result<String> {
     let n_leaks = show_audit(&mut page, evaluated.table)?;
     show_provenance(&mut page, evaluated.provenance);
     page.cautions = cautions(evaluated, n_leaks);
-    let n_doubtful = taxa.iter().filter(|t| t.trust() == taxa::Trust::No).count();
-    page.tiles.push(Tile {
-        value: format!("{} of {}", thousands(n_doubtful), thousands(taxa.len())),
-        label: "taxa not to trust".to_string(),
-        tone: if n_doubtful == 0 { "good" } else { "bad" },
-    });
+    page.tiles.push(taxa::tile(&taxa));
     page.citations = citations::of(topics(evaluated));
     page.render()
 }

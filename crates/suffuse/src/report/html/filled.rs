@@ -88,11 +88,7 @@ pub fn of_filled(filled: &Filled) -> Result<String> {
     let n_doubtful = taxa.iter().filter(|t| t.trust() == taxa::Trust::No).count();
     page.cautions = cautions(filled, n_doubtful, n_leaks);
     page.tiles = tiles(filled, score.as_ref(), quality.as_ref());
-    page.tiles.push(Tile {
-        value: format!("{} of {}", thousands(n_doubtful), thousands(taxa.len())),
-        label: "taxa not to trust".to_string(),
-        tone: if n_doubtful == 0 { "good" } else { "bad" },
-    });
+    page.tiles.push(taxa::tile(&taxa));
     page.citations = citations::of(topics(filled));
     page.render()
 }

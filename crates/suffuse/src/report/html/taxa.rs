@@ -2,6 +2,7 @@
 
 use super::gathered::Gathered;
 use super::svg::{Axis, Chart};
+use super::{Tile, thousands};
 use crate::auto::Tested;
 use crate::evaluate::outcome::Outcome;
 use serde::Serialize;
@@ -212,6 +213,38 @@ pub(super) fn taxa(
     taxa
 }
 
+/// How many taxa not to trust; of how many were tested at all, where none is known to be bad.
+pub(super) fn tile(taxa: &[Taxon]) -> Tile {
+    let n_of = |trust: Trust| taxa.iter().filter(|taxon| taxon.trust() == trust).count();
+    let (n_bad, n_untested) = (n_of(Trust::No), n_of(Trust::Untested));
+    let of_all = |n: usize| format!("{} of {}", thousands(n), thousands(taxa.len()));
+    match (n_bad, n_untested) {
+        (0, 0) => Tile {
+            value: of_all(0),
+            label: "taxa not to trust".to_string(),
+            tone: "good",
+        },
+        (0, n_untested) => Tile {
+            value: of_all(n_untested),
+            label: "taxa not tested".to_string(),
+            tone: "",
+        },
+        (n_bad, 0) => Tile {
+            value: of_all(n_bad),
+            label: "taxa not to trust".to_string(),
+            tone: "bad",
+        },
+        (n_bad, n_untested) => Tile {
+            value: of_all(n_bad),
+            label: format!(
+                "taxa not to trust, and {} not tested",
+                thousands(n_untested)
+            ),
+            tone: "bad",
+        },
+    }
+}
+
 /// Error of what is used against that of the taxon mean, a mark per tested taxon; `None` without one.
 pub(super) fn chart(taxa: &[Taxon]) -> Option<String> {
     let tested: Vec<&Taxon> = taxa
@@ -294,6 +327,39 @@ mod tests {
             ..taxon()
         };
         assert_eq!(untested.trust(), Trust::Untested);
+    }
+
+    #[test]
+    fn no_taxon_tested_is_no_taxon_trusted() {
+        let untested = Taxon {
+            n_tested: 0,
+            ..taxon()
+        };
+        let bad = Taxon {
+            n_observed: 0,
+            ..taxon()
+        };
+        let said = |taxa: &[Taxon]| {
+            let tile = tile(taxa);
+            (tile.value, tile.label, tile.tone)
+        };
+        let words = |value: &str, label: &str, tone| (value.to_string(), label.to_string(), tone);
+        assert_eq!(
+            said(&[taxon(), taxon()]),
+            words("0 of 2", "taxa not to trust", "good")
+        );
+        assert_eq!(
+            said(&[untested.clone(), untested.clone()]),
+            words("2 of 2", "taxa not tested", "")
+        );
+        assert_eq!(
+            said(&[bad.clone(), taxon()]),
+            words("1 of 2", "taxa not to trust", "bad")
+        );
+        assert_eq!(
+            said(&[bad, untested, taxon()]),
+            words("1 of 3", "taxa not to trust, and 1 not tested", "bad")
+        );
     }
 
     #[test]
