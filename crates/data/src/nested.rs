@@ -229,6 +229,13 @@ mod tests {
     }
 
     #[test]
+    fn a_rank_without_a_known_name_holds_what_stands_below_it() {
+        let ids = ["x__cell", "x__cell|k__B", "x__cell|k__B|x__C"].map(String::from);
+        let table = Table::from_dense(vec!["s".to_string()], ids.to_vec(), &[1.0; 3]).unwrap();
+        assert_eq!(children(&table), [vec![1], vec![2], vec![]]);
+    }
+
+    #[test]
     fn sequences_are_leaves_with_or_without_their_genus_in_the_table() {
         let lineage = "k__A; g__G";
         let alone = table(&[("ASV1", lineage), ("ASV2", lineage), ("ASV3", "k__A")]);

@@ -46,9 +46,9 @@ const UNKNOWN: [&str; 6] = ["", "unassigned", "unclassified", "unknown", "none",
 impl Taxonomy {
     /// Parses one lineage text per feature.
     ///
-    /// Ranks are those that occur in any lineage. An unknown prefix `x__` becomes a rank `x` after
-    /// the known ones, and one that is named by its place where it occurs again. `Unassigned` and an
-    /// empty text are a lineage of unknown names.
+    /// Ranks are those that occur in any lineage. An unknown prefix `x__` becomes a rank `x`, and one that is
+    /// named by its place where it occurs again; it stands before the broadest known rank that follows it in a
+    /// lineage, or at the end. `Unassigned` and an empty text are a lineage of unknown names.
     ///
     /// # Errors
     /// A lineage that names one rank twice.
@@ -63,8 +63,12 @@ impl Taxonomy {
                 ranks.push(rank.clone());
             }
         }
+        let follows = broadest_known_after(&parsed);
         // A stable sort keeps unknown ranks in the order of their first occurrence.
-        ranks.sort_by_key(|rank| canonical_position(rank));
+        ranks.sort_by_key(|rank| match canonical_position(rank) {
+            known if known < RANKS.len() => (known, true),
+            end => (follows.get(rank.as_str()).map_or(end, |rank| *rank), false),
+        });
         let column_of: HashMap<&str, usize> = ranks
             .iter()
             .enumerate()
@@ -338,6 +342,24 @@ fn rank_after(previous: Option<&(String, String)>, position: usize) -> String {
     next.map_or_else(|| format!("{LEVEL}{position}"), |rank| rank.to_string())
 }
 
+/// Of each rank that is not among [`RANKS`], the first of those that follows it in a lineage.
+fn broadest_known_after(lineages: &[Vec<(String, String)>]) -> HashMap<&str, usize> {
+    let mut found: HashMap<&str, usize> = HashMap::new();
+    for lineage in lineages {
+        let mut broadest = RANKS.len();
+        for (rank, _) in lineage.iter().rev() {
+            match canonical_position(rank) {
+                known if known < RANKS.len() => broadest = broadest.min(known),
+                _ => {
+                    let first = found.entry(rank).or_insert(broadest);
+                    *first = broadest.min(*first);
+                }
+            }
+        }
+    }
+    found
+}
+
 fn canonical_position(rank: &str) -> usize {
     RANKS
         .iter()
@@ -423,6 +445,19 @@ mod tests {
         let partly = names("Bacteria(100);unclassified");
         assert_eq!(partly[0].1, "Bacteria");
         assert!(Taxonomy::parse(&["g__A; g__B"]).is_err());
+    }
+
+    #[test]
+    fn ranks_without_a_known_name_stand_where_they_stood() {
+        let ranks = |texts: &[&str]| Taxonomy::parse(texts).unwrap().ranks;
+        assert_eq!(
+            ranks(&["x__cell|k__B|x__C", "x__cell|k__B|p__D|y__E"]),
+            ["x", "kingdom", "phylum", "level_2", "y"]
+        );
+        assert_eq!(
+            ranks(&["k__A; g__G; sh__X; s__S", "k__A; sh__X"]),
+            ["kingdom", "genus", "sh", "species"]
+        );
     }
 
     #[test]
