@@ -449,6 +449,15 @@ fn a_table_survives_both_forms_of_biom() {
         let back = format::read(&path, &ReadOptions::default()).unwrap();
         assert_same(&back.to_dense(), &table.to_dense(), name);
         assert_eq!(back.taxonomy, table.taxonomy, "{name}");
+        for column in ["number", "flag"].map(|name| table.sample_metadata.column(name).unwrap()) {
+            let again = back.sample_metadata.column(&column.name).unwrap();
+            assert_eq!(
+                std::mem::discriminant(&again.values),
+                std::mem::discriminant(&column.values),
+                "{name}: {}",
+                column.name
+            );
+        }
         for column in table.sample_metadata.columns() {
             let again = back.sample_metadata.column(&column.name).unwrap();
             for row in 0..3 {

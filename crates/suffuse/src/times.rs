@@ -35,7 +35,7 @@ impl TimeColumns {
     /// such a sample has no neighbours. Dates count in days.
     ///
     /// # Errors
-    /// No such column; a time that is neither a finite number nor a date; numbers beside dates; no subject
+    /// No such column; a time that is neither a number up to 1e15 nor a date; numbers beside dates; no subject
     /// with two samples of known time.
     pub fn read(&self, metadata: &Metadata) -> Result<Occasions> {
         self.read_any(metadata)?.ok_or_else(|| {
@@ -131,8 +131,10 @@ fn times(values: &ColumnValues) -> std::result::Result<Vec<f64>, (usize, String)
             continue;
         };
         let written = written(text.trim()).ok_or_else(|| {
-            let expected = "expected a number or a date YYYY-MM-DD, or an empty cell";
-            (row, format!("is {text:?}; {expected}"))
+            let problem = format!(
+                "is {text:?}; expected a number from -{MOST:e} to {MOST:e} or a date YYYY-MM-DD, or an empty cell"
+            );
+            (row, problem)
         })?;
         match (first, written) {
             (Some(Written::Number(_)), Written::Date(_))
@@ -149,9 +151,12 @@ fn times(values: &ColumnValues) -> std::result::Result<Vec<f64>, (usize, String)
     Ok(times)
 }
 
+/// Largest time, so that days still differ in it and differences are finite.
+const MOST: f64 = 1e15;
+
 fn written(text: &str) -> Option<Written> {
     match text.parse::<f64>() {
-        Ok(number) => number.is_finite().then_some(Written::Number(number)),
+        Ok(number) => (number.abs() <= MOST).then_some(Written::Number(number)),
         Err(_) => date(text).map(Written::Date),
     }
 }
@@ -251,7 +256,11 @@ mod tests {
     #[test]
     fn what_is_no_time_is_an_error_that_names_the_cell_and_the_way_out() {
         for (times, expected) in [
-            (["2", "spring"], "expected a number or a date YYYY-MM-DD"),
+            (
+                ["2", "spring"],
+                "expected a number from -1e15 to 1e15 or a date YYYY-MM-DD",
+            ),
+            (["2", "-1e308"], "is \"-1e308\"; expected a number from"),
             (["2", "2020-01-01"], "numbers alone or dates alone"),
             (["2", "inf"], "expected a number"),
         ] {

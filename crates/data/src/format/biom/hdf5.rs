@@ -215,6 +215,10 @@ fn write_columns<'a>(columns: impl Iterator<Item = &'a Column>) -> OutGroup {
             ColumnValues::Numeric(values) => {
                 group.numbers(&name, &[n_rows], Numbers::F64(values));
             }
+            ColumnValues::Boolean(values) if values.iter().all(Option::is_some) => {
+                let values: Vec<bool> = values.iter().flatten().copied().collect();
+                group.numbers(&name, &[n_rows], Numbers::Boolean(&values));
+            }
             other => {
                 let texts: Vec<String> = (0..n_rows)
                     .map(|row| other.text(row).unwrap_or_default())
