@@ -7,6 +7,7 @@ FOLDER keeps every result and every fit: the same command goes on where it stopp
 writes the page. `--tables stad,coad` takes some of the tables, `--parts strict,blind` some of the parts,
 `--folds 2` some of the folds, `--folds stad:5,hnsc:2,ag:1` some of each table, `--folds strict.ag:0` none of a table
 in one part (`time.mp:3`: three seeds of the time points); the page says so. Two cores need most of a day for all of it.
+Part `single-cell` needs anndata (`.venv`), which cuts the genes; part `peers` what `parity/peers/README.md` says.
 """
 
 import argparse
@@ -14,7 +15,7 @@ import csv
 import json
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from timed import timed
@@ -189,7 +190,7 @@ def summary(results):
 
 PRESENCE_HEADER = """| table | hidden | method | AUROC | - best baseline | AUPR | Bray-Curtis thin | completed | closer |
 |---|---|---|---|---|---|---|---|---|"""
-PARTS = ("strict", "sisters", "zero-shot", "metadata", "blind", "thinning", "false-positives", "time", "peers")
+PARTS = ("strict", "sisters", "zero-shot", "metadata", "blind", "thinning", "false-positives", "time", "single-cell", "peers")
 
 
 def strict_part(options, tables):
@@ -305,11 +306,61 @@ def time_part(options, _):
         "| method | RMSE ln | / best baseline | AUROC of presence | Bray-Curtis |",
         "|---|---|---|---|---|",
     ]
-    for row in sorted(result["scores"], key=lambda row: row["rmse"] or math.inf):
+    lines = []
+    for row in result["scores"]:
         distance = (row["depth"] or {}).get("bray_curtis_completed")
         cells = [bold(row["method"]), number(row["rmse"]), interval(row["rmse_ratio"]), number(row["auroc"]), number(distance)]
-        page.append("| " + " | ".join(cells) + " |")
+        lines.append((row["rmse"] or math.inf, cells))
+    if "peers" in options.parts.split(","):
+        best = next(row["rmse"] / row["rmse_ratio"]["value"] for row in result["scores"] if row["rmse_ratio"])
+        lines.append(recurrent_gan(options, seeds, best))
+    page += ["| " + " | ".join(cells) + " |" for _, cells in sorted(lines, key=lambda line: line[0])]
+    if "peers" in options.parts.split(","):
+        page += ["", "`recurrent-gan`: a [small version of DeepMicroGen](../../parity/peers/README.md#missing-visits) on the same visits."]
     return page, [(SERIES, result)]
+
+
+def recurrent_gan(options, seeds, best):
+    """RMSE pooled over the seeds, and the cells of its row."""
+    lines = options.work / "peers-mp.tsv"
+    if not lines.exists():
+        part = lines.with_suffix(".part")
+        script = PAGE.parent.parent.parent / "parity" / "peers" / "visits.py"
+        command = [options.peers_python, script, options.data / SERIES.path, "--out", part, "--seeds", seeds]
+        timed([*command, "--subject", "host_subject_id", "--time", "days_since_experiment_start"])
+        part.rename(lines)
+    rows = [row for row in csv.DictReader(lines.read_text().splitlines(), delimiter="\t") if row["method"] == "recurrent-gan"]
+    square = sum(int(row["n"]) * float(row["rmse_ln"]) ** 2 for row in rows)
+    rmse = math.sqrt(square / sum(int(row["n"]) for row in rows))
+    mean = lambda name: sum(float(row[name]) for row in rows) / len(rows)
+    return rmse, ["recurrent-gan", number(rmse), number(rmse / best), number(mean("auroc")), number(mean("bray_curtis"))]
+
+
+N_GENES = 300
+CELLS = Table("paul15", "Paul15", "singlecell/Paul15.h5ad", None)
+
+
+def single_cell_part(options, _):
+    """The genes with the most reads of all cells; a cell is a sample."""
+    cut = options.work / f"paul15-top{N_GENES}.h5ad"
+    if not cut.exists():
+        import anndata
+        import numpy as np
+
+        cells = anndata.read_h5ad(options.data / CELLS.path)
+        most = np.argsort(-np.asarray(cells.X.sum(axis=0)).ravel(), kind="stable")[:N_GENES]
+        cells[:, np.sort(most)].copy().write_h5ad(cut)
+    cells = replace(CELLS, path=str(cut))
+    result = run(options, cells, "single-cell", [])
+    page = [
+        "## Single-cell counts",
+        "",
+        f"`strict` on the {N_GENES} genes of Paul15 with the most reads, a cell for a sample, without any change of the method.",
+        "",
+        HEADER,
+        *rows_of(cells, result),
+    ]
+    return page, [(cells, result)]
 
 
 def peers_part(options, tables):
@@ -367,7 +418,8 @@ def main():
     options.work.mkdir(parents=True, exist_ok=True)
     tables = [TABLES[name] for name in options.tables.split(",")]
     of_parts = (strict_part, sisters_part, zero_shot_part, metadata_part, blind_part, thinning_part)
-    functions = dict(zip(PARTS, (*of_parts, false_positives_part, time_part, peers_part), strict=True))
+    more_parts = (false_positives_part, time_part, single_cell_part, peers_part)
+    functions = dict(zip(PARTS, (*of_parts, *more_parts), strict=True))
     pages, everything = [], []
     for part in options.parts.split(","):
         page, results = functions[part](options, [t for t in tables if options.folds_of(part, t) != 0])
