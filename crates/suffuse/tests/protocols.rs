@@ -141,6 +141,15 @@ fn whole_taxa_are_scored_for_presence_and_value() {
     for method in METHODS.split(',') {
         assert!(of(&found, method)["auroc"].is_f64(), "{method}");
     }
+    // What is not measured is judged by the model, and filled by the partners too, as `impute` does.
+    let (auto, model) = (of(&found, "auto"), of(&found, "depmicrodiff"));
+    assert_eq!(auto["auroc"], model["auroc"]);
+    let alone = scores(
+        &bench,
+        "whole_taxon",
+        &["--fraction", "0.25", "--set", "calibration.n_copies=0"],
+    );
+    assert_ne!(auto["rmse"], of(&alone, "auto")["rmse"]);
 }
 
 #[test]

@@ -410,13 +410,14 @@ pub fn of_model(
     }
 }
 
-/// What a method with partners says of the entries that are scored, where a zero may be false and nothing says which.
+/// What a method with partners says of the entries that are scored, where nothing says which of them are present:
+/// zeros, any of which may be false, or entries that were not measured.
 ///
 /// - `judges`: of the zeros
 ///
 /// # Errors
 /// As filling.
-pub fn of_zeros(
+pub fn of_unknown(
     fitted: &FittedModel,
     (choice, judges): (&Choice, &ZeroJudges),
     trial: &Trial,

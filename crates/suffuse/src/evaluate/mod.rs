@@ -353,19 +353,19 @@ impl Ready {
     ) -> Result<(Answer, f64, f64)> {
         let (fitted, setting) = (&self.fitted, &options.model);
         let is_alone = method.partners(fitted.model.config()).is_empty();
-        if is_alone || trial.told == Told::NotMeasured {
+        if is_alone || trial.shows_nothing() {
             let (answer, seconds) = self.model_says(key, trial, options, watch)?;
             return Ok((answer, seconds, 0.0));
         }
         let (choice, choosing) = self.choice(method, trial, setting, watch)?;
-        if trial.told == Told::Zero {
+        if trial.told != Told::Present {
             let start = Instant::now();
-            let judges = match method {
-                Method::Auto => self.fitted.judges(trial, setting, watch)?,
+            let judges = match (method, trial.told) {
+                (Method::Auto, Told::Zero) => self.fitted.judges(trial, setting, watch)?,
                 _ => ZeroJudges::model_alone(),
             };
             let by = (&choice, &judges);
-            let answer = answer::of_zeros(&self.fitted, by, trial, setting, key.seed, watch)?;
+            let answer = answer::of_unknown(&self.fitted, by, trial, setting, key.seed, watch)?;
             return Ok((answer, start.elapsed().as_secs_f64(), choosing));
         }
         let (model, seconds) = self.model_says(key, trial, options, watch)?;
@@ -520,6 +520,8 @@ pub const N_FOLDS: usize = 5;
 const RESULTS_VERSION: &str = "8";
 /// Raised with every change that moves results of the diffusion model alone, or of what is weighed with it.
 const MODEL_VERSION: &str = "2";
+/// The same where entries were not measured.
+const MODEL_VERSION_NOT_MEASURED: &str = "3";
 const MODEL: &str = "model";
 
 fn key(
@@ -532,7 +534,11 @@ fn key(
     let mut setting = BTreeMap::new();
     setting.insert("results".to_string(), RESULTS_VERSION.to_string());
     if !method.is_baseline() {
-        setting.insert(MODEL.to_string(), MODEL_VERSION.to_string());
+        let version = match options.protocol.told() {
+            Told::NotMeasured => MODEL_VERSION_NOT_MEASURED,
+            Told::Present | Told::Zero => MODEL_VERSION,
+        };
+        setting.insert(MODEL.to_string(), version.to_string());
     }
     if subject.orientation != Orientation::Auto {
         setting.insert(

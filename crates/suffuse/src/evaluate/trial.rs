@@ -286,6 +286,13 @@ impl Trial {
         Ok(Incomplete::from_values(values)?)
     }
 
+    /// Says whether nothing is in sight of any sample that is scored.
+    pub fn shows_nothing(&self) -> bool {
+        let mut samples: Vec<usize> = self.scored.iter().map(|at| at.0).collect();
+        samples.dedup();
+        samples.into_iter().all(|sample| self.is_missing(sample))
+    }
+
     /// Number of samples that stand above those to fill in [`Trial::incomplete`].
     pub fn n_learn(&self) -> usize {
         self.learn
