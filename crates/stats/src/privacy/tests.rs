@@ -88,6 +88,30 @@ fn samples_of_the_population_pass_and_copies_fail() {
 }
 
 #[test]
+fn samples_of_the_holdout_are_no_leak_and_no_pass() {
+    let (train, holdout) = (population(90, 30, 1), population(60, 30, 2));
+    let found = figures(&train, &holdout, &holdout);
+    assert!(found.is_of_the_holdout());
+    assert!(found.distances[0].share.high < SMALLEST_SHARE);
+    assert_eq!(found.verdict, Verdict::Unclear, "{:#?}", found.criteria);
+}
+
+#[test]
+fn a_handful_of_samples_decides_nothing_but_copies() {
+    let (train, holdout) = (population(90, 30, 1), population(87, 30, 2));
+    for n in [1, 3] {
+        for seed in 10..20 {
+            let found = figures(&train, &holdout, &population(n, 30, seed));
+            assert_ne!(found.verdict, Verdict::Fail, "{n}, {seed}");
+            let found = figures(&train, &population(n, 30, seed), &holdout);
+            assert_ne!(found.verdict, Verdict::Fail, "{n} held out, {seed}");
+        }
+    }
+    let one = train.slice(ndarray::s![..1, ..]).to_owned();
+    assert_eq!(figures(&train, &holdout, &one).verdict, Verdict::Fail);
+}
+
+#[test]
 fn a_copy_counts_by_its_chance_to_be_in_the_subsample() {
     // Of 900 training samples 300 are compared: a copy of those wins always, of the others half the time.
     let (train, holdout) = (population(900, 30, 4), population(300, 30, 5));

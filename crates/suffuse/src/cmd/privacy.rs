@@ -14,7 +14,8 @@ HOLDOUT holds samples of the same kind that the generator never saw. Its distanc
 an honest generator; only what goes beyond them is a leak. All tables need the same features, in any
 order. The verdict passes if, with their 95 % intervals, 45 to 55 % of the synthetic samples lie closest to
 a training sample, membership is inferred with an area of at most 0.55, and no larger a share of them are
-exact copies than of HOLDOUT. It fails if one of these is beyond its bound, and is unclear in between. The exit code does not depend on it.
+exact copies than of HOLDOUT. It fails if one of these is above its bound, and is unclear otherwise. The exit code does not
+depend on it.
 
 Examples:
   suffuse privacy train.h5ad holdout.h5ad synthetic.h5ad

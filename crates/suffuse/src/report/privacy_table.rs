@@ -71,7 +71,7 @@ pub fn draw(found: &Privacy) -> String {
         let verdict = word(criterion.verdict);
         text.push_str(&format!("\n{verdict:<8} {}: {interval}", criterion.what));
     }
-    text.push_str(&format!("\n\nverdict: {}", sentence(found.verdict)));
+    text.push_str(&format!("\n\nverdict: {}", sentence(found)));
     text
 }
 
@@ -83,9 +83,12 @@ fn word(verdict: Verdict) -> &'static str {
     }
 }
 
-fn sentence(verdict: Verdict) -> &'static str {
-    match verdict {
+fn sentence(found: &Privacy) -> &'static str {
+    match found.verdict {
         Verdict::Pass => "pass; none of these attacks finds a training sample",
+        Verdict::Unclear if found.is_of_the_holdout() => {
+            "unclear; no criterion fails, but synthetic samples lie closer to HOLDOUT than to TRAIN: is HOLDOUT of the same kind as TRAIN, and are the two in this order?"
+        }
         Verdict::Unclear => {
             "unclear; no criterion fails, but not all intervals are within their bounds: larger tables would tell"
         }
