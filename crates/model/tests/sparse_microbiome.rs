@@ -103,6 +103,60 @@ fn fits_and_samples_are_the_same_with_any_threads_blocks_and_order() {
     assert!(all == backward);
 }
 
+/// Share of zeros of samples of some depth.
+fn zeros_at(model: &Model, depth: u64) -> f64 {
+    let deep: Vec<Wanted> = wanted(0..400)
+        .into_iter()
+        .map(|wanted| Wanted {
+            depth: Some(depth),
+            ..wanted
+        })
+        .collect();
+    let drawn = drawn(model, &deep, Vec::new());
+    let n_present: usize = drawn.iter().map(|sample| sample.shares.len()).sum();
+    1.0 - n_present as f64 / (drawn.len() * model.feature_ids().len()) as f64
+}
+
+#[test]
+fn totals_that_are_no_depths_say_nothing_of_the_samples() {
+    let counts = table();
+    let n_taxa = counts.n_features();
+    let dense = counts.to_dense();
+    let zeros = dense.iter().filter(|x| **x == 0.0).count() as f64 / dense.len() as f64;
+    let scaled = |unit: f64| {
+        let rows = dense.chunks(n_taxa).flat_map(|row| {
+            let total: f64 = row.iter().sum();
+            row.iter()
+                .map(move |x| unit * x / total)
+                .collect::<Vec<_>>()
+        });
+        counts.with_dense(&rows.collect::<Vec<_>>()).unwrap()
+    };
+    let config = setting("denoiser.training.n_steps", "60");
+    for unit in [1.0, 100.0] {
+        let model = fitted(&config, &cohort(&scaled(unit), None)).unwrap();
+        assert!(!model.is_of_counts());
+        for depth in [20, 2_000, 1_000_000] {
+            let found = zeros_at(&model, depth);
+            assert!(
+                (found - zeros).abs() < 0.05,
+                "{unit}, {depth}: {found} of {zeros}"
+            );
+        }
+    }
+    // Counts of one depth.
+    let mut even = vec![0.0; dense.len()];
+    for (row, even) in dense.chunks(n_taxa).zip(even.chunks_mut(n_taxa)) {
+        even.copy_from_slice(row);
+        let largest = (0..n_taxa)
+            .max_by(|i, j| row[*i].total_cmp(&row[*j]))
+            .unwrap();
+        even[largest] += 1e6 - row.iter().sum::<f64>();
+    }
+    let model = fitted(&config, &cohort(&counts.with_dense(&even).unwrap(), None)).unwrap();
+    assert_eq!(zeros_at(&model, 1_000), zeros_at(&model, 1_000_000));
+}
+
 #[test]
 fn samples_have_exact_zeros_closed_shares_and_the_prevalences_of_the_table() {
     let table = table();
@@ -180,6 +234,30 @@ fn a_condition_decides_and_guidance_of_1_is_none() {
     };
     let model = fitted(&Config::tiny(), &cohort).unwrap();
     let kinds = [one_hot(0), one_hot(1)];
+    // Of two attributes that are guided by 0, neither has a say.
+    let halves = [0, 1].map(|start| Attribute {
+        name: start.to_string(),
+        start,
+        len: 1,
+    });
+    let in_halves = Cohort {
+        attributes: halves.to_vec(),
+        ..cohort.clone()
+    };
+    let model_of_two = fitted(&setting("denoiser.training.n_steps", "60"), &in_halves).unwrap();
+    let [of_first, of_second] = [0, 1].map(|kind: usize| {
+        let wanted: Vec<Wanted> = (wanted(0..200).into_iter())
+            .map(|wanted| Wanted {
+                conditions: Some(&kinds[kind]),
+                ..wanted
+            })
+            .collect();
+        drawn(&model_of_two, &wanted, vec![0.0, 0.0])
+    });
+    let taxa = |sample: &Drawn| -> Vec<u32> { sample.shares.iter().map(|(t, _)| *t).collect() };
+    let both = of_first.iter().zip(&of_second);
+    let n_alike = both.filter(|(a, b)| taxa(a) == taxa(b)).count();
+    assert!(n_alike >= 199, "{n_alike} of 200"); // but for rounding
     for (kind, conditions) in kinds.iter().enumerate() {
         let wanted: Vec<Wanted> = (0..200)
             .map(|number| Wanted {

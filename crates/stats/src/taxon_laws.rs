@@ -46,7 +46,8 @@ pub fn r2(law: Law, fitted: &Array2<f64>, other: &Array2<f64>) -> Result<f64> {
         .iter()
         .map(|[x, y]| (y - line.intercept - line.slope * x).powi(2))
         .sum();
-    Ok(if total > 0.0 {
+    // Points that are all one, but for rounding, do not vary.
+    Ok(if total > 1e-20 * n * (1.0 + mean * mean) {
         1.0 - off / total
     } else {
         f64::NAN
@@ -163,6 +164,18 @@ mod tests {
         );
         assert!(slope(&[1.0, 1.0], &[1.0, 2.0]).unwrap().is_nan());
         assert!(slope(&[1.0], &[]).is_err());
+    }
+
+    #[test]
+    fn taxa_that_do_not_vary_have_no_r2() {
+        let fitted = array![[0.1, 0.2, 0.7], [0.0, 0.3, 0.7], [0.2, 0.0, 0.8]];
+        let n = 7;
+        let other = Array2::from_shape_fn((n, 3), |(_, taxon)| [0.1, 0.3, 0.6][taxon]);
+        assert!(
+            r2(Law::OccupancyAbundance, &fitted, &other)
+                .unwrap()
+                .is_nan()
+        );
     }
 
     #[test]

@@ -78,7 +78,7 @@ pub fn read(path: &Path, options: &InputOptions) -> Result<Input> {
         let metadata =
             metadata_tsv::read(sheet).map_err(|error| Error::from(error).in_file(sheet))?;
         let report = metadata_tsv::join(&mut table, &metadata)
-            .map_err(|error| Error::from(error).in_file(sheet))?;
+            .map_err(|error| Error::from(error).in_file(path).in_file(sheet))?;
         sources.push(digest(sheet)?);
         if !report.missing_in_metadata.is_empty() || !report.unused.is_empty() {
             notes.push(format!(
@@ -100,6 +100,18 @@ pub fn read(path: &Path, options: &InputOptions) -> Result<Input> {
         table,
         sources,
         notes,
+    })
+}
+
+/// The text of a list or a sheet, without a byte order mark.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn read_text(path: &Path) -> Result<String> {
+    let text = std::fs::read_to_string(path).map_err(|error| Error::io(path, "read", error))?;
+    Ok(match text.strip_prefix('\u{feff}') {
+        Some(rest) => rest.to_string(),
+        None => text,
     })
 }
 
@@ -243,6 +255,16 @@ mod tests {
         assert!(message(&table(1, 5, 1.0)).contains("found 1 samples"));
         assert!(message(&table(5, 1, 1.0)).contains("found 1 feature"));
         assert!(require_learnable(&table(3, 2, 1.0)).is_ok());
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_a_text() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("list.txt");
+        for text in ["\u{feff}a\n", "a\n"] {
+            std::fs::write(&path, text).unwrap();
+            assert_eq!(read_text(&path).unwrap(), "a\n");
+        }
     }
 
     #[test]

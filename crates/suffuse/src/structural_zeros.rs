@@ -3,7 +3,8 @@
 //! One entry per line of a text file: `sample<TAB>feature`, or `feature` alone for all samples.
 //! Empty lines and lines that start with `#` are skipped.
 
-use crate::{Error, Result};
+use crate::Result;
+use crate::input::read_text;
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use suffuse_data::{Csr, Table};
@@ -14,8 +15,7 @@ use suffuse_data::{Csr, Table};
 /// A file that cannot be read, an id that is not in the table (with its line), an entry that the
 /// table says is present.
 pub fn read(path: &Path, table: &Table) -> Result<Vec<(u32, u32)>> {
-    let text = std::fs::read_to_string(path).map_err(|error| Error::io(path, "read", error))?;
-    parse(&text, path, table)
+    parse(&read_text(path)?, path, table)
 }
 
 /// [`apply()`] in the samples of which anything was measured. The others stay wholly missing: a visit that was missed is
@@ -64,7 +64,6 @@ fn parse(text: &str, path: &Path, table: &Table) -> Result<Vec<(u32, u32)>> {
     let samples = positions(table.sample_ids());
     let features = positions(table.feature_ids());
     let mut entries = BTreeSet::new();
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for (number, line) in text.lines().enumerate() {
         let line = line.trim_end_matches('\r');
         if line.trim().is_empty() || line.starts_with('#') {
@@ -132,12 +131,7 @@ mod tests {
 
     #[test]
     fn a_line_names_one_entry_or_a_feature_of_all_samples() {
-        let entries = parse(
-            "\u{feff}# known\ns1\tt1\n\nt2\r\n",
-            Path::new("z"),
-            &table(),
-        )
-        .unwrap();
+        let entries = parse("# known\ns1\tt1\n\nt2\r\n", Path::new("z"), &table()).unwrap();
         assert_eq!(entries, [(0, 2), (1, 1), (1, 2)]);
     }
 

@@ -361,6 +361,14 @@ fn tables_that_do_not_fit_are_refused_with_a_way_out() {
     fail(1, "real.tsv", &["--tree", "tree.nwk"], &["lacks 3 of 6"]);
     bench.file("bare.nwk", "((t0,t1),(t2,t3),(t4,t5));");
     fail(1, "real.tsv", &["--tree", "bare.nwk"], &["no length"]);
+    let negative = "((t0:1,t1:1):1,(t2:1,t3:-0.5):1,(t4:1,t5:1):1);";
+    bench.file("negative.nwk", negative);
+    fail(
+        1,
+        "real.tsv",
+        &["--tree", "negative.nwk"],
+        &["\"t3\"", "-0.5", "set such lengths to 0"],
+    );
     fail(1, "no.tsv", &[], &["no.tsv"]);
     fail(2, "real.tsv", &["--splits", "0"], &["--splits"]);
 }

@@ -11,7 +11,7 @@
 use super::counting::dirichlet;
 use super::drawing::{Composition, ExactReads, Plan};
 use super::{Depths, LibrarySizes, Template};
-use crate::{Error, Result};
+use crate::Result;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use statrs::function::gamma::{digamma, ln_gamma};
@@ -33,20 +33,7 @@ const MAX_CONCENTRATION: f64 = 1e8;
 
 impl FittedDirichletMultinomial {
     pub(super) fn fit(template: &Template) -> Result<FittedDirichletMultinomial> {
-        if !template.library_sizes.is_whole {
-            let at = template
-                .entries
-                .indexed_iter()
-                .find(|(_, x)| x.fract() != 0.0);
-            let ((row, column), value) = at.expect("an entry is not whole");
-            return Err(Error::BadEntry {
-                what: "counts to fit a Dirichlet-multinomial distribution to",
-                row,
-                column,
-                value: *value,
-                expected: "a whole number of reads",
-            });
-        }
+        template.require_counts("counts to fit a Dirichlet-multinomial distribution to")?;
         let counts = Counts::new(template);
         let found = match counts.taxa.len() {
             // One taxon has all reads whatever its concentration is.

@@ -26,6 +26,7 @@ use ndarray::Array2;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use std::f64::consts::PI;
+use std::ops::Range;
 
 /// Thresholds of presence, non-zero relative abundances, and two copulas.
 #[derive(Debug, Clone, PartialEq)]
@@ -101,7 +102,7 @@ impl FittedMidasim {
     }
 
     /// Depth and `eta` of each sample: those of a row of the table. Where depths are given, the row is one
-    /// of the 5 % whose depth is nearest in ratio.
+    /// of the 5 % whose depth is nearest; of a table without counts any row, since its totals are no depths.
     fn origins(&self, n: usize, depths: &Depths, seed: u64) -> Result<Vec<Origin>> {
         let totals = &self.library_sizes.totals;
         match depths {
@@ -119,20 +120,24 @@ impl FittedMidasim {
                 // In random order first: rows of one depth are chosen evenly.
                 let mut order = self.library_sizes.rows(totals.len(), seed);
                 order.sort_by(|a, b| totals[*a].total_cmp(&totals[*b]));
-                let n_near = totals.len().div_ceil(20);
-                let origin = |depth: &u64| {
-                    let wanted = *depth as f64;
-                    let above = order.partition_point(|row| totals[*row] < wanted);
-                    let equal = order.partition_point(|row| totals[*row] <= wanted) - above;
-                    let (start, n_near) = match equal {
-                        0 => (above.saturating_sub(n_near.div_ceil(2)), n_near),
-                        _ => (above, equal.max(1)),
-                    };
-                    let start = start.min(order.len() - n_near);
-                    Origin {
-                        depth: *depth,
-                        eta: self.eta[order[start + rng.random_range(0..n_near)]],
+                let near = |depth: u64| -> Range<usize> {
+                    if !self.library_sizes.is_whole {
+                        return 0..order.len();
                     }
+                    let wanted = depth as f64;
+                    let above = order.partition_point(|row| totals[*row] < wanted);
+                    let up_to = order.partition_point(|row| totals[*row] <= wanted);
+                    if up_to > above {
+                        return above..up_to;
+                    }
+                    let n_near = totals.len().div_ceil(20);
+                    let start = above.saturating_sub(n_near.div_ceil(2));
+                    let start = start.min(order.len() - n_near);
+                    start..start + n_near
+                };
+                let origin = |depth: &u64| Origin {
+                    depth: *depth,
+                    eta: self.eta[order[rng.random_range(near(*depth))]],
                 };
                 Ok(depths.iter().map(origin).collect())
             }

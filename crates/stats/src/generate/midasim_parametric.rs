@@ -42,6 +42,8 @@ const LEAST_CV_SQUARE: f64 = 1e-6;
 impl FittedMidasimParametric {
     pub(super) fn fit(template: &Template) -> Result<FittedMidasimParametric> {
         template.require_samples(2)?;
+        // A taxon is present where it reaches a read, and fractions do not say what a read is.
+        template.require_counts("counts to fit the parametric MIDASim to")?;
         let totals = &template.library_sizes.totals;
         let n = totals.len();
         let mut order: Vec<usize> = (0..n).collect();

@@ -261,6 +261,23 @@ impl Template {
         Ok(())
     }
 
+    /// Refuses a table of anything but counts.
+    ///
+    /// - `what`: the counts that are needed, for the message
+    fn require_counts(&self, what: &'static str) -> Result<()> {
+        let entries = self.entries.indexed_iter();
+        match entries.into_iter().find(|(_, x)| x.fract() != 0.0) {
+            None => Ok(()),
+            Some(((row, column), value)) => Err(Error::BadEntry {
+                what,
+                row,
+                column,
+                value: *value,
+                expected: "a whole number of reads",
+            }),
+        }
+    }
+
     /// Samples that have each taxon.
     fn n_present(&self) -> Vec<usize> {
         let present =

@@ -106,9 +106,21 @@ impl Changes {
     }
 }
 
-/// Changes samples, and returns the effect that each association has among them.
+/// What changes came to among the samples, in the order of [`Changes`].
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Realised {
+    /// Share of the samples with each taxon whose prevalence was set.
+    pub prevalences: Vec<f64>,
+    /// Mean relative abundance of each taxon whose mean was scaled, over the one before that; associations
+    /// are in it.
+    pub mean_factors: Vec<f64>,
+    /// The effect of each association, see [`apply`].
+    pub effects: Vec<f64>,
+}
+
+/// Changes samples, and returns what the changes came to.
 ///
-/// That is the slope on the covariate after the spike-in less the one before, `NaN` where one of them cannot be
+/// The effect of an association is the slope on the covariate after the spike-in less the one before, `NaN` where one of them cannot be
 /// told: for abundance of the logarithm of the taxon over all taxa without an effect on their abundance (least
 /// squares, samples that have it), for prevalence of the log-odds of presence (maximum likelihood), with an
 /// intercept per group.
@@ -124,7 +136,7 @@ pub fn apply(
     groups: &[usize],
     changes: &Changes,
     seed: u64,
-) -> Result<Vec<f64>> {
+) -> Result<Realised> {
     check_length("groups of the samples to change", groups.len(), rows.len())?;
     for covariate in &changes.covariates {
         check_length("values of a covariate", covariate.len(), rows.len())?;
@@ -146,6 +158,8 @@ pub fn apply(
         };
         drafts.set_prevalence(switch, *wanted)?;
     }
+    let scaled = || changes.mean_factors.iter().map(|(taxon, _)| *taxon);
+    let means_before: Vec<f64> = scaled().map(|taxon| drafts.mean_share(taxon)).collect();
     drafts.scale_means(&changes.mean_factors)?;
     let before = realised::slopes(&drafts.rows, groups, changes);
     move_odds(&mut drafts, changes, seed)?;
@@ -157,7 +171,15 @@ pub fn apply(
         }
     }
     let after = realised::slopes(&drafts.rows, groups, changes);
-    Ok(after.iter().zip(before).map(|(a, b)| a - b).collect())
+    let set = changes.prevalences.iter();
+    let means = scaled().zip(means_before);
+    Ok(Realised {
+        prevalences: set.map(|(taxon, _)| drafts.prevalence(*taxon)).collect(),
+        mean_factors: means
+            .map(|(taxon, before)| drafts.mean_share(taxon) / before)
+            .collect(),
+        effects: after.iter().zip(before).map(|(a, b)| a - b).collect(),
+    })
 }
 
 /// Streams of switching are none of those that samples are drawn from.

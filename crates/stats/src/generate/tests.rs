@@ -205,6 +205,30 @@ fn midasim_keeps_prevalences_pairs_and_the_spread_of_richness() {
 }
 
 #[test]
+fn totals_of_fractions_are_no_depths() {
+    let counts = sparse(200, 30);
+    let richness = |row: ndarray::ArrayView1<f64>| row.iter().filter(|x| **x > 0.0).count() as f64;
+    let mean = |table: &Array2<f64>| {
+        table.rows().into_iter().map(richness).sum::<f64>() / table.nrows() as f64
+    };
+    let mut fractions = counts.clone();
+    for mut row in fractions.rows_mut() {
+        // Rounding that goes with the richness.
+        let total = row.sum().max(1.0) * (1.0 - 1e-12 * richness(row.view()));
+        row.mapv_inplace(|x| x / total);
+    }
+    let depths = Depths::Given(vec![10_000; 400]);
+    let sample = fit(Generator::Midasim, &fractions).sample(400, &depths, 2);
+    let (found, expected) = (mean(&sample.unwrap()), mean(&counts));
+    assert!((found - expected).abs() < 0.5, "{found} of {expected}");
+    let error = Generator::MidasimParametric.fit(&fractions, 1).unwrap_err();
+    assert!(
+        error.to_string().contains("whole number of reads"),
+        "{error}"
+    );
+}
+
+#[test]
 fn sparsedossa2_keeps_prevalences_although_reads_are_missed() {
     let table = sparse(1500, 20);
     let sample = fit(Generator::SparseDossa2, &table)

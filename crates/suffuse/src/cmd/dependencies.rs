@@ -133,7 +133,7 @@ pub(super) fn run(arguments: &DependenciesArgs, context: &mut Context) -> Result
     let attention = match &arguments.model {
         Some(folder) => {
             let model = Model::load(folder)?;
-            let table = in_order_of(&model, input.table.clone()).map_err(in_table)?;
+            let table = in_order_of(model.feature_ids(), input.table.clone()).map_err(in_table)?;
             let conditions = conditions_of(folder, &table, context)?;
             Some(attention(&model, &table, conditions, arguments.tests.seed).map_err(in_table)?)
         }

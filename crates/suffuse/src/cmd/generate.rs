@@ -2,20 +2,22 @@
 
 mod learn;
 
+use super::impute::in_order_of;
 use super::{Context, InputArgs, OverwriteArgs, advice, at_least_one};
 use clap::Args;
 use learn::{LearnArgs, Promised};
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use suffuse::generate::{
-    Alterations, Balance, Beside, By, Cohort, Counts, Depth, Files, Fitted, Given, KeptTaxa, Known,
-    Method, Request, Wanted, beyond, generate, resampled, sample_ids,
+    Alterations, Balance, Beside, By, Changed, Cohort, Counts, Depth, Files, Fitted, Given,
+    KEPT_FROM, KeptTaxa, Known, Method, ON_THE_WAY, PREVALENCE, Request, Wanted, beyond, generate,
+    resampled, sample_ids,
 };
 use suffuse::output::{require_apart, require_writable};
 use suffuse::provenance::{Provenance, digest};
 use suffuse::{Error, Result, input};
 use suffuse_data::Metadata;
-use suffuse_stats::generate::{Generator, Reads};
+use suffuse_stats::generate::{Depths, Generator, Reads};
 
 /// Arguments of `generate`.
 #[derive(Debug, Args)]
@@ -140,16 +142,29 @@ fn taxon_and_number(text: &str) -> std::result::Result<(String, f64), String> {
 
 pub(super) fn run(arguments: &GenerateArgs, context: &mut Context) -> Result<()> {
     arguments.learn.check(arguments.samples.method)?;
-    let promised = arguments.learn.promised()?;
+    let loaded = arguments.learn.loaded()?;
+    let promised = arguments.learn.promised(loaded.as_ref())?;
     let files = arguments.files()?;
     let mut inputs = input::files(&arguments.table, &arguments.input.options());
     inputs.extend(arguments.changes.spike_in.clone());
     inputs.extend(arguments.learn.files());
     require_apart(files.paths().map(PathBuf::as_path), &inputs)?;
     if let Some(folder) = arguments.learn.save_model() {
+        if files.paths().any(|path| path == folder) {
+            return Err(Error::Usage(format!(
+                "--save-model {}: this is the name of an output; choose another folder",
+                folder.display()
+            )));
+        }
         require_writable(folder, arguments.overwrite.overwrite())?;
     }
     let mut read = input::read(&arguments.table, &arguments.input.options())?;
+    if let Some(learned) = &loaded {
+        let in_table = |error: Error| error.in_file(&arguments.table);
+        read.table = in_order_of(learned.model().feature_ids(), read.table).map_err(in_table)?;
+        let ids = read.table.feature_ids();
+        learned.require_features(ids).map_err(in_table)?;
+    }
     if promised != Promised::Nothing {
         // Columns such as "number of samples" are made of the samples.
         read.table.feature_metadata = Metadata::empty(read.table.feature_ids().to_vec());
@@ -163,13 +178,14 @@ pub(super) fn run(arguments: &GenerateArgs, context: &mut Context) -> Result<()>
     let samples = &arguments.samples;
     let with_reads = cohort.table.n_samples();
     let n_fitted = match &promised {
-        Promised::ByModel(record) => record.n_samples,
-        Promised::ByThisFit | Promised::Nothing => with_reads,
+        Promised::ByModel(record) => Some(record.n_samples),
+        _ if loaded.is_some() => None, // the model does not say
+        Promised::ByThisFit | Promised::Nothing => Some(with_reads),
     };
     // How many samples have no reads is not promised to be public.
     let n_default = match promised == Promised::Nothing && arguments.learn.keep().is_none() {
         true => read.table.n_samples(),
-        false => n_fitted,
+        false => n_fitted.unwrap_or(with_reads),
     };
     let (n, depths) = samples.depth.resolve(samples.n, n_default)?;
     let kept = match arguments.learn.keep() {
@@ -190,6 +206,19 @@ pub(super) fn run(arguments: &GenerateArgs, context: &mut Context) -> Result<()>
     if samples.method.is_learned() {
         let mut columns = arguments.learn.columns(by_name);
         columns.retain(|column| Some(column.as_str()) != by_name);
+        let made = [
+            (ON_THE_WAY, arguments.learn.interpolation().is_some()),
+            (KEPT_FROM, kept.is_some()),
+        ];
+        for (name, is_made) in made {
+            let is_own = columns.iter().any(|column| column == name) || by_name == Some(name);
+            if is_made && is_own {
+                return Err(Error::Usage(format!(
+                    "{name:?}: this column is made of how each sample came to be; give the one of the table another name"
+                )));
+            }
+        }
+        arguments.learn.check_guidance(by_name)?;
         let fixed = arguments.learn.fixed(by_name)?;
         let rows = kept.as_ref().map(|kept| &kept.rows[..]);
         let far = fixed.iter();
@@ -244,10 +273,11 @@ pub(super) fn run(arguments: &GenerateArgs, context: &mut Context) -> Result<()>
         Depth::Listed(path) => Some(path),
         Depth::AsFitted | Depth::Each(_) => None,
     };
+    let sources = arguments.learn.sources();
     let inputs = listed.into_iter().chain(&arguments.changes.spike_in);
     for path in inputs
+        .chain(&sources)
         .map(PathBuf::as_path)
-        .chain(arguments.learn.tree())
         .chain(arguments.learn.keep())
     {
         provenance.inputs.push(digest(path)?);
@@ -270,7 +300,8 @@ pub(super) fn run(arguments: &GenerateArgs, context: &mut Context) -> Result<()>
     let guidance = arguments.learn.guidance();
     let done = context.watched(|watch| {
         let learn = &arguments.learn;
-        let fitted = learn.fitted(samples.method, &cohort, &learning, arguments.seed, watch)?;
+        let (method, seed) = (samples.method, arguments.seed);
+        let fitted = learn.fitted(loaded, method, &cohort, &learning, seed, watch)?;
         let given = Given {
             metadata: &given_metadata,
             toward: toward.as_ref(),
@@ -287,7 +318,8 @@ pub(super) fn run(arguments: &GenerateArgs, context: &mut Context) -> Result<()>
             block_size: arguments.batch_size,
         };
         let generated = generate(request, &files, watch)?;
-        let note = drawing.note().or_else(|| promise(&fitted));
+        let is_drawn = wanted.depths == Depths::AsFitted;
+        let note = drawing.note().or_else(|| promise(&fitted, is_drawn));
         Ok((generated, about(&fitted), note))
     });
     let (generated, about, note) = done.map_err(|error| match samples.method.is_learned() {
@@ -299,27 +331,42 @@ pub(super) fn run(arguments: &GenerateArgs, context: &mut Context) -> Result<()>
     }
     provenance.set("model", about.clone());
     provenance.set("counts", json!(generated.counts));
-    let (counts, known) = (generated.counts.clone(), generated.known.clone());
+    let counts = generated.counts.clone();
+    let (changed, known) = (generated.changed.clone(), generated.known.clone());
+    provenance.set("changes", json!(changed));
     // Watched, so that Ctrl-C does not stop it in the middle of a file.
     context.watched(|_| generated.write(&files, &provenance))?;
-    told.report(&counts, &known, context)
+    told.report(&counts, (&changed, &known), context)
 }
 
-/// What a private fit guarantees, in words.
-fn promise(fitted: &Fitted) -> Option<String> {
+/// Noise that moves the typical number of reads by a larger factor is told.
+const LARGE_DEPTH_FACTOR: f64 = 2.0;
+
+/// What a private fit guarantees, in words, and what it costs where numbers of reads are drawn.
+fn promise(fitted: &Fitted, depths_are_drawn: bool) -> Option<String> {
     let Fitted::Learned(learned) = fitted else {
         return None;
     };
     let record = learned.model().privacy()?;
-    Some(format!(
-        "differential privacy: epsilon {:.2} at delta {:.0e} for each sample of the table, however many are generated; noise {:.2} on distributions, {:.2} on each of {} training steps; taken to be public: the number of samples, the features with their order and tree, whether counts are whole",
-        record.epsilon,
-        record.delta,
-        record.statistics_noise,
-        record.training_noise,
-        record.n_steps
-    ))
+    Some(
+        format!(
+            "differential privacy: epsilon {:.2} at delta {:.0e} for each sample of the table, however many are generated; noise {:.2} on distributions, {:.2} on each of {} training steps; taken to be public: the number of samples, the features with their order and tree, whether counts are whole",
+            record.epsilon,
+            record.delta,
+            record.statistics_noise,
+            record.training_noise,
+            record.n_steps
+        ) + &match record.depth_factor() {
+            factor if depths_are_drawn && factor > LARGE_DEPTH_FACTOR => format!(
+                "; this much noise moves numbers of reads by a factor of {factor:.0} and more: give them with --depth"
+            ),
+            _ => String::new(),
+        },
+    )
 }
+
+/// Relative distance of what a change came to from what was asked for, from which on the cause is told.
+const FAR_FROM_ASKED: f64 = 0.1;
 
 /// What a learned generator is, for the provenance; null of a simple one.
 fn about(fitted: &Fitted) -> serde_json::Value {
@@ -376,11 +423,17 @@ impl GenerateArgs {
             "sample {sample:?}, feature {feature:?}: found {value}, so the table holds no counts"
         );
         let problem = match (self.samples.method, &self.samples.depth) {
-            (Method::Simple(Generator::DirichletMultinomial), _) => {
-                "dirichlet-multinomial is fitted to whole numbers of reads; give counts, or choose another --method"
-            }
-            (_, Depth::AsFitted) => {
+            (
+                method @ Method::Simple(
+                    Generator::DirichletMultinomial | Generator::MidasimParametric,
+                ),
+                _,
+            ) => format!(
+                "{method} is fitted to whole numbers of reads; give counts, or choose another --method"
+            ),
+            (_, Depth::AsFitted) if self.learn.model().is_none() => {
                 "its samples have no number of reads; say how many with --depth N or --depth FILE"
+                    .to_string()
             }
             _ => return Ok(()),
         };
@@ -405,12 +458,12 @@ struct Told<'a> {
     cohort: &'a Cohort,
     wanted: &'a Wanted,
     files: &'a Files,
-    /// Samples that the generator was fitted to.
-    n_fitted: usize,
+    /// Samples that the generator was fitted to, as far as it is known.
+    n_fitted: Option<usize>,
 }
 
 impl Told<'_> {
-    /// Groups with their numbers of samples, fitted and to be generated.
+    /// Groups with their numbers of samples, of the table and to be generated.
     fn groups(&self) -> Vec<(String, usize, usize)> {
         let Some(groups) = &self.cohort.groups else {
             return Vec::new();
@@ -424,15 +477,23 @@ impl Told<'_> {
     fn plan(&self, context: &mut Context) -> Result<()> {
         let samples = &self.arguments.samples;
         let table = &self.cohort.table;
-        let (n_samples, n_features) = (self.n_fitted, table.n_features());
+        let n_features = table.n_features();
         let mut lines = vec![
-            format!("fitted to          {n_samples} samples x {n_features} features"),
+            match (self.arguments.learn.model(), self.n_fitted) {
+                (None, Some(n)) => {
+                    format!("fitted to          {n} samples x {n_features} features")
+                }
+                (folder, _) => format!(
+                    "model              {} ({n_features} features)",
+                    folder.unwrap_or(Path::new("")).display()
+                ),
+            },
             format!("method             {}", samples.method),
             format!("to generate        {} samples", self.wanted.n()),
             format!("reads per sample   {}, {}", samples.depth, samples.reads),
         ];
-        for (level, n_fitted, n) in self.groups() {
-            lines.push(format!("  {level:?}: {n} samples, fitted to {n_fitted}"));
+        for (level, n_real, n) in self.groups() {
+            lines.push(format!("  {level:?}: {n} samples, {n_real} in TABLE"));
         }
         for path in self.files.paths() {
             lines.push(format!(
@@ -447,7 +508,12 @@ impl Told<'_> {
     }
 
     /// Says what was written.
-    fn report(&self, counts: &Counts, known: &[Known], context: &mut Context) -> Result<()> {
+    fn report(
+        &self,
+        counts: &Counts,
+        (changed, known): (&[Changed], &[Known]),
+        context: &mut Context,
+    ) -> Result<()> {
         let method = self.arguments.samples.method;
         let n_fitted = self.n_fitted;
         let paths: Vec<String> = self
@@ -456,25 +522,48 @@ impl Told<'_> {
             .map(|path| path.display().to_string())
             .collect();
         if context.json {
-            let group =
-                |(value, n_fitted, n)| json!({"value": value, "n_fitted": n_fitted, "n": n});
+            let group = |(value, n_real, n)| json!({"value": value, "n_real": n_real, "n": n});
             return context.talk.json(&json!({
                 "files": paths,
                 "method": method.to_string(),
                 "n_fitted": n_fitted,
                 "counts": counts,
                 "groups": self.groups().into_iter().map(group).collect::<Vec<_>>(),
+                "changes": changed,
                 "effects": known,
             }));
         }
+        let source = match (self.arguments.learn.model(), n_fitted) {
+            (None, Some(n)) => format!("fitted to {n} samples"),
+            (Some(folder), Some(n)) => format!("of {}, fitted to {n} samples", folder.display()),
+            (folder, None) => format!("of {}", folder.unwrap_or(Path::new("")).display()),
+        };
         let n_entries = (counts.n_samples * counts.n_features).max(1);
         context.talk.note(&format!(
-            "{} synthetic samples x {} features, {:.1} % zeros, {:.0} reads per sample on average; {method} fitted to {n_fitted} samples",
+            "{} synthetic samples x {} features, {:.1} % zeros, {:.0} reads per sample on average; {method} {source}",
             counts.n_samples,
             counts.n_features,
             100.0 * (1.0 - counts.n_nonzero as f64 / n_entries as f64),
             counts.n_reads / counts.n_samples.max(1) as f64,
         ));
+        for change in changed {
+            context.talk.note(&match change.what {
+                PREVALENCE => format!(
+                    "share of the samples with {:?}: {} asked, realised {:.3}",
+                    change.taxon, change.asked, change.realised
+                ),
+                _ => format!(
+                    "mean share of {:?}: times {} asked, realised {:.3}{}",
+                    change.taxon,
+                    change.asked,
+                    change.realised,
+                    match (change.realised / change.asked - 1.0).abs() > FAR_FROM_ASKED {
+                        true => " (a taxon that is present keeps a read: fewer reads per sample leave less room)",
+                        false => "",
+                    }
+                ),
+            });
+        }
         for effect in known {
             context.talk.note(&format!(
                 "{} on {} of {:?}: effect {}, realised {:.3}",

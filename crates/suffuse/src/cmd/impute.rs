@@ -176,8 +176,8 @@ pub(super) fn run(arguments: &ImputeArgs, context: &mut Context) -> Result<()> {
     };
     let own_order = input.table.feature_ids().to_vec();
     if let Some(model) = &fitted {
-        input.table =
-            in_order_of(model, input.table).map_err(|error| error.in_file(&arguments.table))?;
+        input.table = in_order_of(model.feature_ids(), input.table)
+            .map_err(|error| error.in_file(&arguments.table))?;
     }
     let zeros = match &arguments.filling.structural_zeros {
         Some(path) => {
@@ -545,9 +545,8 @@ fn with_settings(config: Config, settings: &[Setting]) -> Result<Config> {
     Ok(config.with_overrides(&settings)?)
 }
 
-/// The table with its features in the order of the model, if it has the same ones.
-pub(super) fn in_order_of(model: &Model, table: Table) -> Result<Table> {
-    let ids = model.feature_ids();
+/// The table with its features in the order of these, if they are the same.
+pub(super) fn in_order_of(ids: &[String], table: Table) -> Result<Table> {
     if table.feature_ids() == ids || table.n_features() != ids.len() {
         return Ok(table);
     }

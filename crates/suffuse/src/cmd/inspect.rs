@@ -9,6 +9,7 @@ use suffuse::summary::TableSummary;
 use suffuse::{Error, Result};
 use suffuse_data::format::detect;
 use suffuse_model::systems::depmicrodiff::Model;
+use suffuse_model::systems::{sparse_microbiome, system_of};
 
 /// Arguments of `inspect`.
 #[derive(Debug, Args)]
@@ -51,8 +52,41 @@ fn is_model(path: &Path) -> bool {
     path.is_dir() && path.join("config.toml").exists()
 }
 
-fn inspect_model(folder: &Path, context: &mut Context) -> Result<()> {
+/// What is told of a model of either system.
+struct Described {
+    system: &'static str,
+    features: Vec<String>,
+    config: String,
+    /// What it guarantees to the samples it was fitted to; null without noise.
+    privacy: serde_json::Value,
+}
+
+fn described(folder: &Path) -> Result<Described> {
+    if system_of(folder)?.as_deref() == Some(sparse_microbiome::SYSTEM) {
+        let model = sparse_microbiome::Model::load(folder)?;
+        return Ok(Described {
+            system: sparse_microbiome::SYSTEM,
+            features: model.feature_ids().to_vec(),
+            config: model.config().to_toml(),
+            privacy: json!(model.privacy()),
+        });
+    }
     let model = Model::load(folder)?;
+    Ok(Described {
+        system: "depmicrodiff",
+        features: model.feature_ids().to_vec(),
+        config: model.config().to_toml(),
+        privacy: serde_json::Value::Null,
+    })
+}
+
+fn inspect_model(folder: &Path, context: &mut Context) -> Result<()> {
+    let Described {
+        system,
+        features,
+        config,
+        privacy,
+    } = described(folder)?;
     let conditions = match ConditionEncoder::load(folder)? {
         None => "none".to_string(),
         Some(ConditionEncoder::Columns(encoder)) => encoder.names().join(", "),
@@ -66,20 +100,27 @@ fn inspect_model(folder: &Path, context: &mut Context) -> Result<()> {
             )
         }
     };
-    let features = model.feature_ids();
-    let config = model.config().to_toml();
     if context.json {
         return context.talk.json(&json!({
             "kind": "model",
-            "system": "depmicrodiff",
+            "system": system,
             "n_features": features.len(),
             "features": features,
             "conditions": conditions,
+            "privacy": privacy,
             "config": config,
         }));
     }
+    let guarantee = match privacy.is_null() {
+        true => String::new(),
+        false => format!(
+            "\nprivacy            epsilon {:.2} at delta {:.0e}",
+            privacy["epsilon"].as_f64().unwrap_or(f64::NAN),
+            privacy["delta"].as_f64().unwrap_or(f64::NAN)
+        ),
+    };
     context.talk.data(&format!(
-        "system             depmicrodiff\nfeatures           {} ({}, …)\nconditions         {conditions}\n\n{config}",
+        "system             {system}\nfeatures           {} ({}, …)\nconditions         {conditions}{guarantee}\n\n{config}",
         features.len(),
         features.iter().take(3).cloned().collect::<Vec<_>>().join(", ")
     ))

@@ -268,6 +268,19 @@ fn phylogeny(tree: &Tree, ids: &[String]) -> Result<Phylogeny> {
             n_nodes - 1
         )));
     }
+    let negative = (1..n_nodes).find_map(|node| {
+        let length = tree.length(node).filter(|length| *length < 0.0)?;
+        let is_below = |tip: &usize| {
+            std::iter::successors(Some(*tip), |at| tree.parent(*at)).any(|at| at == node)
+        };
+        let tip = tree.tips().into_iter().find(is_below)?;
+        Some((length, tree.name(tip).unwrap_or_default().to_string()))
+    });
+    if let Some((length, tip)) = negative {
+        return Err(Error::Table(format!(
+            "--tree: a branch above tip {tip:?} has the length {length}, and UniFrac needs lengths that are not negative; set such lengths to 0, or take another tree"
+        )));
+    }
     let node_of = tree.tip_of_name();
     let nodes = ids.iter().map(|id| node_of[id.as_str()]).collect();
     let lengths = (0..n_nodes).map(|node| match node {

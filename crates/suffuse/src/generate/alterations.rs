@@ -1,12 +1,13 @@
 //! Known associations and changes of taxa, as a user names them.
 
+use crate::input::read_text;
 use crate::{Error, Result};
 use rand::Rng;
 use std::collections::HashMap;
 use std::path::Path;
 use suffuse_data::seeded::seeded;
 use suffuse_data::{Column, ColumnValues, Metadata};
-use suffuse_stats::generate::spike_in::{Changes, Covariate, Effect, On};
+use suffuse_stats::generate::spike_in::{Changes, Covariate, Effect, On, Realised};
 
 /// What is altered in generated samples.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -52,6 +53,22 @@ pub struct Known {
     pub realised_effect: f64,
 }
 
+/// What [`Changed`] calls a prevalence.
+pub const PREVALENCE: &str = "prevalence";
+
+/// A prevalence that was set or a mean that was scaled, and what it came to.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Changed {
+    /// Id of the taxon.
+    pub taxon: String,
+    /// [`PREVALENCE`], a share of all samples, or `mean`, a factor of the mean relative abundance.
+    pub what: &'static str,
+    /// As asked for.
+    pub asked: f64,
+    /// Among the samples that are written.
+    pub realised: f64,
+}
+
 /// Header of the list of known associations.
 const TRUTH_HEADER: &str = "taxon\tcovariate\teffect\ton\trealised_effect\n";
 
@@ -93,7 +110,7 @@ impl Alterations {
         metadata: &Metadata,
         seed: u64,
     ) -> Result<()> {
-        let text = std::fs::read_to_string(path).map_err(|error| Error::io(path, "read", error))?;
+        let text = read_text(path)?;
         let positions = positions(feature_ids);
         for association in parse(&text, path)? {
             let at_line =
@@ -189,7 +206,7 @@ impl Alterations {
     /// Adds prevalences and factors of means by the ids of their taxa.
     ///
     /// # Errors
-    /// An id that the table lacks or that is named twice.
+    /// An id that the table lacks or that is named twice, a share or factor that cannot be.
     pub fn add_changes(
         &mut self,
         prevalences: &[(String, f64)],
@@ -214,7 +231,35 @@ impl Alterations {
         };
         self.changes.prevalences = resolve("--set-prevalence", prevalences)?;
         self.changes.mean_factors = resolve("--scale-mean", mean_factors)?;
-        Ok(())
+        let is_no_share = |(_, share): &&(String, f64)| !(0.0..=1.0).contains(share);
+        if let Some((id, share)) = prevalences.iter().find(is_no_share) {
+            return Err(Error::Usage(format!(
+                "--set-prevalence {id}={share}: expected a share of the samples, from 0 to 1"
+            )));
+        }
+        match mean_factors.iter().find(|(_, factor)| *factor <= 0.0) {
+            Some((id, factor)) => Err(Error::Usage(format!(
+                "--scale-mean {id}={factor}: expected a factor above 0; --set-prevalence {id}=0 takes a taxon out"
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// Prevalences and means with what they came to.
+    pub(super) fn changed(&self, realised: &Realised, feature_ids: &[String]) -> Vec<Changed> {
+        let of = |what: &'static str, asked: &[(usize, f64)], realised: &[f64]| {
+            let changed = |((taxon, asked), realised): (&(usize, f64), &f64)| Changed {
+                taxon: feature_ids[*taxon].clone(),
+                what,
+                asked: *asked,
+                realised: *realised,
+            };
+            asked.iter().zip(realised).map(changed).collect::<Vec<_>>()
+        };
+        let changes = &self.changes;
+        let mut all = of(PREVALENCE, &changes.prevalences, &realised.prevalences);
+        all.extend(of("mean", &changes.mean_factors, &realised.mean_factors));
+        all
     }
 
     /// The associations with the effects that they have.

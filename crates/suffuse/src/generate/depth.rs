@@ -1,5 +1,6 @@
 //! Reads of the samples to generate.
 
+use crate::input::read_text;
 use crate::{Error, Result};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -75,7 +76,7 @@ impl Depth {
 }
 
 fn read(path: &Path) -> Result<Vec<u64>> {
-    let text = std::fs::read_to_string(path).map_err(|error| Error::io(path, "read", error))?;
+    let text = read_text(path)?;
     let mut depths = Vec::new();
     for (number, line) in text.lines().enumerate() {
         let line = line.trim();

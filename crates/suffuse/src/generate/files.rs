@@ -1,7 +1,7 @@
 //! Generated samples on their way to their files.
 
 use super::alterations::truth_tsv;
-use super::{Cohort, Counts, Known};
+use super::{Changed, Cohort, Counts, Known};
 use crate::impute::sets::Set;
 use crate::output::{beside, require_writable, write_text};
 use crate::provenance::Provenance;
@@ -119,6 +119,7 @@ impl<'a> Sink<'a> {
         self,
         cohort: &Cohort,
         metadata: Metadata,
+        changed: Vec<Changed>,
         known: Vec<Known>,
     ) -> Result<Generated> {
         let no_entries = Csr {
@@ -135,6 +136,7 @@ impl<'a> Sink<'a> {
             set: self.set,
             table,
             counts: self.counts,
+            changed,
             known,
         })
     }
@@ -149,6 +151,8 @@ pub struct Generated {
     table: Table,
     /// What was generated.
     pub counts: Counts,
+    /// Prevalences that were set and means that were scaled.
+    pub changed: Vec<Changed>,
     /// Known associations.
     pub known: Vec<Known>,
 }

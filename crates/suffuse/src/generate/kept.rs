@@ -1,6 +1,7 @@
 //! Taxa of real samples that stay as they are while the rest is generated around them.
 
 use super::Cohort;
+use crate::input::read_text;
 use crate::{Error, Result};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -16,7 +17,7 @@ pub struct KeptTaxa {
 }
 
 /// Name of the column that says whose taxa a sample kept.
-const KEPT_FROM: &str = "kept_from";
+pub const KEPT_FROM: &str = "kept_from";
 
 impl KeptTaxa {
     /// Reads ids of features, one a line; synthetic sample `i` keeps those of sample `i` of the cohort, and
@@ -31,7 +32,7 @@ impl KeptTaxa {
                 "sample {sample:?}, feature {feature:?}: found {value}, so the table holds no counts: --keep keeps reads; give counts"
             )));
         }
-        let text = std::fs::read_to_string(path).map_err(|error| Error::io(path, "read", error))?;
+        let text = read_text(path)?;
         let ids = cohort.table.feature_ids();
         let problem = |problem: String| Error::Table(format!("{}: {problem}", path.display()));
         let mut taxa = BTreeSet::new();

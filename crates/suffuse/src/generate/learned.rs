@@ -22,6 +22,7 @@ use suffuse_model::systems::depmicrodiff::SAVE_EVERY_S;
 use suffuse_model::systems::sparse_microbiome::{
     self as system, Attribute, Config, Model, Privacy, SampleOptions, TaxonDistances,
 };
+use suffuse_model::systems::system_of;
 use suffuse_stats::generate::{Depths, SparseRow, reads_of_shares};
 
 /// How the learned generator is fitted.
@@ -69,6 +70,9 @@ impl Default for Guidance {
         }
     }
 }
+
+/// What a condition is called that is a sentence.
+pub const TEXT: &str = "text";
 
 /// Candidates from which a choice is one.
 const FEW_CANDIDATES: f64 = 5.0;
@@ -168,23 +172,40 @@ impl Learned {
     /// Reads a model that [`Learned::save`] wrote.
     ///
     /// # Errors
-    /// A file that is missing or broken; a model of another table's features.
-    pub fn load(folder: &Path, feature_ids: &[String]) -> Result<Learned> {
-        let model = Model::load(folder)?;
-        if model.feature_ids() != feature_ids {
-            let known = model.feature_ids();
-            let shared = feature_ids.iter().filter(|id| known.contains(id)).count();
-            return Err(Error::Table(format!(
-                "{}: fitted to {} features, the table has {}, of which {shared} are the same; give a table with the features of the model, in their order",
-                folder.display(),
-                known.len(),
-                feature_ids.len()
+    /// No model, a file that is missing or broken.
+    pub fn load(folder: &Path) -> Result<Learned> {
+        if system_of(folder)?.is_none() {
+            return Err(Error::Usage(format!(
+                "{}: there is no model in this folder; `suffuse generate TABLE --save-model DIR` keeps one",
+                folder.display()
             )));
         }
         Ok(Learned {
-            model,
+            model: Model::load(folder)?,
             encoder: ConditionEncoder::load(folder)?,
         })
+    }
+
+    /// Refuses a table of other features than those that the model was fitted to.
+    ///
+    /// # Errors
+    /// Other features, or another order.
+    pub fn require_features(&self, feature_ids: &[String]) -> Result<()> {
+        let known = self.model.feature_ids();
+        if known == feature_ids {
+            return Ok(());
+        }
+        let shared = feature_ids.iter().filter(|id| known.contains(id)).count();
+        Err(Error::Table(format!(
+            "the model was fitted to {} features, the table has {}, of which {shared} are the same; give a table with the features of the model",
+            known.len(),
+            feature_ids.len()
+        )))
+    }
+
+    /// How metadata become conditions; `None` of a model without.
+    pub fn encoder(&self) -> Option<&ConditionEncoder> {
+        self.encoder.as_ref()
     }
 
     /// Refuses columns that the model was not conditioned on: they would change nothing.
@@ -261,6 +282,24 @@ impl Learned {
                 &encoder.encode(toward)?.0,
             )),
         };
+        let is_told = |name: &str| match &self.encoder {
+            Some(ConditionEncoder::Columns(_)) => metadata.column(name).is_some(),
+            _ => conditions
+                .as_ref()
+                .is_some_and(|all| !all.missing.iter().all(|missing| *missing)),
+        };
+        let mut guided = attributes
+            .iter()
+            .filter(|attribute| weight(attribute) != 1.0);
+        let untold = match guidance.all != 1.0 && guidance.of.is_empty() {
+            true => (!guided.any(|attribute| is_told(&attribute.name))).then_some("of the model"),
+            false => (guided.find(|attribute| !is_told(&attribute.name))).map(|a| a.name.as_str()),
+        };
+        if let Some(name) = untold {
+            return Err(Error::Usage(format!(
+                "--guidance: the samples are told no condition {name}, so that there is nothing to hold them to; add --by, --conditions or --where"
+            )));
+        }
         Ok(LearnedDrawing {
             model: &self.model,
             cohort,
@@ -416,7 +455,7 @@ fn attributes(
             encoder.spans().into_iter().map(attribute).collect()
         }
         (Some(ConditionEncoder::Text { .. }), Some(conditions)) => {
-            vec![attribute(("text", 0, conditions.dim))]
+            vec![attribute((TEXT, 0, conditions.dim))]
         }
         _ => Vec::new(),
     }

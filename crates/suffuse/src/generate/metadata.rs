@@ -29,7 +29,7 @@ pub struct Interpolation {
 }
 
 /// Name of the column that says how far a sample is on its way, 0 to 1.
-const ON_THE_WAY: &str = "interpolation";
+pub const ON_THE_WAY: &str = "interpolation";
 
 impl Interpolation {
     /// How far sample `row` of `n` is on its way, 0 to 1.
@@ -177,6 +177,25 @@ pub fn beyond(cohort: &Cohort, name: &str, value: &str) -> Option<String> {
     })
 }
 
+/// Values that are listed of a column.
+const MANY_VALUES: usize = 12;
+
+/// The different values of a column, in words.
+fn values_of(column: &Column) -> String {
+    let texts = (0..column.values.len()).filter_map(|row| column.values.text(row));
+    let distinct: std::collections::BTreeSet<String> = texts.collect();
+    let more = distinct.len().saturating_sub(MANY_VALUES);
+    let first = distinct.iter().take(MANY_VALUES);
+    let mut words: Vec<String> = first.map(|value| format!("{value:?}")).collect();
+    if more > 0 {
+        words.push(format!("{more} more"));
+    }
+    match words.is_empty() {
+        true => "none at all".to_string(),
+        false => words.join(", "),
+    }
+}
+
 /// A column of one value, of the kind of another.
 fn constant(like: &Column, value: &str, n: usize, option: &str) -> Result<ColumnValues> {
     let row = (0..like.values.len()).find(|row| like.values.text(*row).as_deref() == Some(value));
@@ -195,8 +214,9 @@ fn constant(like: &Column, value: &str, n: usize, option: &str) -> Result<Column
     match row {
         Some(row) => Ok(like.values.take(&vec![Some(row); n])),
         None => Err(Error::Usage(format!(
-            "{option} {}={value}: no sample to learn from has this value",
-            like.name
+            "{option} {}={value}: no sample to learn from has this value; they have {}",
+            like.name,
+            values_of(like)
         ))),
     }
 }

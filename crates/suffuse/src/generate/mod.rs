@@ -17,14 +17,14 @@ mod learned;
 mod metadata;
 mod method;
 
-pub use alterations::{Alterations, Association, Known};
+pub use alterations::{Alterations, Association, Changed, Known, PREVALENCE};
 pub use cohort::{Balance, By, Cohort, Groups};
 pub use depth::Depth;
 pub use files::{Beside, Files, Generated};
 pub use fitted::{Drawing, Fitted, Given, Wanted, fit};
-pub use kept::KeptTaxa;
-pub use learned::{Guidance, Learned, Learning};
-pub use metadata::{Fixed, Interpolation, beyond, resampled};
+pub use kept::{KEPT_FROM, KeptTaxa};
+pub use learned::{Guidance, Learned, Learning, TEXT};
+pub use metadata::{Fixed, Interpolation, ON_THE_WAY, beyond, resampled};
 pub use method::Method;
 
 use crate::{Error, Result, Watch};
@@ -107,13 +107,14 @@ pub fn generate(request: Request<'_>, files: &Files, watch: &mut Watch) -> Resul
             seconds: start.elapsed().as_secs_f64(),
         });
     }
-    let mut known = Vec::new();
+    let (mut changed, mut known) = (Vec::new(), Vec::new());
     if !alterations.changes.is_empty() {
         let changes = &alterations.changes;
         let realised = spike_in::apply(&mut held, drawing.groups(), changes, drawing.seed())
             .map_err(|error| alterations::named(error, feature_ids))?;
-        known = alterations.known(&realised);
+        known = alterations.known(&realised.effects);
+        changed = alterations.changed(&realised, feature_ids);
         held.iter().try_for_each(|row| sink.push(row))?;
     }
-    sink.finish(cohort, metadata, known)
+    sink.finish(cohort, metadata, changed, known)
 }

@@ -150,11 +150,11 @@ fn values_of_a_column_are_drawn_in_proportion_or_in_balance() {
     let groups: Vec<_> = found["groups"].as_array().unwrap().iter().collect();
     assert_eq!(groups[0]["value"], "gut");
     assert_eq!(
-        (&groups[0]["n_fitted"], &groups[0]["n"]),
+        (&groups[0]["n_real"], &groups[0]["n"]),
         (&45.into(), &30.into())
     );
     assert_eq!(
-        (&groups[1]["n_fitted"], &groups[1]["n"]),
+        (&groups[1]["n_real"], &groups[1]["n"]),
         (&15.into(), &10.into())
     );
     let sites = column(&read(&bench, "by.h5ad"), "site");
@@ -320,6 +320,36 @@ fn prevalences_and_means_of_taxa_can_be_set() {
     bench.succeed(&[&base[..], &more].concat());
     let more = ["scaled.h5ad", "--scale-mean", &scale];
     bench.succeed(&[&base[..], &more].concat());
+    // What was asked for and what it came to are told.
+    let both = [
+        "both.h5ad",
+        "--set-prevalence",
+        &set,
+        "--scale-mean",
+        &scale,
+        "--json",
+    ];
+    let told = json(&bench.succeed(&[&base[..], &both].concat()).stdout);
+    let told = told["changes"].as_array().unwrap().clone();
+    assert_eq!(
+        (&told[0]["what"], &told[1]["what"]),
+        (&"prevalence".into(), &"mean".into())
+    );
+    let realised = |at: usize| told[at]["realised"].as_f64().unwrap();
+    assert!(
+        (realised(0) - 0.25).abs() < 0.03 && (realised(1) - 1.5).abs() < 0.01,
+        "{told:?}"
+    );
+    let scarce = format!(
+        "generate table.h5ad --method midasim --n 400 --depth 100 -o few.h5ad --scale-mean {}=0.01",
+        ids[6]
+    );
+    let run = bench.succeed(&words(&scarce));
+    assert!(
+        run.stderr.contains("a taxon that is present keeps a read"),
+        "{}",
+        run.stderr
+    );
     let rows: Vec<usize> = (0..4000).collect();
     let changed = read(&bench, "changed.h5ad");
     // Standard error sqrt(0.25 x 0.75 / 4,000) = 0.007.
@@ -439,7 +469,7 @@ fn requests_that_cannot_be_met_are_refused() {
     bench.file("two.txt", "100\n200\n");
     bench.file(
         "spikes.tsv",
-        "taxon\tcovariate\teffect\ton\nnobody\tx\t1\tabundance\n",
+        "\u{feff}taxon\tcovariate\teffect\ton\nnobody\tx\t1\tabundance\n",
     );
     let fail = |code: i32, command: &str, facts: &[&str]| {
         let method = match command.contains("--method") {
@@ -465,6 +495,7 @@ fn requests_that_cannot_be_met_are_refused() {
         &[&id, "1.5", "0 to 1"],
     );
     fail(2, &format!("--scale-mean {id}=1e9"), &[&id, "mean share"]);
+    fail(2, &format!("--scale-mean {id}=0"), &[&id, "above 0"]);
     fail(1, "--depth bad.txt", &["bad.txt", "line 2", "many"]);
     fail(
         2,

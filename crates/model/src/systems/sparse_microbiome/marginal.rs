@@ -64,6 +64,11 @@ impl Marginal {
         self.knots.is_empty()
     }
 
+    /// Says whether all values are one.
+    pub fn is_constant(&self) -> bool {
+        self.knots.first() == self.knots.last()
+    }
+
     /// Says whether it is one that [`of`](Marginal::of) can make.
     pub fn is_sound(&self) -> bool {
         self.last_score.is_finite()

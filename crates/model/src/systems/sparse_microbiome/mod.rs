@@ -38,7 +38,7 @@ pub use inpainting::{Inpainted, Kept};
 pub use marginal::Marginal;
 pub use private::{Privacy, PrivacyRecord, fit_private};
 pub use sampling::{Drawn, SampleOptions, Wanted};
-pub use stored::privacy_of;
+pub use stored::SYSTEM;
 
 use crate::parameters::Parameters;
 use calibration::Calibration;

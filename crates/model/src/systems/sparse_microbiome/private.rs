@@ -76,6 +76,14 @@ pub struct PrivacyRecord {
     pub clip_norm: f64,
 }
 
+impl PrivacyRecord {
+    /// By which factor the noise moves the typical number of reads: one standard error of the mean of its logarithm.
+    pub fn depth_factor(&self) -> f64 {
+        let sd = ROUGHER * self.statistics_noise * 3f64.sqrt() / self.n_samples as f64;
+        (0.5 * MAX_LN_TOTAL * sd).exp()
+    }
+}
+
 /// Part of epsilon that the distributions may use alone.
 const STATISTICS_SHARE: f64 = 0.4;
 /// Noise of step 1 over that of step 2: three numbers need less accuracy than hundreds.

@@ -29,6 +29,9 @@ pub(super) struct Marginals {
     pub(super) totals: Marginal,
 }
 
+/// Stands for the logarithm of the total where totals are no depths.
+pub(super) const NO_DEPTH: f64 = 0.0;
+
 /// Samples that `prevalence` is smoothed with: one half present, one half absent.
 const PRIOR_SAMPLES: f64 = 1.0;
 
@@ -39,7 +42,7 @@ pub(super) struct Observed {
     pub(super) row: usize,
     /// Taxa that are present, and ln(share) of each.
     pub(super) logs: Vec<(u32, f64)>,
-    /// Logarithm of its total.
+    /// Logarithm of its total; 0 in a table without counts, whose totals say nothing of depths.
     pub(super) ln_total: f64,
 }
 
@@ -107,7 +110,7 @@ pub(super) fn observed(table: &Table, seed: u64) -> Result<Vec<Observed>> {
         samples.push(Observed {
             row,
             logs,
-            ln_total: total.ln(),
+            ln_total: if is_whole { total.ln() } else { NO_DEPTH },
         });
     }
     Ok(samples)

@@ -3,6 +3,7 @@
 use super::config::Latents;
 use super::denoiser::{Denoiser, Told};
 use super::objective::{PREDICTION, TILE};
+use super::profile::NO_DEPTH;
 use super::residuals::Said;
 use super::vae::Vae;
 use super::{Calibration, Model};
@@ -36,7 +37,8 @@ pub struct SampleOptions<'a> {
     pub seed: u64,
     /// Where the networks compute.
     pub device: Device,
-    /// Weight of the guidance of every attribute; 1 is none, and empty is 1 for all.
+    /// Weight of the guidance of every attribute; 1 is none, and empty is 1 for all. Those of one weight are
+    /// guided together.
     pub guidance: Vec<f64>,
     /// The reverse process in place of the one in the model's settings.
     pub sampler: Option<Sampler>,
@@ -47,7 +49,7 @@ pub struct SampleOptions<'a> {
 /// A sample that was drawn.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Drawn {
-    /// Number of reads: as wanted, or drawn. The unit is that of the totals of the fitted table.
+    /// Number of reads: as wanted, or drawn; 1 where none is wanted of a model of a table without counts.
     pub total: f64,
     /// Taxa that are present with their shares, which sum to 1; the others are zero.
     pub shares: Vec<(u32, f64)>,
@@ -231,7 +233,15 @@ impl Bound<'_> {
     }
 
     fn depth_score(&self, depth: u64) -> f32 {
-        let score = self.model.marginals.totals.score((depth as f64).ln());
+        let totals = &self.model.marginals.totals;
+        let ln_total = match self.model.is_whole {
+            true => (depth as f64).ln(),
+            false => NO_DEPTH,
+        };
+        let score = match totals.is_constant() {
+            true => 0.0, // of samples of one depth nothing is learned about others
+            false => totals.score(ln_total),
+        };
         score.clamp(-MAX_DEPTH_SCORE, MAX_DEPTH_SCORE) as f32
     }
 
@@ -253,13 +263,18 @@ impl Bound<'_> {
             Some(t) => self.schedule.alpha_bar(*t),
             None => 1.0,
         };
-        let all = self.told(wanted, None);
-        let guided: Vec<(f32, Vec<Told>)> = options
-            .guidance
-            .iter()
-            .enumerate()
-            .filter(|(_, weight)| **weight != 1.0)
-            .map(|(position, weight)| ((weight - 1.0) as f32, self.told(wanted, Some(position))))
+        let all = self.told(wanted, |_| false);
+        let mut weights: Vec<f64> = options.guidance.clone();
+        weights.sort_by(f64::total_cmp);
+        weights.dedup();
+        // Attributes of one weight are dropped together: a weight of 0 for all is no condition at all.
+        let guided: Vec<(f32, Vec<Told>)> = weights
+            .into_iter()
+            .filter(|weight| *weight != 1.0)
+            .map(|weight| {
+                let without = |position: usize| options.guidance[position] == weight;
+                ((weight - 1.0) as f32, self.told(wanted, without))
+            })
             .collect();
         let mut x = start;
         let mut before: Option<Array2<f32>> = None;
@@ -291,18 +306,13 @@ impl Bound<'_> {
         Ok(x)
     }
 
-    /// What the denoiser is told of every row, without one attribute if asked; rows of padding as the last.
-    fn told(&self, wanted: &[Wanted], without: Option<usize>) -> Vec<Told> {
+    /// What the denoiser is told of every row, without some attributes if asked; rows of padding as the last.
+    fn told(&self, wanted: &[Wanted], without: impl Fn(usize) -> bool) -> Vec<Told> {
         let mut told: Vec<Told> = wanted
             .iter()
             .map(|wanted| {
                 let depth = wanted.depth.map(|depth| self.depth_score(depth));
-                Told::new(
-                    depth,
-                    wanted.conditions,
-                    &self.model.attributes,
-                    |position| without == Some(position),
-                )
+                Told::new(depth, wanted.conditions, &self.model.attributes, &without)
             })
             .collect();
         let last = told.last().cloned().unwrap_or_default();

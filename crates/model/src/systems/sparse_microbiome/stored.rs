@@ -19,7 +19,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-const SYSTEM: &str = "sparse-microbiome";
+/// What the folder of a model calls the system.
+pub const SYSTEM: &str = "sparse-microbiome";
 const WEIGHTS: &str = "ema.safetensors";
 
 /// `transform.json`: everything small that is neither a setting nor a weight.
@@ -41,25 +42,6 @@ struct Transform {
     /// Absent in models that were written before there were private fits.
     #[serde(default)]
     privacy: Option<PrivacyRecord>,
-}
-
-/// What the model in a folder was fitted under; `None` of a fit without noise.
-///
-/// # Errors
-/// A description that cannot be read.
-pub fn privacy_of(folder: &Path) -> Result<Option<PrivacyRecord>> {
-    #[derive(Deserialize)]
-    struct Head {
-        #[serde(default)]
-        privacy: Option<PrivacyRecord>,
-    }
-    let file = folder.join(TRANSFORM);
-    let text = fs::read_to_string(&file).map_err(|source| Error::io(&file, "read", source))?;
-    let head: Head = serde_json::from_str(&text).map_err(|error| Error::Checkpoint {
-        path: file,
-        problem: error.to_string(),
-    })?;
-    Ok(head.privacy)
 }
 
 impl Model {

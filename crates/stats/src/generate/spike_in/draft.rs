@@ -134,6 +134,19 @@ impl<'a> Drafts<'a> {
         sizes
     }
 
+    /// Share of all samples that have a taxon.
+    pub(super) fn prevalence(&self, taxon: usize) -> f64 {
+        let n_present = self.rows.iter().filter(|row| row.has(taxon)).count();
+        n_present as f64 / self.rows.len() as f64
+    }
+
+    /// Mean share of a taxon over all samples.
+    pub(super) fn mean_share(&self, taxon: usize) -> f64 {
+        let shares = self.rows.iter().filter(|row| row.has(taxon));
+        let sum: f64 = shares.map(|row| row.weight(taxon) / row.total()).sum();
+        sum / self.rows.len() as f64
+    }
+
     /// Share of the samples of each group that have a taxon; 0 for a group without samples.
     pub(super) fn prevalences(&self, taxon: usize) -> Vec<f64> {
         let mut n_present = vec![0; self.n_groups];

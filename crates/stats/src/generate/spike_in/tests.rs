@@ -54,7 +54,7 @@ fn shares_are_multiplied_by_the_exponential_and_all_else_stays() {
         covariates: vec![normals(n)],
         ..Changes::default()
     };
-    let realised = apply(&mut rows, &vec![0; n], &changes, 1).unwrap();
+    let realised = apply(&mut rows, &vec![0; n], &changes, 1).unwrap().effects;
     for (found, expected) in realised.iter().zip([0.7, -0.5]) {
         assert!((found - expected).abs() < 1e-3, "{found} {expected}");
     }
@@ -91,7 +91,7 @@ fn odds_of_presence_move_by_the_effect_of_a_binary_covariate() {
         covariates: vec![halves(n)],
         ..Changes::default()
     };
-    let realised = apply(&mut rows, &vec![0; n], &changes, 1).unwrap();
+    let realised = apply(&mut rows, &vec![0; n], &changes, 1).unwrap().effects;
     for (taxon, wanted, realised) in [(3, 1.2, realised[0]), (8, -0.8, realised[1])] {
         let odds = |rows: &[SparseRow], of: usize| {
             let rows: Vec<_> = rows.iter().skip(of).step_by(2).collect();
@@ -137,7 +137,7 @@ fn odds_move_by_a_normal_covariate_within_groups() {
         covariates: vec![normals(n)],
         ..Changes::default()
     };
-    let realised = apply(&mut rows, &groups, &changes, 2).unwrap()[0];
+    let realised = apply(&mut rows, &groups, &changes, 2).unwrap().effects[0];
     assert!((realised - 0.9).abs() < 0.06, "{realised}");
 }
 

@@ -5,13 +5,13 @@ use clap::Args;
 use std::path::{Path, PathBuf};
 use suffuse::conditions::Encoding;
 use suffuse::generate::{
-    Cohort, Fitted, Fixed, Guidance, Interpolation, Learned, Learning, Method, fit,
+    Cohort, Fitted, Fixed, Guidance, Interpolation, Learned, Learning, Method, TEXT, fit,
 };
 use suffuse::settings::{self, Setting};
 use suffuse::{Error, Result, Watch, model_folder};
 use suffuse_data::tree::Tree;
 use suffuse_model::device::Device;
-use suffuse_model::systems::sparse_microbiome::{Privacy, PrivacyRecord, privacy_of};
+use suffuse_model::systems::sparse_microbiome::{Privacy, PrivacyRecord};
 
 const DEFAULT_CONFIG: &str = "small";
 /// The same for a private fit.
@@ -146,6 +146,15 @@ impl LearnArgs {
     /// Refuses what a simple generator has no use for, and reads the settings before anything else.
     pub(super) fn check(&self, method: Method) -> Result<()> {
         settings::generator_config(self.config(), &self.set)?;
+        for (at, (column, weight)) in self.guidance.iter().enumerate() {
+            let mut before = self.guidance[..at].iter();
+            if let Some((_, other)) = before.find(|(other, _)| other == column) {
+                return Err(Error::Usage(format!(
+                    "--guidance: {} is to be {other} and {weight}; give one number",
+                    column.as_deref().unwrap_or("that of all columns")
+                )));
+            }
+        }
         if self.is_private() && method == Method::Vae {
             return Err(Error::Usage(
                 "--dp-epsilon: --method vae has no private fit; leave --method out".to_string(),
@@ -200,16 +209,12 @@ impl LearnArgs {
     /// that of the model in a folder.
     ///
     /// # Errors
-    /// A folder without a model; taxa to keep, which are real reads.
-    pub(super) fn promised(&self) -> Result<Promised> {
+    /// Taxa to keep, which are real reads.
+    pub(super) fn promised(&self, loaded: Option<&Learned>) -> Result<Promised> {
         if self.is_private() {
             return Ok(Promised::ByThisFit);
         }
-        let record = match &self.model {
-            Some(folder) => privacy_of(folder)?,
-            None => None,
-        };
-        match record {
+        match loaded.and_then(|learned| learned.model().privacy().copied()) {
             None => Ok(Promised::Nothing),
             Some(_) if self.keep.is_some() => Err(Error::Usage(
                 "--keep: the model was fitted with differential privacy, and taxa that are kept are real reads; leave one of them out".to_string(),
@@ -251,6 +256,19 @@ impl LearnArgs {
     /// A column that is told twice what to be, or that samples are not conditioned on.
     pub(super) fn fixed(&self, by: Option<&str>) -> Result<Vec<Fixed>> {
         let mut fixed = self.fixed.clone();
+        for (at, Fixed { column, value }) in fixed.iter().enumerate() {
+            if by == Some(column) {
+                return Err(Error::Usage(format!(
+                    "--where {column}={value}: --by {column} gives the column already, as often as each value is in the table; leave one of them out (--conditions {column} goes with --where)"
+                )));
+            }
+            if let Some(other) = fixed[..at].iter().find(|other| other.column == *column) {
+                return Err(Error::Usage(format!(
+                    "--where: {column} is to be {} and {value}; give one value, or run once for each",
+                    other.value
+                )));
+            }
+        }
         if let Some(Interpolation { column, from, .. }) = &self.interpolate {
             let is_fixed = fixed.iter().any(|fixed| fixed.column == *column);
             if is_fixed || by == Some(column) {
@@ -283,21 +301,12 @@ impl LearnArgs {
 
     /// Weights of the guidance.
     pub(super) fn guidance(&self) -> Guidance {
-        let all = self
-            .guidance
-            .iter()
-            .rev()
-            .find(|(column, _)| column.is_none());
+        let all = self.guidance.iter().find(|(column, _)| column.is_none());
         let of = |(column, weight): &(Option<String>, f64)| Some((column.clone()?, *weight));
         Guidance {
             all: all.map_or(1.0, |(_, weight)| *weight),
             of: self.guidance.iter().filter_map(of).collect(),
         }
-    }
-
-    /// The tree, which is an input.
-    pub(super) fn tree(&self) -> Option<&Path> {
-        self.tree.as_deref()
     }
 
     /// The files that are read.
@@ -341,17 +350,70 @@ impl LearnArgs {
         })
     }
 
-    /// The fitted generator: from a folder, or fitted now and kept if asked.
+    /// The folder of the model that is used.
+    pub(super) fn model(&self) -> Option<&Path> {
+        self.model.as_deref()
+    }
+
+    /// The model in the folder, if one is named.
+    pub(super) fn loaded(&self) -> Result<Option<Learned>> {
+        self.model().map(Learned::load).transpose()
+    }
+
+    /// What is read beside the table and says how the generator is fitted or which it is: a tree, a configuration,
+    /// a text encoder, a model.
+    pub(super) fn sources(&self) -> Vec<PathBuf> {
+        let mut sources: Vec<PathBuf> = self.tree.iter().cloned().collect();
+        sources.extend(self.config.as_deref().and_then(settings::file));
+        sources.extend((self.encoder != COLUMNS).then(|| PathBuf::from(&self.encoder)));
+        sources.extend(self.model.clone());
+        sources
+    }
+
+    /// Refuses guidance of what a fit will not be conditioned on, before it begins.
+    pub(super) fn check_guidance(&self, by: Option<&str>) -> Result<()> {
+        if self.model.is_some() || self.guidance.is_empty() {
+            return Ok(());
+        }
+        let columns = self.columns(by);
+        let known: Vec<&str> = match (columns.is_empty(), self.encoder == COLUMNS) {
+            (true, _) => Vec::new(),
+            (false, true) => columns.iter().map(String::as_str).collect(),
+            (false, false) => vec![TEXT],
+        };
+        for (column, weight) in &self.guidance {
+            match column {
+                None if known.is_empty() => {
+                    return Err(Error::Usage(format!(
+                        "--guidance {weight}: samples are conditioned on nothing; add --by or --conditions"
+                    )));
+                }
+                Some(name) if !known.contains(&name.as_str()) => {
+                    return Err(Error::Usage(format!(
+                        "--guidance {name}: samples are not conditioned on it; they are on: {}",
+                        match known.is_empty() {
+                            true => "nothing (use --by or --conditions)".to_string(),
+                            false => known.join(", "),
+                        }
+                    )));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The fitted generator: one that was read, or fitted now and kept if asked.
     pub(super) fn fitted(
         &self,
+        loaded: Option<Learned>,
         method: Method,
         cohort: &Cohort,
         learning: &Learning,
         seed: u64,
         watch: &mut Watch,
     ) -> Result<Fitted> {
-        if let Some(folder) = &self.model {
-            let learned = Learned::load(folder, cohort.table.feature_ids())?;
+        if let Some(learned) = loaded {
             learned.require_conditions(&learning.columns)?;
             return Ok(Fitted::Learned(Box::new(learned)));
         }
