@@ -14,7 +14,7 @@ pub mod presence;
 use crate::Result;
 use crate::impute::ln1p_percent;
 use crate::method::Method;
-use ndarray::Array2;
+use ndarray::{Array2, Axis, concatenate};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use suffuse_data::Table;
@@ -57,6 +57,8 @@ pub enum Hidden {
     /// In samples that the model had not learned from.
     #[default]
     InOtherSamples,
+    /// In samples of the table that the model was fitted on, from which it had not learned.
+    InTheTableLearnedFrom,
     /// Anywhere in the table: a tenth of all values above zero.
     Anywhere,
 }
@@ -332,12 +334,19 @@ impl Choice {
 
     /// `ln(1 + percent)` given presence of these entries (sample, feature) by the partners, to which they and
     /// all that is not measured are hidden.
-    pub fn partners_predict(&self, table: &Table, entries: &[(u32, u32)]) -> Vec<f64> {
+    ///
+    /// - `learned`: other samples to learn from
+    pub fn partners_predict(
+        &self,
+        learned: Option<&Table>,
+        table: &Table,
+        entries: &[(u32, u32)],
+    ) -> Vec<f64> {
+        let first = learned.map_or(0, Table::n_samples);
         let places = entries
             .iter()
-            .map(|(sample, feature)| (*sample as usize, *feature as usize));
-        let logs = ln1p_percent(table, &table.totals());
-        self.partners_predict_in(logs, &places.collect::<Vec<_>>())
+            .map(|(sample, feature)| (first + *sample as usize, *feature as usize));
+        self.partners_predict_in(logs_below(learned, table), &places.collect::<Vec<_>>())
     }
 
     /// The same of these places in `ln(1 + percent)`, `NaN` where not measured.
@@ -387,6 +396,16 @@ fn mixture(
     }
     let partners = others.into_iter().map(|(partner, _)| partner);
     (partners.zip(shares).collect(), mixture)
+}
+
+/// `ln(1 + percent)` of a table, below that of the samples that are learned from beside it.
+fn logs_below(learned: Option<&Table>, table: &Table) -> Array2<f64> {
+    let logs = ln1p_percent(table, &table.totals());
+    let Some(learned) = learned else {
+        return logs;
+    };
+    let above = ln1p_percent(learned, &learned.totals());
+    concatenate(Axis(0), &[above.view(), logs.view()]).expect("both have the features of the model")
 }
 
 fn moved(draws: &[f64], from: f64, to: f64) -> Vec<f64> {

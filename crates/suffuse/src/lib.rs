@@ -22,6 +22,7 @@ pub mod evaluate;
 pub mod generate;
 pub mod impute;
 pub mod input;
+pub mod kept_table;
 pub mod method;
 pub mod model_folder;
 pub mod output;

@@ -1,5 +1,6 @@
 //! What stands beside a model in its folder: how its metadata are encoded, which columns are subject and time.
 
+use crate::kept_table;
 use crate::output::write_text;
 use crate::{Error, Result};
 use serde::Serialize;
@@ -21,7 +22,9 @@ const FILES: [&str; 7] = [
 
 /// Where the files of the model in a folder are; other files may lie there as well.
 pub fn files(model_folder: &Path) -> Vec<PathBuf> {
-    FILES.map(|name| model_folder.join(name)).to_vec()
+    let mut files = FILES.map(|name| model_folder.join(name)).to_vec();
+    files.push(kept_table::path(model_folder));
+    files
 }
 
 /// A JSON file in the folder of a model.

@@ -6,7 +6,7 @@
 //! logistic regression on what they say -> weights of their log-odds
 //! ```
 
-use super::{DIFFUSION, MANY_ENTRIES, TOO_MANY_ENTRIES};
+use super::{DIFFUSION, MANY_ENTRIES, TOO_MANY_ENTRIES, logs_below};
 use crate::Result;
 use crate::impute::ln1p_percent;
 use ndarray::Array2;
@@ -50,6 +50,11 @@ const LEARNED_SHARE: f64 = 0.2;
 const N_COPIES: u64 = 2;
 /// Separates what is set to 0 here from what an evaluation sets to 0 with the same seed.
 const COPIES: u64 = 1 << 40;
+/// How judges are asked where nothing says which zeros are false.
+const PRESENCE: PresenceOptions = PresenceOptions {
+    zeroed: 0.0,
+    seed: COPIES,
+};
 /// Parts of the samples that are left out in turn when weights are tested.
 const N_FOLDS: usize = 5;
 
@@ -262,11 +267,21 @@ impl ZeroJudges {
             return Ok(Vec::new()); // a table for the model alone may be too large to be held dense
         }
         let logs = ln1p_percent(table, &table.totals());
-        let options = PresenceOptions {
-            zeroed: 0.0,
-            seed: COPIES,
-        };
-        self.say(|judge| parts.judged(judge, &logs, &logs, options))
+        self.say(|judge| parts.judged(judge, &logs, &logs, PRESENCE))
+    }
+
+    /// What the judges say of the zeros of a table, learned from the samples of another one.
+    ///
+    /// # Errors
+    /// None for tables that were read by this program.
+    pub fn say_of(&self, learned: &Table, table: &Table) -> StatsResult<Vec<Array2<f64>>> {
+        if self.judges.is_empty() {
+            return Ok(Vec::new());
+        }
+        let first = learned.n_samples();
+        let incomplete = Incomplete::from_values(logs_below(Some(learned), table))?;
+        let rows: Vec<usize> = (first..incomplete.n_samples()).collect();
+        self.say(|judge| presence(judge, &incomplete, &rows, PRESENCE))
     }
 
     /// Who judges zeros, in words; `None` where the model does alone and nothing was weighed.

@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
 use suffuse::conditions::{ConditionEncoder, encode_for_fit};
+use suffuse::kept_table::KeptTable;
 use suffuse::output::{make_folder, require_outside, write_text};
 use suffuse::provenance::Provenance;
 use suffuse::times::TimeColumns;
@@ -19,6 +20,7 @@ use suffuse_model::train::forget;
 #[command(after_help = "\
 Examples:
   suffuse fit table.h5ad -o fitted
+  suffuse fit table.h5ad -o fitted --keep-table
   suffuse fit stad.h5ad -o fitted --pretrain coad.h5ad hnsc.h5ad --group patient_barcode
   suffuse impute new.h5ad -o completed.h5ad --model fitted")]
 pub(crate) struct FitArgs {
@@ -33,6 +35,10 @@ pub(crate) struct FitArgs {
     /// Seconds between two writes of the training state: what a kill can cost
     #[arg(long, value_name = "SECONDS", default_value_t = SAVE_EVERY_S, help_heading = "Output")]
     save_every: f64,
+    /// Keep the table in the folder: `impute --model` then fills as `impute` in one go does, with classical methods
+    /// beside the model
+    #[arg(long, help_heading = "Output")]
+    keep_table: bool,
     #[command(flatten)]
     overwrite: OverwriteArgs,
     #[command(flatten)]
@@ -114,6 +120,11 @@ pub(super) fn run(arguments: &FitArgs, context: &mut Context) -> Result<()> {
     ConditionEncoder::forget(&arguments.out)?;
     if let Some(encoder) = encoded.encoder {
         encoder.save(&arguments.out)?;
+    }
+    KeptTable::forget(&arguments.out)?;
+    if arguments.keep_table {
+        let group = setting.group_column.as_deref();
+        KeptTable::save(&arguments.out, &input.table, group)?;
     }
     TimeColumns::forget(&arguments.out)?;
     if let Some(columns) = arguments.times.columns() {

@@ -327,13 +327,14 @@ impl Job<'_> {
             choice,
             judges,
             parts,
+            learned,
             tested,
         } = ready;
         let method = arguments.filling.method;
         if !method.partners(model.config()).is_empty() {
-            let words = match arguments.folders.model {
-                Some(_) => "the fitted model alone".to_string(),
-                None => choice.in_words(),
+            let words = match (&arguments.folders.model, &learned) {
+                (Some(_), None) => "the fitted model alone".to_string(),
+                _ => choice.in_words(),
             };
             context.talk.note(&format!("{method}: {words}"));
             provenance.set(&method.to_string(), serde_json::json!(choice));
@@ -382,8 +383,12 @@ impl Job<'_> {
             .reconciling(self.sums)
             .watched_by(self.gathered(&table));
         let start = Instant::now();
-        let predict = |entries: &[(u32, u32)]| choice.partners_predict(&table, entries);
-        let others = judges.say_in_parts(&table, &parts)?;
+        let learned = learned.as_ref();
+        let predict = |entries: &[(u32, u32)]| choice.partners_predict(learned, &table, entries);
+        let others = match learned {
+            Some(learned) => judges.say_of(learned, &table)?,
+            None => judges.say_in_parts(&table, &parts)?,
+        };
         let rejudge = |zeros: &[(u32, u32)], model: &[f64]| judges.rejudged(zeros, model, &others);
         context.watched(|watch| {
             let mut options = ImputeOptions {

@@ -1,13 +1,15 @@
 //! The model that fills: a fitted one from its folder, or one that is fitted on the table to fill.
 
-use super::{Context, ImputeArgs, Job, conditions_of, plan, say_plan};
+use super::{Context, ImputeArgs, Job, conditions_of, plan, say_plan, with_settings};
 use std::path::Path;
 use suffuse::auto::presence::{Parts, ZeroJudges};
-use suffuse::auto::{Choice, Tested};
-use suffuse::conditions::encode_for_fit;
+use suffuse::auto::{Choice, Hidden, Tested, is_model_alone};
+use suffuse::conditions::{ConditionEncoder, encode_for_fit};
+use suffuse::kept_table::KeptTable;
 use suffuse::method::Method;
 use suffuse::provenance::Provenance;
 use suffuse::settings::Setting;
+use suffuse::times::TimeColumns;
 use suffuse::{Error, Result};
 use suffuse_data::Table;
 use suffuse_data::hide::Occasions;
@@ -25,6 +27,8 @@ pub(super) struct Ready {
     pub(super) judges: ZeroJudges,
     /// Parts of the samples in which zeros are judged.
     pub(super) parts: Parts,
+    /// The table that the model was fitted on, where it was kept and others learn from it.
+    pub(super) learned: Option<Table>,
     pub(super) tested: Tested,
 }
 
@@ -47,16 +51,88 @@ impl Job<'_> {
             say_plan(arguments, table, vec![line], context)?;
             return Ok(None);
         }
-        Ok(Some(Ready {
+        let alone = Ready {
             model,
             conditions,
             times,
             choice: Choice::model_alone(),
             judges: ZeroJudges::model_alone(),
             parts: Parts::all(Vec::new()),
+            learned: None,
             tested: Tested::default(),
-        }))
+        };
+        match KeptTable::load(folder, &alone.model)? {
+            Some(kept) => self
+                .beside(alone, kept, table.n_samples(), folder, context)
+                .map(Some),
+            None => Ok(Some(alone)),
+        }
     }
+
+    /// The model with those that learn from the table that it was fitted on.
+    fn beside(
+        &self,
+        alone: Ready,
+        kept: KeptTable,
+        n_samples: usize,
+        folder: &Path,
+        context: &mut Context,
+    ) -> Result<Ready> {
+        let method = self.arguments.filling.method;
+        let model = &alone.model;
+        let config = with_settings(*model.config(), &self.arguments.sampling.settings())?;
+        let n_samples = kept.table.n_samples() + n_samples;
+        if method.partners(&config).is_empty()
+            || config.calibration.n_copies == 0
+            || is_model_alone(n_samples, kept.table.n_features())
+        {
+            return Ok(alone);
+        }
+        let conditions = match ConditionEncoder::load(folder)? {
+            Some(encoder) => Some(encoder.encode(&kept.table.sample_metadata)?.0),
+            None => None,
+        };
+        let times = TimeColumns::load(folder)?;
+        let cohort = kept.cohort(conditions, times.as_ref())?;
+        let (choice, judges, tested) =
+            weighed(self.arguments, model, &cohort, self.device, context)?;
+        drop(cohort);
+        Ok(Ready {
+            choice,
+            judges,
+            tested: Tested {
+                hidden: Hidden::InTheTableLearnedFrom,
+                ..tested
+            },
+            learned: Some(kept.table),
+            ..alone
+        })
+    }
+}
+
+/// Weighs what fills and judges beside a model, on the cohort that it was fitted on.
+fn weighed(
+    arguments: &ImputeArgs,
+    model: &Model,
+    cohort: &Cohort,
+    device: &Device,
+    context: &mut Context,
+) -> Result<(Choice, ZeroJudges, Tested)> {
+    let method = arguments.filling.method;
+    let is_weighed = !method.partners(model.config()).is_empty();
+    let (choice, tested) = match is_weighed || arguments.report.is_some() {
+        true => context.watched(|watch| {
+            let held_out = model.held_out_entries(cohort, device, watch.interrupted)?;
+            Choice::weighed(method, model, cohort, &held_out)
+        })?,
+        false => (Choice::model_alone(), Tested::default()),
+    };
+    let judges = match method == Method::Auto && arguments.filling.fill() != Fill::Missing {
+        true => context
+            .watched(|watch| ZeroJudges::weighed(model, cohort, 0.0, device, watch.interrupted))?,
+        false => ZeroJudges::model_alone(),
+    };
+    Ok((choice, judges, tested))
 }
 
 /// Fits a model on the table that is to be filled; `None` after a dry run.
@@ -136,21 +212,7 @@ pub(super) fn fit_model(
             columns.save(folder)?;
         }
     }
-    let method = arguments.filling.method;
-    let is_weighed = !method.partners(model.config()).is_empty();
-    let (choice, tested) = match is_weighed || arguments.report.is_some() {
-        true => context.watched(|watch| {
-            let held_out = model.held_out_entries(&cohort, device, watch.interrupted)?;
-            Choice::weighed(method, &model, &cohort, &held_out)
-        })?,
-        false => (Choice::model_alone(), Tested::default()),
-    };
-    let judges = match method == Method::Auto && arguments.filling.fill() != Fill::Missing {
-        true => context.watched(|watch| {
-            ZeroJudges::weighed(&model, &cohort, 0.0, device, watch.interrupted)
-        })?,
-        false => ZeroJudges::model_alone(),
-    };
+    let (choice, judges, tested) = weighed(arguments, &model, &cohort, device, context)?;
     Ok(Some(Ready {
         parts: Parts::all(model.parts(&cohort)),
         model,
@@ -158,6 +220,7 @@ pub(super) fn fit_model(
         times: cohort.times,
         choice,
         judges,
+        learned: None,
         tested,
     }))
 }

@@ -35,10 +35,10 @@ impl Job<'_> {
     ) -> Result<String> {
         let file = self.arguments.table.file_name().unwrap_or_default();
         let mut method = self.arguments.filling.method;
-        if method == Method::Auto && self.arguments.folders.model.is_some() {
+        let has_partner = seen.choice.is_some_and(Choice::has_partner);
+        if method == Method::Auto && self.arguments.folders.model.is_some() && !has_partner {
             method = Method::DepMicroDiff;
         }
-        let has_partner = seen.choice.is_some_and(Choice::has_partner);
         let name = match method {
             Method::DepMicroDiff if !has_partner => DIFFUSION.to_string(),
             _ => method.to_string(),

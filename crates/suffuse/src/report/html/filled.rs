@@ -213,6 +213,8 @@ fn done(filled: &Filled, score: Option<&Score>, quality: Option<&Quality>) -> Ve
             match filled.tested.hidden {
                 Hidden::Anywhere => "a tenth of all values above zero",
                 Hidden::InOtherSamples => "in samples that the model had not learned from",
+                Hidden::InTheTableLearnedFrom =>
+                    "in samples that the model had not learned from, of the table that it was fitted on",
             },
             score.rmse,
             score.rmse.exp(),
@@ -344,7 +346,11 @@ fn show_methods(page: &mut Page, filled: &Filled) {
         return;
     }
     page.methods_words.push(format!(
-        "Known values of your table were hidden, filled by each method, and compared with the truth; less error is better. {}",
+        "Known values of {} were hidden, filled by each method, and compared with the truth; less error is better. {}",
+        match filled.tested.hidden {
+            Hidden::InTheTableLearnedFrom => "the table that the model was fitted on",
+            Hidden::InOtherSamples | Hidden::Anywhere => "your table",
+        },
         unit_in_words()
     ));
     if filled.choice.is_some_and(|choice| choice.errors.is_some()) {
