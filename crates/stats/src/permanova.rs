@@ -95,14 +95,15 @@ pub fn permanova(
     Ok(Permanova {
         pseudo_f,
         r2: (total - observed) / total,
-        p: p_value(n_as_large, permutations.n),
+        p: p_value(pseudo_f, n_as_large, permutations.n),
     })
 }
 
-/// The observed labels count as one of the vectors; `NaN` without permutations.
-pub(crate) fn p_value(n_as_large: usize, n_permutations: usize) -> f64 {
+/// The observed labels count as one of the vectors; `NaN` without permutations, or where `f` is.
+pub(crate) fn p_value(f: f64, n_as_large: usize, n_permutations: usize) -> f64 {
     match n_permutations {
         0 => f64::NAN,
+        _ if f.is_nan() => f64::NAN,
         n => (n_as_large as f64 + 1.0) / (n as f64 + 1.0),
     }
 }

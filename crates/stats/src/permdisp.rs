@@ -59,7 +59,7 @@ pub fn permdisp(
     let n_as_large = is_as_large.iter().filter(|is| **is).count();
     Ok(Permdisp {
         f,
-        p: p_value(n_as_large, permutations.n),
+        p: p_value(f, n_as_large, permutations.n),
         dispersions: means,
     })
 }
@@ -158,5 +158,9 @@ mod tests {
         assert_close(found.dispersions[0], 2.0 / 3.0, 1e-12, "near");
         assert_close(found.dispersions[1], 20.0 / 3.0, 1e-12, "wide");
         assert!(found.p.is_nan());
+        // Nothing is spread, so there is nothing to compare.
+        let some = Permutations { n: 99, seed: 0 };
+        let found = permdisp(&Array2::zeros((6, 6)), &[0, 0, 0, 1, 1, 1], some).unwrap();
+        assert!(found.f.is_nan() && found.p.is_nan());
     }
 }
