@@ -10,6 +10,7 @@ mod sums;
 mod values;
 
 pub use metadata::guess_subject;
+pub use values::logarithms;
 
 use crate::nested;
 use crate::{Result, Table};

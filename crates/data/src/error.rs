@@ -54,7 +54,7 @@ pub enum Error {
     },
     /// A value that no abundance table can hold.
     #[error(
-        "sample {sample:?}, feature {feature:?}: value {value}; abundances must be finite and not negative (leave a value out, or write NaN, if it was not measured)"
+        "sample {sample:?}, feature {feature:?}: value {value}; abundances must be finite and not negative (leave a value out, or write NaN, if it was not measured; give values from before they were scaled, centred or turned into log-ratios)"
     )]
     BadValue {
         /// Sample id.

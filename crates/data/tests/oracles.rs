@@ -177,6 +177,12 @@ fn check_layers_obsm_uns(table: &Table, expected: &Value, file: &str) {
         matches!(kind("nullable_whole"), ColumnValues::Numeric(_)),
         "{file}"
     );
+    // As f64 these are 20231115123456700 and 20231115123456704.
+    let names = [Some("20231115123456701"), Some("20231115123456702")].map(|x| x.map(String::from));
+    assert!(
+        matches!(kind("long_name"), ColumnValues::Text(found) if found[..2] == names),
+        "{file}"
+    );
 }
 
 /// A table with a value of every kind; `NaN` among the entries and missing values in each column.

@@ -11,8 +11,8 @@ use suffuse_data::Table;
 use suffuse_data::hide::hide_nonzero;
 use suffuse_data::metadata_tsv::is_missing;
 use suffuse_stats::dependency::{
-    Correction, DependencyOptions, EdgeKind, FTestForm, Granger, GrangerOptions, adjust, complete,
-    dependencies, granger, series_by_subject,
+    Correction, Dependencies, DependencyOptions, EdgeKind, FTestForm, Granger, GrangerOptions,
+    MiTest, MutualInformation, adjust, complete, dependencies, granger, series_by_subject,
 };
 
 /// What is tested.
@@ -106,6 +106,7 @@ pub fn find(table: &Table, options: &Options) -> Result<Found> {
         }
     }
     let found = dependencies(&x, &y, &options.tests)?;
+    notes.extend(too_few_permutations(&found, &options.tests));
     let taxa = table.feature_ids().to_vec();
     let names = names(table);
     let mut edges: Vec<NamedEdge> = found
@@ -168,6 +169,29 @@ pub fn tests(alpha: f64, form: FTestForm) -> DependencyOptions {
     }
 }
 
+/// Says that no pair could be found mutual: where p-values end at 1 / (permutations + 1), the smallest of `m` pairs, `k`
+/// of them, are adjusted to `m / k` times that (Benjamini and Hochberg).
+fn too_few_permutations(found: &Dependencies, tests: &DependencyOptions) -> Option<String> {
+    let MiTest::Permutation { n_permutations, .. } = tests.mi_test else {
+        return None;
+    };
+    let least = 1.0 / (n_permutations as f64 + 1.0);
+    let MutualInformation { p, tested, .. } = &found.mutual_information;
+    let pairs = tested
+        .indexed_iter()
+        .filter(|((a, b), tested)| **tested && a < b);
+    let p: Vec<f64> = pairs.map(|(at, _)| p[at]).collect();
+    let n_least = p.iter().filter(|p| **p <= least * (1.0 + 1e-9)).count();
+    let n_needed = (p.len() as f64 * least / tests.alpha - 1e-9).ceil() as usize;
+    (n_least > 0 && n_least < n_needed).then(|| {
+        format!(
+            "mutual information: {n_permutations} permutations tell no p-value under {least:.1e}, and of {} pairs {n_needed} would have to be that small for one to count at a false discovery rate of {}; {n_least} are. More permutations find them (--permutations), or the chi-squared approximation (--permutations 0)",
+            p.len(),
+            tests.alpha
+        )
+    })
+}
+
 fn lagged(
     table: &Table,
     logs: &Array2<f64>,
@@ -205,15 +229,23 @@ fn lagged(
     let subject = &column(&columns.subject)?.values;
     // A visit that was not fully measured has no place in a regression on visits.
     let is_measured = |row: usize| logs.row(row).iter().all(|value| !value.is_nan());
+    let known = |row: usize| subject.text(row).filter(|text| !is_missing(text));
     let subjects: Vec<Option<String>> = (0..logs.nrows())
-        .map(|row| subject.text(row).filter(|_| is_measured(row)))
+        .map(|row| known(row).filter(|_| is_measured(row)))
         .collect();
+    let is_placed = |row: &usize| !times[*row].is_nan() && known(*row).is_some();
+    let n_in_part = (0..logs.nrows())
+        .filter(|row| is_placed(row) && !is_measured(*row))
+        .count();
     let series = series_by_subject(logs, &subjects, &times)?;
-    if series.n_left_out > 0 {
-        notes.push(format!(
-            "{} samples without a time or a subject are left out of the time series",
-            series.n_left_out
-        ));
+    let n_nowhere = series.n_left_out - n_in_part;
+    for (n, why) in [
+        (n_nowhere, "without a time or a subject"),
+        (n_in_part, "with entries that are not measured"),
+    ] {
+        if n > 0 {
+            notes.push(format!("{n} samples {why} are left out of the time series"));
+        }
     }
     let visits: Vec<Array2<f64>> = series
         .series
@@ -288,6 +320,71 @@ mod tests {
             seed: 1,
             granger: None,
         }
+    }
+
+    #[test]
+    fn permutations_that_cannot_find_a_pair_are_told() {
+        let mut options = options();
+        options.tests.mi_test = MiTest::Permutation {
+            n_permutations: 9,
+            seed: 1,
+        };
+        // No p-value is below 1/10, so none is adjusted to .05.
+        let found = find(&table(), &options).unwrap();
+        let told = found
+            .notes
+            .iter()
+            .find(|note| note.contains("9 permutations"));
+        let told = told.expect("it is told");
+        assert!(told.contains("of 6 pairs 12 would have to be"), "{told}");
+        options.tests.mi_test = MiTest::Permutation {
+            n_permutations: 999,
+            seed: 1,
+        };
+        let found = find(&table(), &options).unwrap();
+        assert!(found.notes.is_empty(), "{:?}", found.notes);
+    }
+
+    #[test]
+    fn visits_are_left_out_for_what_they_lack() {
+        let mut table = table();
+        let mut dense = table.to_dense();
+        dense[4 * 7] = f64::NAN;
+        table = table.with_dense(&dense).unwrap();
+        let subjects = (0..60).map(|k| match k {
+            0 => Some("NA".to_string()),
+            1 => Some(String::new()),
+            k => Some(format!("p{}", k % 2)),
+        });
+        let columns = [
+            ("host", ColumnValues::Text(subjects.collect())),
+            (
+                "day",
+                ColumnValues::Numeric((0..60).map(f64::from).collect()),
+            ),
+        ];
+        for (name, values) in columns {
+            let name = name.to_string();
+            let column = suffuse_data::Column { name, values };
+            table.sample_metadata.set_column(column).unwrap();
+        }
+        let mut options = options();
+        options.granger = Some(TimeColumns {
+            time: "day".into(),
+            subject: "host".into(),
+            n_lags: 1,
+        });
+        let notes = find(&table, &options).unwrap().notes.join("\n");
+        assert!(
+            notes.contains("2 samples without a time or a subject"),
+            "{notes}"
+        );
+        assert!(
+            notes.contains(
+                "1 samples with entries that are not measured are left out of the time series"
+            ),
+            "{notes}"
+        );
     }
 
     #[test]

@@ -31,6 +31,9 @@ pub enum Done {
     KeptMissing = 3,
 }
 
+/// Name of the layer that says what was done.
+pub const ACTION: &str = "action";
+
 const MEANINGS: [&str; 4] = ["observed", "filled", "kept zero", "kept missing"];
 
 /// How many entries met which fate.
@@ -398,7 +401,7 @@ fn with_action(table: &Table, value: &[f64], codes: Vec<u8>) -> Result<Table> {
     let meanings = MEANINGS.map(String::from).to_vec();
     completed
         .layers
-        .insert("action".to_string(), Layer::Codes { codes, meanings });
+        .insert(ACTION.to_string(), Layer::Codes { codes, meanings });
     Ok(completed)
 }
 

@@ -1,11 +1,13 @@
 //! Reading a table with its metadata, and what the user should know about it before it is used.
 
+use crate::impute::{ACTION, Done};
 use crate::provenance::{FileDigest, digest};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
+use suffuse_data::audit::logarithms;
 use suffuse_data::format::mtx;
 use suffuse_data::format::tsv::{Orientation, TsvOptions};
-use suffuse_data::{Table, format, metadata_tsv, nested, select};
+use suffuse_data::{Layer, Table, format, metadata_tsv, nested, select};
 
 /// Where a table comes from.
 #[derive(Debug, Clone, PartialEq)]
@@ -182,9 +184,30 @@ impl Input {
 /// As [`read`], and a table in which there is nothing to learn: no sample with a non-zero entry,
 /// fewer than [`MIN_SAMPLES`] such samples, or fewer than two features.
 pub fn read_to_learn(path: &Path, options: &InputOptions) -> Result<Input> {
-    let input = read(path, options)?;
+    let mut input = read(path, options)?;
     require_learnable(&input.table).map_err(|error| error.in_file(path))?;
+    input.notes.extend(doubts(&input.table));
     Ok(input)
+}
+
+/// What speaks against learning from the entries of a table.
+fn doubts(table: &Table) -> Vec<String> {
+    let mut doubts = Vec::new();
+    if let Some(logarithms) = logarithms(table) {
+        doubts.push(format!(
+            "{logarithms}, but are read as abundances: give the table from before (of an .h5ad often `raw` or the layer `counts`)"
+        ));
+    }
+    if let Some(Layer::Codes { codes, .. }) = table.layers.get(ACTION) {
+        let is_filled = |code: &&u8| **code == Done::Filled as u8;
+        let n_filled = codes.iter().filter(is_filled).count();
+        if n_filled > 0 {
+            doubts.push(format!(
+                "the table was completed before, by its layer {ACTION:?}: {n_filled} filled entries are taken for measured ones; give the table from before"
+            ));
+        }
+    }
+    doubts
 }
 
 /// Fewest samples with a non-zero entry that a method can learn from.

@@ -5,7 +5,7 @@ use crate::times::TimeColumns;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 use suffuse_data::format::{self, Overwrite, ReadOptions, WriteOptions};
-use suffuse_data::{Table, split};
+use suffuse_data::{Column, Metadata, Table, split};
 use suffuse_model::systems::depmicrodiff::{Cohort, Conditions, Model, Totals};
 
 /// A table as it was fitted on.
@@ -19,6 +19,8 @@ pub struct KeptTable {
 
 /// Name of the file in the folder of the model.
 const FILE: &str = "learned_from.h5ad";
+/// Where the file says what the columns of metadata are called, in their order: the format allows fewer names.
+const COLUMNS: &str = "suffuse_columns";
 /// Where the file says which column the groups are of.
 const GROUP: &str = "suffuse_group";
 
@@ -30,6 +32,9 @@ impl KeptTable {
     pub fn save(folder: &Path, table: &Table, group_column: Option<&str>) -> Result<()> {
         let mut kept = table.clone();
         kept.uns.insert(GROUP.to_string(), group_column.into());
+        let names = table.sample_metadata.columns().iter();
+        let names: Vec<&str> = names.map(|column| column.name.as_str()).collect();
+        kept.uns.insert(COLUMNS.to_string(), names.into());
         let options = WriteOptions {
             overwrite: Overwrite::Replace,
             ..WriteOptions::default()
@@ -60,11 +65,22 @@ impl KeptTable {
         }
         let mut table = format::read(&path, &ReadOptions::default())?;
         let is_other = table.feature_ids() != model.feature_ids();
+        let names = table.uns.remove(COLUMNS).unwrap_or_default();
+        let names: Vec<String> = (names.as_array().into_iter().flatten())
+            .filter_map(|name| name.as_str().map(str::to_string))
+            .collect();
+        let columns = table.sample_metadata.columns().to_vec();
         match table.uns.remove(GROUP) {
-            Some(group) if !is_other => Ok(Some(KeptTable {
-                table,
-                group_column: group.as_str().map(str::to_string),
-            })),
+            Some(group) if !is_other && names.len() == columns.len() => {
+                let named = names.into_iter().zip(columns);
+                let named = named.map(|(name, column)| Column { name, ..column });
+                let ids = table.sample_ids().to_vec();
+                table.sample_metadata = Metadata::new(ids, named.collect())?;
+                Ok(Some(KeptTable {
+                    table,
+                    group_column: group.as_str().map(str::to_string),
+                }))
+            }
             _ => Err(suffuse_data::Error::format(
                 &path,
                 "content",

@@ -180,6 +180,10 @@ struct Plain(f64);
 
 impl std::fmt::Display for Plain {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let size = self.0.abs();
+        if size != 0.0 && !(1e-4..1e15).contains(&size) {
+            return write!(f, "{:.3e}", self.0);
+        }
         let text = format!("{:.*}", f.precision().unwrap_or(6), self.0);
         let text = if text.contains('.') {
             text.trim_end_matches('0').trim_end_matches('.')
@@ -241,6 +245,13 @@ fn columns_of(metadata: &Metadata) -> Vec<ColumnSummary> {
 mod tests {
     use super::*;
     use suffuse_data::Column;
+
+    #[test]
+    fn numbers_are_plain_where_that_is_short() {
+        let text = |x: f64| Plain(x).to_string();
+        assert_eq!([text(0.0), text(12.5), text(3e6)], ["0", "12.5", "3000000"]);
+        assert_eq!([text(1e-300), text(2e300)], ["1.000e-300", "2.000e300"]);
+    }
 
     #[test]
     fn zeros_missing_and_empty_rows_are_counted_apart() {

@@ -119,6 +119,46 @@ fn classical_methods_learn_from_the_table_that_was_kept() {
         "{}",
         run.stderr
     );
+    // Features of another table, before anything is weighed.
+    let table = format::read(&bench.path("new.h5ad"), &Default::default()).unwrap();
+    let some: Vec<usize> = (0..9).collect();
+    let fewer = select::take_features(&table, &some).unwrap();
+    write(&bench, &fewer, "fewer.h5ad");
+    let fill = ["impute", "fewer.h5ad", "--model", "kept", "-o", "x.h5ad"];
+    bench.fail(
+        1,
+        &fill,
+        &["fewer.h5ad", "9 features, but the model was fitted on 14"],
+    );
+    bench.fail(1, &[&fill[..], &["--dry-run"]].concat(), &["9 features"]);
+    // Filling the table that it was fitted on: no sample is judged by itself.
+    let again = ["impute", "old.h5ad", "--model", "kept", "-o", "again.h5ad"];
+    let run = bench.succeed(&again);
+    assert!(
+        run.stderr
+            .contains("80 samples of the table are in the one"),
+        "{}",
+        run.stderr
+    );
+    let go = [
+        "impute", "old.h5ad", "--config", "tiny", "--group", "subject", "-o", "go.h5ad",
+    ];
+    bench.succeed(&go);
+    let n_filled = |name: &str| -> f64 {
+        let table = format::read(&bench.path(name), &Default::default()).unwrap();
+        table.uns["suffuse"]["counts"]["filled_zeros"]
+            .as_f64()
+            .unwrap()
+    };
+    let (again, go) = (n_filled("again.h5ad"), n_filled("go.h5ad"));
+    assert!(
+        (again / go - 1.0).abs() < 0.1,
+        "{again} zeros filled, {go} in one go"
+    );
+    // What was completed is no table to learn from.
+    let run = bench.succeed(&["impute", "go.h5ad", "--method", "ridge", "-o", "twice.h5ad"]);
+    let doubt = format!("{go} filled entries are taken for measured ones");
+    assert!(run.stderr.contains(&doubt), "{}", run.stderr);
     // By name, with one partner.
     let run = impute(
         "kept",
@@ -143,6 +183,25 @@ fn a_table_is_kept_with_its_model_only() {
     bench.succeed(&[&fit[..], &["--keep-table"]].concat());
     let kept = bench.path("model/learned_from.h5ad");
     assert!(kept.exists());
+    // Names that the format does not allow come back.
+    let mut sheet = String::from("id\tpatient/id\tBMI (kg/m2)\n");
+    (0..40).for_each(|k| sheet.push_str(&format!("s{k}\tp{}\t{}.5\n", k / 2, 20 + k % 9)));
+    bench.file("sheet.tsv", sheet);
+    let named = ["--metadata-columns", "BMI (kg/m2)", "--group", "patient/id"];
+    let more = ["--keep-table", "--force", "-m", "sheet.tsv"];
+    bench.succeed(&[&fit[..], &more[..], &named[..]].concat());
+    let fill = [
+        "impute",
+        "new.tsv",
+        "--model",
+        "model",
+        "-o",
+        "y.tsv",
+        "-m",
+        "sheet.tsv",
+    ];
+    let run = bench.succeed(&fill);
+    assert!(!run.stderr.contains("absent"), "{}", run.stderr);
     // Another table in its place.
     let fewer = bench.table("fewer.tsv", (40, 5), count);
     let fewer = format::read(&fewer, &Default::default()).unwrap();

@@ -104,8 +104,14 @@ impl<'a> Levels<'a> {
         }
     }
 
+    /// Says whether it holds quantities: numbers, and texts that are numbers some of which are not whole (whole ones
+    /// may be names).
     fn is_numeric(&self) -> bool {
-        matches!(self.column.values, ColumnValues::Numeric(_))
+        match &self.column.values {
+            ColumnValues::Numeric(_) => true,
+            texts => (texts.numbers())
+                .is_some_and(|numbers| numbers.iter().any(|x| !x.is_nan() && x.fract() != 0.0)),
+        }
     }
 }
 
@@ -347,6 +353,7 @@ mod tests {
             ("site", &|row| format!("site{}", row % 4)),
             ("free", &|row| (row / 3 % 3).to_string()),
             ("barcode", &|row| format!("b{row}")),
+            ("bmi", &|row| format!("{}.25", 20 + row)),
             ("constant", &|_| "x".to_string()),
         ]);
         assert_eq!(groups(&with, Kind::OneToOneColumns), [["label", "code"]]);

@@ -85,14 +85,15 @@ impl Closed {
     }
 }
 
-/// The total that all rows with any share, over all features or else over the leaves.
+/// The total that all rows with any share, over the leaves or else over all features.
 fn closed_total(table: &Table, children: &[Vec<usize>], values: Values) -> Option<Closed> {
     let tolerance = match values {
         Values::Fractional => CLOSURE_TOLERANCE,
         Values::Whole => 0.0,
     };
     let is_nested = children.iter().any(|children| !children.is_empty());
-    [false, true]
+    // Where ranks are nested, each of them may have the total, and all together a multiple of it.
+    [true, false]
         .into_iter()
         .filter(|of_leaves| !of_leaves || is_nested)
         .find_map(|of_leaves| {
@@ -145,7 +146,11 @@ fn closure(closed: &Closed, values: Values) -> Finding {
     )
 }
 
-/// Says which logarithm the values are, if counts or scaled counts stand behind them.
+/// Says which logarithm the values of a table are, if counts or scaled counts stand behind them.
+pub fn logarithms(table: &Table) -> Option<String> {
+    first_fractional(table).and_then(|_| logarithm(table))
+}
+
 fn logarithm(table: &Table) -> Option<String> {
     let values = || {
         let all = table.csr().2.iter().copied();
@@ -292,6 +297,30 @@ mod tests {
             5.0, 1.0, 0.0, 4.0, 7.0, 2.0, 1.0, 0.0, 1.0, 2.0, 3.0, 4.0, 0.0, 0.0, 9.0, 1.0,
         ];
         assert_eq!(kinds(&rarefied), [Kind::RarefiedRows]);
+    }
+
+    #[test]
+    fn the_total_of_nested_ranks_is_that_of_one_of_them() {
+        // Each rank sums to 100: a phylum, two genera, three species.
+        let ids = [
+            "p__P",
+            "p__P|g__A",
+            "p__P|g__B",
+            "p__P|g__A|s__a",
+            "p__P|g__A|s__b",
+            "p__P|g__B|s__c",
+        ];
+        let rows = (0..4).flat_map(|k| {
+            let (a, b) = (10.5 + f64::from(k), 20.25);
+            [100.0, a + b, 100.0 - a - b, a, b, 100.0 - a - b]
+        });
+        let samples = (0..4).map(|k| format!("s{k}")).collect();
+        let dense: Vec<f64> = rows.collect();
+        let table = Table::from_dense(samples, ids.map(String::from).to_vec(), &dense).unwrap();
+        let audit = audit(&table, &AuditOptions::default()).unwrap();
+        let found = &audit.finding(Kind::RelativeAbundances).unwrap().found;
+        assert!(found.contains("sum to 100"), "{found}");
+        assert!(audit.finding(Kind::FractionalValues).is_none());
     }
 
     #[test]

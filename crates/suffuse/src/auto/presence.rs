@@ -9,7 +9,7 @@
 use super::{DIFFUSION, MANY_ENTRIES, TOO_MANY_ENTRIES, logs_below};
 use crate::Result;
 use crate::impute::ln1p_percent;
-use ndarray::Array2;
+use ndarray::{Array2, s};
 use serde::Serialize;
 use std::sync::atomic::AtomicBool;
 use suffuse_data::Table;
@@ -55,6 +55,8 @@ const PRESENCE: PresenceOptions = PresenceOptions {
     zeroed: 0.0,
     seed: COPIES,
 };
+/// The part of samples that are learned from and not judged.
+const NOT_JUDGED: usize = usize::MAX;
 /// Parts of the samples that are left out in turn when weights are tested.
 const N_FOLDS: usize = 5;
 
@@ -260,28 +262,32 @@ impl ZeroJudges {
 
     /// What the judges say of the zeros of a table whose samples are learned from and judged, part by part.
     ///
+    /// - `learned`: other samples to learn from
+    /// - `parts`: of the samples of `table`
+    ///
     /// # Errors
     /// None for a table that was read by this program.
-    pub fn say_in_parts(&self, table: &Table, parts: &Parts) -> StatsResult<Vec<Array2<f64>>> {
+    pub fn say_in_parts(
+        &self,
+        learned: Option<&Table>,
+        table: &Table,
+        parts: &Parts,
+    ) -> StatsResult<Vec<Array2<f64>>> {
         if self.judges.is_empty() {
             return Ok(Vec::new()); // a table for the model alone may be too large to be held dense
         }
-        let logs = ln1p_percent(table, &table.totals());
-        self.say(|judge| parts.judged(judge, &logs, &logs, PRESENCE))
-    }
-
-    /// What the judges say of the zeros of a table, learned from the samples of another one.
-    ///
-    /// # Errors
-    /// None for tables that were read by this program.
-    pub fn say_of(&self, learned: &Table, table: &Table) -> StatsResult<Vec<Array2<f64>>> {
-        if self.judges.is_empty() {
-            return Ok(Vec::new());
-        }
-        let first = learned.n_samples();
-        let incomplete = Incomplete::from_values(logs_below(Some(learned), table))?;
-        let rows: Vec<usize> = (first..incomplete.n_samples()).collect();
-        self.say(|judge| presence(judge, &incomplete, &rows, PRESENCE))
+        let first = learned.map_or(0, Table::n_samples);
+        let logs = logs_below(learned, table);
+        let all = Parts {
+            of: std::iter::repeat_n(NOT_JUDGED, first)
+                .chain(parts.of.iter().copied())
+                .collect(),
+            asked: parts.asked.clone(),
+        };
+        self.say(|judge| {
+            let said = all.judged(judge, &logs, &logs, PRESENCE)?;
+            Ok(said.slice(s![first.., ..]).to_owned())
+        })
     }
 
     /// Who judges zeros, in words; `None` where the model does alone and nothing was weighed.

@@ -176,8 +176,12 @@ pub(super) fn run(arguments: &ImputeArgs, context: &mut Context) -> Result<()> {
     };
     let own_order = input.table.feature_ids().to_vec();
     if let Some(model) = &fitted {
-        input.table = in_order_of(model.feature_ids(), input.table)
-            .map_err(|error| error.in_file(&arguments.table))?;
+        let in_table = |error: Error| error.in_file(&arguments.table);
+        input.table = in_order_of(model.feature_ids(), input.table).map_err(in_table)?;
+        let ids = input.table.feature_ids();
+        model
+            .require_features(ids)
+            .map_err(|error| in_table(error.into()))?;
     }
     let zeros = match &arguments.filling.structural_zeros {
         Some(path) => {
@@ -235,7 +239,10 @@ pub(super) fn run(arguments: &ImputeArgs, context: &mut Context) -> Result<()> {
     };
     let done = done.map_err(|error| {
         error
-            .with_advice(|| advice(arguments.folders.checkpoint.as_deref()))
+            .with_advice(|| match arguments.folders.model {
+                Some(_) => "nothing was written".to_string(),
+                None => advice(arguments.folders.checkpoint.as_deref()),
+            })
             .in_file(&arguments.table)
     })?;
     report(&files, &done, context)
@@ -332,8 +339,8 @@ impl Job<'_> {
         } = ready;
         let method = arguments.filling.method;
         if !method.partners(model.config()).is_empty() {
-            let words = match (&arguments.folders.model, &learned) {
-                (Some(_), None) => "the fitted model alone".to_string(),
+            let words = match (&arguments.folders.model, choice.has_partner()) {
+                (Some(_), false) => "the fitted model alone".to_string(),
                 _ => choice.in_words(),
             };
             context.talk.note(&format!("{method}: {words}"));
@@ -385,10 +392,7 @@ impl Job<'_> {
         let start = Instant::now();
         let learned = learned.as_ref();
         let predict = |entries: &[(u32, u32)]| choice.partners_predict(learned, &table, entries);
-        let others = match learned {
-            Some(learned) => judges.say_of(learned, &table)?,
-            None => judges.say_in_parts(&table, &parts)?,
-        };
+        let others = judges.say_in_parts(learned, &table, &parts)?;
         let rejudge = |zeros: &[(u32, u32)], model: &[f64]| judges.rejudged(zeros, model, &others);
         context.watched(|watch| {
             let mut options = ImputeOptions {

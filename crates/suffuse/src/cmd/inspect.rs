@@ -5,6 +5,7 @@ use clap::Args;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use suffuse::conditions::ConditionEncoder;
+use suffuse::kept_table;
 use suffuse::summary::TableSummary;
 use suffuse::{Error, Result};
 use suffuse_data::format::detect;
@@ -108,9 +109,16 @@ fn inspect_model(folder: &Path, context: &mut Context) -> Result<()> {
             "features": features,
             "conditions": conditions,
             "privacy": privacy,
+            "keeps_table": kept_table::path(folder).exists(),
             "config": config,
         }));
     }
+    let kept = match kept_table::path(folder).exists() {
+        true => {
+            "\ntable              kept: the folder holds the samples that the model was fitted on"
+        }
+        false => "",
+    };
     let guarantee = match privacy.is_null() {
         true => String::new(),
         false => format!(
@@ -120,7 +128,7 @@ fn inspect_model(folder: &Path, context: &mut Context) -> Result<()> {
         ),
     };
     context.talk.data(&format!(
-        "system             {system}\nfeatures           {} ({}, …)\nconditions         {conditions}{guarantee}\n\n{config}",
+        "system             {system}\nfeatures           {} ({}, …)\nconditions         {conditions}{guarantee}{kept}\n\n{config}",
         features.len(),
         features.iter().take(3).cloned().collect::<Vec<_>>().join(", ")
     ))

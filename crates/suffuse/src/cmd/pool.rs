@@ -4,6 +4,7 @@ use super::{Context, InputArgs, OverwriteArgs, at_least_one};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use std::path::{Path, PathBuf};
+use suffuse::impute::ACTION;
 use suffuse::output::{beside, require_apart, require_writable, write_text};
 use suffuse::pool::{LogScale, Options, Results, Study};
 use suffuse::provenance::Provenance;
@@ -169,7 +170,7 @@ pub(super) fn run(arguments: &PoolArgs, context: &mut Context) -> Result<()> {
 
 /// Says whether a table is the main output of `impute`, which says what was filled: in layers, or beside.
 fn holds_means(path: &Path, table: &Table) -> bool {
-    table.layers.contains_key("action") || beside(path, ".filled.tsv").exists()
+    table.layers.contains_key(ACTION) || beside(path, ".filled.tsv").exists()
 }
 
 impl ComparisonArgs {

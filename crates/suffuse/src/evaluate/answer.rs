@@ -333,7 +333,7 @@ impl FittedModel {
             .presence_by_others(&cohort, &parts.is_asked(), device, interrupted)?;
         let nothing = || Array2::from_elem((table.n_samples(), table.n_features()), f64::NAN);
         let own = own.unwrap_or_else(nothing);
-        let others = judges.say_in_parts(table, &parts)?;
+        let others = judges.say_in_parts(None, table, &parts)?;
         let joint = |at: (usize, usize)| judges.probability(own[at], &others, at);
         Ok(Array2::from_shape_fn(own.dim(), joint))
     }

@@ -3,7 +3,8 @@
 use super::sets::{self, Set, push_row};
 use super::zeros::{self, ZeroThresholds};
 use super::{
-    Completed, CompletedSample, Counts, Done, FILLED_HEADER, LAYERS, MEANINGS, complete, reconcile,
+    ACTION, Completed, CompletedSample, Counts, Done, FILLED_HEADER, LAYERS, MEANINGS, complete,
+    reconcile,
 };
 use crate::output::{beside, require_writable, write_text};
 use crate::provenance::Provenance;
@@ -195,7 +196,7 @@ impl<'a> Filling<'a> {
             None => {
                 let numbers = LAYERS.map(|name| (name.to_string(), LayerKind::Numbers));
                 let meanings = MEANINGS.map(String::from).to_vec();
-                let action = ("action".to_string(), LayerKind::Codes(meanings));
+                let action = (ACTION.to_string(), LayerKind::Codes(meanings));
                 let shape = [table.n_samples(), table.n_features()];
                 let layers = numbers.into_iter().chain([action]);
                 Taken::Spooled(Box::new(SpooledTable::new(&files.table, shape, layers)?))

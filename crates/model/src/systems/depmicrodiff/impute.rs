@@ -519,8 +519,11 @@ impl Model {
         Ok(Array2::from_shape_vec((entries.n_taxa, entries.n_taxa), map).expect("a square map"))
     }
 
-    pub(super) fn check_features(&self, cohort: &Cohort) -> Result<()> {
-        let found = cohort.table.feature_ids();
+    /// Refuses other features than those of the model, and another order.
+    ///
+    /// # Errors
+    /// [`Error::Features`].
+    pub fn require_features(&self, found: &[String]) -> Result<()> {
         if found != self.feature_ids {
             let own: HashSet<&String> = self.feature_ids.iter().collect();
             return Err(Error::Features {
@@ -529,6 +532,11 @@ impl Model {
                 shared: found.iter().filter(|id| own.contains(id)).count(),
             });
         }
+        Ok(())
+    }
+
+    pub(super) fn check_features(&self, cohort: &Cohort) -> Result<()> {
+        self.require_features(cohort.table.feature_ids())?;
         let dim = cohort
             .conditions
             .as_ref()

@@ -1,6 +1,7 @@
 //! The model that fills: a fitted one from its folder, or one that is fitted on the table to fill.
 
 use super::{Context, ImputeArgs, Job, conditions_of, plan, say_plan, with_settings};
+use std::collections::HashSet;
 use std::path::Path;
 use suffuse::auto::presence::{Parts, ZeroJudges};
 use suffuse::auto::{Choice, Hidden, Tested, is_model_alone};
@@ -13,10 +14,14 @@ use suffuse::times::TimeColumns;
 use suffuse::{Error, Result};
 use suffuse_data::Table;
 use suffuse_data::hide::Occasions;
+use suffuse_data::select;
 use suffuse_model::device::Device;
 use suffuse_model::systems::depmicrodiff::{
     Cohort, Conditions, Fill, FitOptions, Model, SAVE_EVERY_S, Totals, fit,
 };
+
+/// Parts in which zeros of samples that the model was fitted on are judged, each by what was learned from the others.
+const N_PARTS: usize = 5;
 
 /// A model that can fill, and what fills beside it.
 pub(super) struct Ready {
@@ -62,9 +67,7 @@ impl Job<'_> {
             tested: Tested::default(),
         };
         match KeptTable::load(folder, &alone.model)? {
-            Some(kept) => self
-                .beside(alone, kept, table.n_samples(), folder, context)
-                .map(Some),
+            Some(kept) => self.beside(alone, kept, table, folder, context).map(Some),
             None => Ok(Some(alone)),
         }
     }
@@ -74,14 +77,14 @@ impl Job<'_> {
         &self,
         alone: Ready,
         kept: KeptTable,
-        n_samples: usize,
+        table: &Table,
         folder: &Path,
         context: &mut Context,
     ) -> Result<Ready> {
         let method = self.arguments.filling.method;
         let model = &alone.model;
         let config = with_settings(*model.config(), &self.arguments.sampling.settings())?;
-        let n_samples = kept.table.n_samples() + n_samples;
+        let n_samples = kept.table.n_samples() + table.n_samples();
         if method.partners(&config).is_empty()
             || config.calibration.n_copies == 0
             || is_model_alone(n_samples, kept.table.n_features())
@@ -89,7 +92,11 @@ impl Job<'_> {
             return Ok(alone);
         }
         let conditions = match ConditionEncoder::load(folder)? {
-            Some(encoder) => Some(encoder.encode(&kept.table.sample_metadata)?.0),
+            Some(encoder) => {
+                let (conditions, notes) = encoder.encode(&kept.table.sample_metadata)?;
+                context.notes(&notes);
+                Some(conditions)
+            }
             None => None,
         };
         let times = TimeColumns::load(folder)?;
@@ -97,14 +104,31 @@ impl Job<'_> {
         let (choice, judges, tested) =
             weighed(self.arguments, model, &cohort, self.device, context)?;
         drop(cohort);
+        // A sample is not judged by what was learned from itself.
+        let ids: HashSet<&String> = table.sample_ids().iter().collect();
+        let others: Vec<usize> = (0..kept.table.n_samples())
+            .filter(|sample| !ids.contains(&kept.table.sample_ids()[*sample]))
+            .collect();
+        let n_shared = kept.table.n_samples() - others.len();
+        if n_shared > 0 {
+            context.talk.note(&format!(
+                "{n_shared} samples of the table are in the one that the model was fitted on, by id: others learn from them as they are here"
+            ));
+        }
+        let n_parts = if n_shared > 0 { N_PARTS } else { 1 };
+        let parts = (0..table.n_samples()).map(|sample| sample % n_parts);
         Ok(Ready {
+            parts: Parts::all(parts.collect()),
             choice,
             judges,
             tested: Tested {
                 hidden: Hidden::InTheTableLearnedFrom,
                 ..tested
             },
-            learned: Some(kept.table),
+            learned: match others.is_empty() {
+                true => None,
+                false => Some(select::take_samples(&kept.table, &others)?),
+            },
             ..alone
         })
     }
