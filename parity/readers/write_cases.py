@@ -109,6 +109,12 @@ def write_unread_h5ad(folder):
     table.raw = table
     table.varm["loadings"] = np.ones((table.n_vars, 2))
     table.obsp["distances"] = np.ones((table.n_obs, table.n_obs))
+    table.obsm["place"] = np.ones((table.n_obs, 2))
+    table.obsm["cube"] = np.ones((table.n_obs, 2, 2))
+    table.obsm["protein"] = pd.DataFrame({"CD3": np.ones(table.n_obs)}, index=table.obs_names)
+    table.obsm["sparse"] = sp.csr_matrix(np.ones((table.n_obs, 2)))
+    table.uns["fact"] = {"word": "x", "matrix": np.ones((2, 2))}
+    table.uns["frame"] = pd.DataFrame({"a": [1, 2]})
     table.write_h5ad(folder / "unread.h5ad")
 
 

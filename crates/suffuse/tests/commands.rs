@@ -86,6 +86,9 @@ fn conversion_to_text_keeps_lineages_and_tells_what_is_lost() {
     );
     let kept = bench.succeed(&["convert", "table.h5ad", "again.h5ad"]);
     assert!(!kept.stderr.contains("not kept"), "{}", kept.stderr);
+    bench.file("slash.tsv", "sample-id\tpatient/id\ns1\tp1\ns2\tp2\n");
+    let renamed = bench.succeed(&["convert", "table.txt", "slash.h5ad", "-m", "slash.tsv"]);
+    assert!(renamed.stderr.contains("hold no slash") && renamed.stderr.contains("patient/id"));
     let clades = "clade_name\tNCBI_tax_id\ts1\nk__A\t2\t1\nk__A|p__B\t3\t1\n";
     bench.file("clades.txt", clades);
     let text = bench.succeed(&["convert", "clades.txt", "clades.tsv"]);

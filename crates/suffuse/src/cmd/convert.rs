@@ -71,6 +71,21 @@ pub(super) fn run(arguments: &ConvertArgs, context: &mut Context) -> Result<()> 
             lost.join(", ")
         ));
     }
+    if format == Format::H5ad {
+        let metadata = [&input.table.sample_metadata, &input.table.feature_metadata];
+        let columns = metadata.into_iter().flat_map(|metadata| metadata.columns());
+        let has_slash = |name: &&str| name.contains('/');
+        let renamed: Vec<&str> = (columns.map(|column| column.name.as_str()))
+            .filter(has_slash)
+            .collect();
+        if !renamed.is_empty() {
+            context.talk.note(&format!(
+                "{}: names in an .h5ad hold no slash, so `_` stands in its place: {}",
+                arguments.output.display(),
+                renamed.join(", ")
+            ));
+        }
+    }
     let (n_samples, n_features) = (input.table.n_samples(), input.table.n_features());
     if context.json {
         let output = arguments.output.display().to_string();

@@ -27,19 +27,39 @@ pub fn read(path: &Path, matrix: &Matrix) -> Result<Table> {
     read_root(&root, matrix).map_err(|error| in_file(path, error))
 }
 
-/// The parts of an h5ad file that hold something and have no place in a table, so that [`read`] passes over them.
+/// The parts of an h5ad file that hold something and have no place in a table, so that [`read`] passes over them, as
+/// `raw` or `uns/neighbors/distances`.
 ///
 /// # Errors
 /// A missing, damaged or truncated file.
-pub fn not_read(path: &Path) -> Result<Vec<&'static str>> {
+pub fn not_read(path: &Path) -> Result<Vec<String>> {
     let root = H5File::open(path)?.root()?;
     let mut parts = Vec::new();
     for part in ["raw", "varm", "obsp", "varp"] {
         if root.has_group(part) {
             let group = root.group(part)?;
             let is_empty = group.groups().is_empty() && group.datasets().is_empty();
-            parts.extend((!is_empty).then_some(part));
+            parts.extend((!is_empty).then(|| part.to_string()));
         }
+    }
+    if root.has_group("obsm") {
+        let obsm = root.group("obsm")?;
+        for name in obsm.groups() {
+            parts.push(match obsm.group(name)?.attr_text("encoding-type") {
+                Some("dataframe") => format!("names of the columns of obsm/{name}"),
+                _ => format!("obsm/{name}"),
+            });
+        }
+        for name in obsm.datasets() {
+            let dataset = obsm.dataset(name)?;
+            let is_matrix = !matches!(dataset.kind(), Kind::Text | Kind::Other(_));
+            if !is_matrix || dataset.shape().len() > 2 {
+                parts.push(format!("obsm/{name}"));
+            }
+        }
+    }
+    if root.has_group("uns") {
+        uns::not_read(&root.group("uns")?, "uns", &mut parts)?;
     }
     Ok(parts)
 }

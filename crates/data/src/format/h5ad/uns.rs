@@ -42,6 +42,30 @@ fn read_nested(group: &H5Group, depth: usize) -> Result<Map<String, Value>> {
     Ok(map)
 }
 
+/// Adds the places of what [`read`] leaves out.
+///
+/// - `place`: of the group
+///
+/// # Errors
+/// Damaged storage.
+pub(super) fn not_read(group: &H5Group, place: &str, parts: &mut Vec<String>) -> Result<()> {
+    for name in group.datasets() {
+        if read_value(&group.dataset(name)?)?.is_none() {
+            parts.push(format!("{place}/{name}"));
+        }
+    }
+    for name in group.groups() {
+        let inner = group.group(name)?;
+        let place = format!("{place}/{name}");
+        let is_map = matches!(inner.attr_text("encoding-type"), None | Some("dict"));
+        match is_map && place.matches('/').count() <= MAX_DEPTH {
+            true => not_read(&inner, &place, parts)?,
+            false => parts.push(place),
+        }
+    }
+    Ok(())
+}
+
 /// One fact, or `None` for something else.
 fn read_value(dataset: &H5Dataset) -> Result<Option<Value>> {
     let is_list = match dataset.shape() {
