@@ -13,6 +13,10 @@ use suffuse_data::{Column, ColumnValues, Table, format, select};
 /// Samples of the table that is filled; the others are fitted on.
 const N_NEW: usize = 20;
 
+fn read(bench: &Workbench, name: &str) -> Table {
+    format::read(&bench.path(name), &Default::default()).expect("the program wrote a table")
+}
+
 fn simulated() -> Table {
     let options = SimulateOptions {
         n_samples: 80 + N_NEW,
@@ -47,10 +51,10 @@ fn parts(bench: &Workbench) -> Vec<(usize, usize, f64)> {
     let new: Vec<usize> = (80..80 + N_NEW).collect();
     write(
         bench,
-        &select::take_samples(&table, &old).unwrap(),
+        &select::take_samples(&table, &old).expect("the table of the test is whole"),
         "old.h5ad",
     );
-    let new = select::take_samples(&table, &new).unwrap();
+    let new = select::take_samples(&table, &new).expect("the table of the test is whole");
     let mut left = new.to_dense();
     let n_taxa = new.n_features();
     let is_hidden = |at: &usize| at % 5 == 2 && left[*at] > 0.0;
@@ -58,7 +62,9 @@ fn parts(bench: &Workbench) -> Vec<(usize, usize, f64)> {
     for at in &hidden {
         left[*at] = f64::NAN;
     }
-    let left = new.with_dense(&left).unwrap();
+    let left = new
+        .with_dense(&left)
+        .expect("the table of the test is whole");
     write(bench, &left, "new.h5ad");
     let totals = left.totals();
     let truth = |at: usize| {
@@ -70,8 +76,8 @@ fn parts(bench: &Workbench) -> Vec<(usize, usize, f64)> {
 }
 
 fn rmse(bench: &Workbench, name: &str, truth: &[(usize, usize, f64)]) -> f64 {
-    let left = format::read(&bench.path("new.h5ad"), &Default::default()).unwrap();
-    let filled = format::read(&bench.path(name), &Default::default()).unwrap();
+    let left = read(bench, "new.h5ad");
+    let filled = read(bench, name);
     let totals = left.totals();
     let square = |(sample, taxon, truth): &(usize, usize, f64)| {
         (ln1p_percent(filled.get(*sample, *taxon), Scale(totals[*sample])) - truth).powi(2)
@@ -107,7 +113,7 @@ fn classical_methods_learn_from_the_table_that_was_kept() {
         rmse(&bench, "kept.h5ad", &truth),
     );
     assert!(kept < 0.95 * alone, "{kept}, alone {alone}");
-    let filled = format::read(&bench.path("kept.h5ad"), &Default::default()).unwrap();
+    let filled = read(&bench, "kept.h5ad");
     let partners = &filled.uns["suffuse"]["auto"]["partners"];
     assert!(partners.to_string().contains("extra-trees"), "{partners}");
     let page = std::fs::read_to_string(bench.path("kept.html")).unwrap();
@@ -120,7 +126,7 @@ fn classical_methods_learn_from_the_table_that_was_kept() {
         run.stderr
     );
     // Features of another table, before anything is weighed.
-    let table = format::read(&bench.path("new.h5ad"), &Default::default()).unwrap();
+    let table = read(&bench, "new.h5ad");
     let some: Vec<usize> = (0..9).collect();
     let fewer = select::take_features(&table, &some).unwrap();
     write(&bench, &fewer, "fewer.h5ad");
@@ -145,7 +151,7 @@ fn classical_methods_learn_from_the_table_that_was_kept() {
     ];
     bench.succeed(&go);
     let n_filled = |name: &str| -> f64 {
-        let table = format::read(&bench.path(name), &Default::default()).unwrap();
+        let table = read(&bench, name);
         table.uns["suffuse"]["counts"]["filled_zeros"]
             .as_f64()
             .unwrap()
@@ -166,7 +172,7 @@ fn classical_methods_learn_from_the_table_that_was_kept() {
         &["--method", "depmicrodiff", "--json"],
     );
     serde_json::from_str::<Value>(&run.stdout).expect("the program writes JSON");
-    let named = format::read(&bench.path("named.h5ad"), &Default::default()).unwrap();
+    let named = read(&bench, "named.h5ad");
     let partners = &named.uns["suffuse"]["depmicrodiff"]["partners"];
     assert!(partners.to_string().contains("ridge"), "{partners}");
     assert!(!partners.to_string().contains("extra-trees"), "{partners}");
