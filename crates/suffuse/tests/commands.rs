@@ -522,6 +522,11 @@ fn the_demo_goes_through_all_steps() {
         assert!(bench.path("demo").join(name).exists(), "{name}");
     }
     bench.fail(1, &arguments, &["demo", "--force"]);
+    bench.fail(
+        2,
+        &["demo", "--out", "small", "--taxa", "3"],
+        &["--taxa", "3"],
+    );
 }
 
 #[test]

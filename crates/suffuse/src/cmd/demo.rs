@@ -1,7 +1,8 @@
 //! `suffuse demo`: all steps on a simulated table.
 
-use super::{Context, DeviceArgs, OverwriteArgs, at_least_one};
+use super::{Context, DeviceArgs, OverwriteArgs};
 use clap::Args;
+use clap::builder::RangedU64ValueParser;
 use serde_json::json;
 use std::path::PathBuf;
 use suffuse::Result;
@@ -24,11 +25,11 @@ pub(crate) struct DemoArgs {
     /// Folder for tables and pictures
     #[arg(short, long, value_name = "DIR", default_value = "suffuse-demo")]
     out: PathBuf,
-    /// Samples to simulate
-    #[arg(long, value_name = "N", default_value_t = 200, value_parser = at_least_one)]
+    /// Samples to simulate, 10 at least
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = from(10))]
     samples: usize,
-    /// Taxa to simulate
-    #[arg(long, value_name = "N", default_value_t = 60, value_parser = at_least_one)]
+    /// Taxa to simulate, 5 at least
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = from(5))]
     taxa: usize,
     /// Configuration: small, paper, tiny, or a .toml file
     #[arg(long, value_name = "NAME|FILE", default_value = "small")]
@@ -43,6 +44,11 @@ pub(crate) struct DemoArgs {
     device: DeviceArgs,
     #[command(flatten)]
     overwrite: OverwriteArgs,
+}
+
+/// Numbers from here on: a tenth of the values of a smaller table is next to none.
+fn from(least: u64) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(least..)
 }
 
 pub(super) fn run(arguments: &DemoArgs, context: &mut Context) -> Result<()> {

@@ -103,7 +103,6 @@ impl Job<'_> {
         let cohort = kept.cohort(conditions, times.as_ref())?;
         let (choice, judges, tested) =
             weighed(self.arguments, model, &cohort, self.device, context)?;
-        drop(cohort);
         // A sample is not judged by what was learned from itself.
         let ids: HashSet<&String> = table.sample_ids().iter().collect();
         let others: Vec<usize> = (0..kept.table.n_samples())
