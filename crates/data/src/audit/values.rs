@@ -159,6 +159,21 @@ fn logarithm(table: &Table) -> Option<String> {
     if values().any(|value| value > MAX_LOG) {
         return None;
     }
+    let are_closed = |of: &dyn Fn(f64) -> f64| -> Option<f64> {
+        let totals: Vec<f64> = (0..table.n_samples())
+            .map(|sample| table.row(sample).1.iter().map(|value| of(*value)).sum())
+            .filter(|total: &f64| *total > 0.0)
+            .collect();
+        let ends = totals
+            .iter()
+            .fold((f64::INFINITY, 0.0f64), |(a, b), t| (a.min(*t), b.max(*t)));
+        let is_one = totals.len() >= MIN_ROWS && ends.1 - ends.0 <= CLOSURE_TOLERANCE * ends.1;
+        is_one.then_some(ends.1)
+    };
+    // Small shares are nearly their own exponentials less 1.
+    if are_closed(&|value| value).is_some() {
+        return None;
+    }
     let bases = [("ln", std::f64::consts::E), ("log2", 2.0), ("log10", 10.0)];
     for (name, base) in bases {
         let count = |value: f64| base.powf(value) - 1.0;
@@ -173,14 +188,7 @@ fn logarithm(table: &Table) -> Option<String> {
                 "values are logarithms of counts, {name}(1 + count)"
             ));
         }
-        let totals: Vec<f64> = (0..table.n_samples())
-            .map(|sample| table.row(sample).1.iter().map(|value| count(*value)).sum())
-            .filter(|total: &f64| *total > 0.0)
-            .collect();
-        let (least, most) = totals
-            .iter()
-            .fold((f64::INFINITY, 0.0f64), |(a, b), t| (a.min(*t), b.max(*t)));
-        if totals.len() >= MIN_ROWS && most - least <= CLOSURE_TOLERANCE * most {
+        if let Some(most) = are_closed(&count) {
             return Some(format!(
                 "values are logarithms, {name}(1 + x) of rows that were scaled to {most:.0}"
             ));
@@ -343,6 +351,22 @@ mod tests {
         let mut shared_out = COUNTS;
         shared_out[3] = 2.5;
         assert_eq!(kinds(&shared_out), [Kind::FractionalValues]);
+    }
+
+    #[test]
+    fn even_shares_are_no_logarithms() {
+        let n_taxa = 1500;
+        let weight = |at: usize| 1.0 + (at * 7 % 11) as f64 / 20.0;
+        let dense: Vec<f64> = (0..4)
+            .flat_map(|sample| {
+                let row: Vec<f64> = (0..n_taxa)
+                    .map(|taxon| weight(sample * 31 + taxon))
+                    .collect();
+                let total: f64 = row.iter().sum();
+                row.into_iter().map(move |x| x / total)
+            })
+            .collect();
+        assert_eq!(logarithms(&table(&dense, n_taxa)), None);
     }
 
     #[test]
