@@ -203,11 +203,6 @@ impl Learned {
         )))
     }
 
-    /// How metadata become conditions; `None` of a model without.
-    pub fn encoder(&self) -> Option<&ConditionEncoder> {
-        self.encoder.as_ref()
-    }
-
     /// Refuses columns that the model was not conditioned on: they would change nothing.
     ///
     /// # Errors
@@ -288,12 +283,12 @@ impl Learned {
                 .as_ref()
                 .is_some_and(|all| !all.missing.iter().all(|missing| *missing)),
         };
-        let mut guided = attributes
-            .iter()
-            .filter(|attribute| weight(attribute) != 1.0);
-        let untold = match guidance.all != 1.0 && guidance.of.is_empty() {
-            true => (!guided.any(|attribute| is_told(&attribute.name))).then_some("of the model"),
-            false => (guided.find(|attribute| !is_told(&attribute.name))).map(|a| a.name.as_str()),
+        let named = guidance.of.iter().filter(|(_, weight)| *weight != 1.0);
+        let untold = match (named.map(|(name, _)| name.as_str())).find(|name| !is_told(name)) {
+            None if guidance.all != 1.0 && !attributes.iter().any(|a| is_told(&a.name)) => {
+                Some("of the model")
+            }
+            untold => untold,
         };
         if let Some(name) = untold {
             return Err(Error::Usage(format!(

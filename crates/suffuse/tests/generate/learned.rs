@@ -307,6 +307,14 @@ fn a_private_fit_says_what_it_guarantees_and_withholds_what_would_tell() {
     assert_eq!(record["inputs_sha256"][0], "withheld  table.h5ad");
     let epsilon = record["model"]["privacy"]["epsilon"].as_f64().unwrap();
     assert!(epsilon <= 3.0 && epsilon > 2.99, "{epsilon}");
+    // Of so few samples hardly anything is left of the numbers of reads, which can be given.
+    assert!(
+        run.stderr.contains("give them with --depth"),
+        "{}",
+        run.stderr
+    );
+    let deep = bench.succeed(&words(&format!("{private} --depth 90 -o deep.h5ad")));
+    assert!(!deep.stderr.contains("give them"), "{}", deep.stderr);
     // The noise has no seed: who knows the seed could take it away.
     bench.succeed(&words(&format!("{private} -o b.h5ad -q")));
     assert_ne!(first.to_dense(), read(&bench, "b.h5ad").to_dense());
