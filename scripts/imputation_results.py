@@ -459,6 +459,8 @@ def main():
         n_folds = max(row["n_folds"] for row in result["scores"])
         cost = f"{result['minutes']:.0f} | {result['mebibytes']:.0f}"
         tail.append(f"| `suffuse {result['command']}` | {n_folds} | {cost} |")
+    notes = [result["note"] for _, result in everything if "note" in result]  # of a record that was amended by hand
+    tail += ["", *notes] if notes else []
     PAGE.write_text("\n".join(head + pages + tail) + "\n")
     print(f"wrote {PAGE}")
 
