@@ -105,8 +105,9 @@ def write_h5ad(folder, cases):
 
 def write_unread_h5ad(folder):
     """Parts that have no place in a table."""
-    table = ad.AnnData(COUNTS.astype(float))
-    table.raw = table
+    table = ad.AnnData(np.log1p(COUNTS[:, 1:]), pd.DataFrame(index=SAMPLES), pd.DataFrame(index=FEATURES[1:]))
+    table.layers["counts"] = sp.csc_matrix(COUNTS[:, 1:])
+    table.raw = ad.AnnData(sp.csr_matrix(COUNTS), table.obs, pd.DataFrame(index=FEATURES))
     table.varm["loadings"] = np.ones((table.n_vars, 2))
     table.obsp["distances"] = np.ones((table.n_obs, table.n_obs))
     table.obsm["place"] = np.ones((table.n_obs, 2))

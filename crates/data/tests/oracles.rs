@@ -13,7 +13,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use suffuse_data::format::h5ad::{self, LayerKind, LayerRow, SpooledTable};
-use suffuse_data::format::{self, Overwrite, ReadOptions, WriteOptions};
+use suffuse_data::format::{self, Matrix, Overwrite, ReadOptions, WriteOptions};
 use suffuse_data::{Column, ColumnValues, Csr, Dense, Layer, Table, Taxonomy};
 
 /// The Python with the oracles, or a note on stderr that a test did not run.
@@ -74,6 +74,37 @@ fn assert_same(found: &[f64], expected: &[f64], what: &str) {
     }
 }
 
+/// A file with `raw`, a layer, and parts that have no place in a table.
+fn parts_of_h5ad(path: &Path, expected: &Value) {
+    let layer = |name: &str| Matrix::Layer(name.to_string());
+    assert_eq!(h5ad::layer_names(path).unwrap(), ["counts", "raw"]);
+    let others = [
+        "varm",
+        "obsp",
+        "names of the columns of obsm/protein",
+        "obsm/sparse",
+        "obsm/cube",
+        "uns/fact/matrix",
+        "uns/frame",
+    ];
+    for (matrix, instead) in [
+        (Matrix::X, vec!["raw"]),
+        (layer("counts"), vec!["X", "raw"]),
+        (layer("raw"), vec!["X", "layers"]),
+    ] {
+        let not_read = h5ad::not_read(path, &matrix).unwrap();
+        assert_eq!(not_read, [&instead[..], &others].concat());
+    }
+    let counts = numbers(&expected["counts"]);
+    let raw = h5ad::read(path, &layer("raw")).unwrap();
+    assert_eq!(raw.feature_ids(), texts(&expected["features"]));
+    assert_eq!((raw.to_dense(), raw.layers.len()), (counts.clone(), 0));
+    let chosen = h5ad::read(path, &layer("counts")).unwrap();
+    assert_eq!(chosen.feature_ids(), &raw.feature_ids()[1..]);
+    let later: Vec<f64> = counts.chunks(4).flat_map(|row| row[1..].to_vec()).collect();
+    assert_eq!(chosen.to_dense(), later);
+}
+
 #[test]
 fn every_encoding_that_the_formats_own_libraries_write_is_read() {
     let Some(python) = oracle_python() else {
@@ -83,20 +114,7 @@ fn every_encoding_that_the_formats_own_libraries_write_is_read() {
     run(&python, "write_cases.py", folder.path());
     let text = std::fs::read_to_string(folder.path().join("expected.json")).unwrap();
     let expected: Value = serde_json::from_str(&text).unwrap();
-    let unread = h5ad::not_read(&folder.path().join("unread.h5ad")).unwrap();
-    assert_eq!(
-        unread,
-        [
-            "raw",
-            "varm",
-            "obsp",
-            "names of the columns of obsm/protein",
-            "obsm/sparse",
-            "obsm/cube",
-            "uns/fact/matrix",
-            "uns/frame"
-        ]
-    );
+    parts_of_h5ad(&folder.path().join("unread.h5ad"), &expected);
     let cases = expected["cases"].as_array().unwrap();
     assert!(cases.len() >= 30, "{}", cases.len());
     for case in cases {
@@ -497,7 +515,7 @@ fn a_layer_can_be_read_in_place_of_x() {
     let table = table();
     format::write(&table, &path, &WriteOptions::default()).unwrap();
     let layer = |name: &str| ReadOptions {
-        matrix: format::Matrix::Layer(name.into()),
+        matrix: Matrix::Layer(name.into()),
         ..ReadOptions::default()
     };
     let codes = format::read(&path, &layer("codes")).unwrap();

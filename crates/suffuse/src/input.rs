@@ -5,9 +5,9 @@ use crate::provenance::{FileDigest, digest};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 use suffuse_data::audit::logarithms;
-use suffuse_data::format::mtx;
 use suffuse_data::format::tsv::{Orientation, TsvOptions};
-use suffuse_data::{Layer, Table, format, metadata_tsv, nested, select};
+use suffuse_data::format::{Format, Matrix, detect, h5ad, mtx};
+use suffuse_data::{Error as DataError, Layer, Table, format, metadata_tsv, nested, select};
 
 /// Where a table comes from.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,6 +16,8 @@ pub struct InputOptions {
     pub metadata: Option<PathBuf>,
     /// Which way round a text table lies.
     pub orientation: Orientation,
+    /// Which matrix of an h5ad is the table.
+    pub matrix: Matrix,
     /// Features to leave out where ranks are nested; `None` keeps all.
     pub collapse: Option<Collapse>,
 }
@@ -32,6 +34,7 @@ impl Default for InputOptions {
         InputOptions {
             metadata: None,
             orientation: Orientation::Auto,
+            matrix: Matrix::X,
             collapse: None,
         }
     }
@@ -58,11 +61,22 @@ pub fn read(path: &Path, options: &InputOptions) -> Result<Input> {
         ..TsvOptions::default()
     };
     let read_options = format::ReadOptions {
+        matrix: options.matrix.clone(),
         tsv,
-        ..Default::default()
     };
-    let mut table =
-        format::read(path, &read_options).map_err(|error| Error::from(error).in_file(path))?;
+    let mut table = format::read(path, &read_options).map_err(|error| {
+        let way_out = match &error {
+            DataError::InFile { source, .. } if matches!(**source, DataError::BadValue { .. }) => {
+                from_before(path, &options.matrix)
+            }
+            _ => None,
+        };
+        let error = Error::from(error).in_file(path);
+        match way_out {
+            Some(way_out) => Error::Table(format!("{error}; {way_out}")),
+            None => error,
+        }
+    })?;
     if let Some(sample) = table.totals().iter().position(|total| total.is_infinite()) {
         return Err(Error::Table(format!(
             "sample {:?}: its values sum to more than {:.1e}, the largest number there is; check the unit, and divide the table by a constant",
@@ -186,28 +200,45 @@ impl Input {
 pub fn read_to_learn(path: &Path, options: &InputOptions) -> Result<Input> {
     let mut input = read(path, options)?;
     require_learnable(&input.table).map_err(|error| error.in_file(path))?;
-    input.notes.extend(doubts(&input.table));
+    if let Some(logarithms) = logarithms(&input.table) {
+        let way_out = from_before(path, &options.matrix);
+        let way_out = way_out.unwrap_or("give the table from before".to_string());
+        (input.notes).push(format!(
+            "{logarithms}, but are read as abundances: {way_out}"
+        ));
+    }
+    input.notes.extend(filled_before(&input.table));
     Ok(input)
 }
 
-/// What speaks against learning from the entries of a table.
-fn doubts(table: &Table) -> Vec<String> {
-    let mut doubts = Vec::new();
-    if let Some(logarithms) = logarithms(table) {
-        doubts.push(format!(
-            "{logarithms}, but are read as abundances: give the table from before (of an .h5ad often `raw` or the layer `counts`)"
-        ));
+/// Where values from before a transform may be found: the other matrices of the same file, if it has any.
+fn from_before(path: &Path, read: &Matrix) -> Option<String> {
+    if detect(path).ok()? != Format::H5ad {
+        return None;
     }
-    if let Some(Layer::Codes { codes, .. }) = table.layers.get(ACTION) {
-        let is_filled = |code: &&u8| **code == Done::Filled as u8;
-        let n_filled = codes.iter().filter(is_filled).count();
-        if n_filled > 0 {
-            doubts.push(format!(
-                "the table was completed before, by its layer {ACTION:?}: {n_filled} filled entries are taken for measured ones; give the table from before"
-            ));
-        }
-    }
-    doubts
+    let is_other = |name: &String| *read != Matrix::Layer(name.clone());
+    let names = h5ad::layer_names(path).ok()?;
+    let others: Vec<String> = names.into_iter().filter(is_other).collect();
+    (!others.is_empty()).then(|| {
+        format!(
+            "values from before may be in the same file: --layer {}",
+            others.join(" or --layer ")
+        )
+    })
+}
+
+/// Says that entries are not measured ones, where a layer of the table tells.
+fn filled_before(table: &Table) -> Option<String> {
+    let Some(Layer::Codes { codes, .. }) = table.layers.get(ACTION) else {
+        return None;
+    };
+    let is_filled = |code: &&u8| **code == Done::Filled as u8;
+    let n_filled = codes.iter().filter(is_filled).count();
+    (n_filled > 0).then(|| {
+        format!(
+            "the table was completed before, by its layer {ACTION:?}: {n_filled} filled entries are taken for measured ones; give the table from before"
+        )
+    })
 }
 
 /// Fewest samples with a non-zero entry that a method can learn from.

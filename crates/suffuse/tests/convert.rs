@@ -3,7 +3,8 @@
 mod program;
 
 use program::{Workbench, count};
-use suffuse_data::format::{self, ReadOptions};
+use suffuse_data::format::{self, ReadOptions, WriteOptions};
+use suffuse_data::{Dense, Layer, Table};
 
 #[test]
 fn a_table_survives_all_formats_with_its_values_and_ids() {
@@ -87,4 +88,58 @@ fn force_replaces_a_10x_folder_but_no_other_file_and_a_failure_leaves_nothing() 
     let command = "impute nan.tsv -o kept.mtx --config tiny --fill zeros";
     assert_eq!(bench.run(&command.split(' ').collect::<Vec<_>>()).code, 1);
     assert_eq!(bench.content(), before);
+}
+
+#[test]
+fn a_layer_is_read_in_place_of_x_and_is_named_where_x_is_no_table_of_abundances() {
+    let bench = Workbench::new();
+    let path = bench.table("counts.tsv", (9, 5), count);
+    let counts = format::read(&path, &ReadOptions::default()).unwrap();
+    let layer = |value: &dyn Fn(f64) -> f64| {
+        Layer::Dense(Dense {
+            n_rows: 9,
+            n_columns: 5,
+            values: counts.to_dense().iter().map(|x| value(*x)).collect(),
+        })
+    };
+    let ids = (counts.sample_ids().to_vec(), counts.feature_ids().to_vec());
+    let logs: Vec<f64> = counts.to_dense().iter().map(|x| x.ln_1p()).collect();
+    let mut cells = Table::from_dense(ids.0, ids.1, &logs).unwrap();
+    cells.layers.insert("counts".into(), layer(&|x| x));
+    cells.layers.insert("scaled".into(), layer(&|x| x - 3.0));
+    format::write(&cells, &bench.path("cells.h5ad"), &WriteOptions::default()).unwrap();
+
+    let told = bench.succeed(&["convert", "cells.h5ad", "c.tsv", "--layer", "counts"]);
+    assert!(told.stderr.contains("not kept: X"), "{}", told.stderr);
+    let back = format::read(&bench.path("c.tsv"), &ReadOptions::default()).unwrap();
+    assert_eq!(
+        (back.csr(), back.feature_ids()),
+        (counts.csr(), counts.feature_ids())
+    );
+
+    let fit = [
+        "impute",
+        "cells.h5ad",
+        "-o",
+        "out.h5ad",
+        "--method",
+        "taxon-mean",
+    ];
+    let doubt = "values from before may be in the same file: --layer counts";
+    let told = bench.succeed(&fit);
+    assert!(told.stderr.contains("logarithms of counts") && told.stderr.contains(doubt));
+    let with_counts = [&fit[..], &["--layer", "counts", "--force"]].concat();
+    let told = bench.succeed(&with_counts);
+    assert!(!told.stderr.contains("logarithms"), "{}", told.stderr);
+    let filled = format::read(&bench.path("out.h5ad"), &ReadOptions::default()).unwrap();
+    assert_eq!(filled.csr(), counts.csr());
+
+    let convert = |layer| ["convert", "cells.h5ad", "d.tsv", "--layer", layer];
+    bench.fail(1, &convert("scaled"), &["value -3", "t0", doubt]);
+    bench.fail(1, &convert("raw"), &["counts, scaled", "\"raw\""]);
+    bench.fail(
+        1,
+        &["inspect", "counts.tsv", "--layer", "counts"],
+        &["only that has layers"],
+    );
 }

@@ -88,6 +88,9 @@ pub(super) fn findings(table: &Table, columns: &[Vec<(u32, f64)>]) -> Vec<Findin
 
 /// Finds vectors of length `n` that repeat each other; each holds its entries that are not zero.
 fn alike(vectors: &[Vec<(u32, f64)>], n: usize) -> Alike {
+    if n < 2 {
+        return Alike::default(); // single numbers are always multiples of each other
+    }
     let fewest = MIN_ENTRIES.min(n).max(1);
     let is_eligible =
         |at: &usize| vectors[*at].len() >= fewest && !vectors[*at].iter().any(|e| e.1.is_nan());
@@ -211,6 +214,8 @@ mod tests {
         assert_eq!(alike(&full, 8), Alike::default());
         let missing = vec![vector(&[1.0, 1.0, 1.0, 1.0, 1.0, f64::NAN]); 2];
         assert_eq!(alike(&missing, 20), Alike::default());
+        let of_one_feature = vec![vector(&[3.0]), vector(&[5.0]), vector(&[3.0])];
+        assert_eq!(alike(&of_one_feature, 1), Alike::default());
     }
 
     #[test]

@@ -12,6 +12,12 @@ const CLOSURE_TOLERANCE: f64 = 1e-3;
 /// Difference from a whole number up to which a count is recognised behind a logarithm.
 const WHOLE_TOLERANCE: f64 = 1e-4;
 
+/// Larger counts are no evidence: rounding alone brings them near whole numbers.
+const MAX_COUNT: f64 = 1e3;
+
+/// Different values of a row, from which on it is judged whether they are multiples of the smallest.
+const MIN_DIFFERENT: usize = 4;
+
 /// Larger values are no logarithms: e^60 reads are more than there are.
 const MAX_LOG: f64 = 60.0;
 
@@ -181,8 +187,9 @@ fn logarithm(table: &Table) -> Option<String> {
             let count = count(value);
             count >= 0.5 && (count - count.round()).abs() <= WHOLE_TOLERANCE * count.max(1.0)
         };
-        // Large counts are near whole numbers by rounding alone.
-        let mut small = values().filter(|value| count(*value) < 1e3).peekable();
+        let mut small = values()
+            .filter(|value| count(*value) < MAX_COUNT)
+            .peekable();
         if small.peek().is_some() && small.all(is_whole) {
             return Some(format!(
                 "values are logarithms of counts, {name}(1 + count)"
@@ -193,8 +200,36 @@ fn logarithm(table: &Table) -> Option<String> {
                 "values are logarithms, {name}(1 + x) of rows that were scaled to {most:.0}"
             ));
         }
+        if are_multiples(table, &count) && !are_multiples(table, &|value| value) {
+            return Some(format!(
+                "values are logarithms, {name}(1 + x) of counts that were scaled row by row"
+            ));
+        }
     }
     None
+}
+
+/// Says whether the rows hold whole multiples of their smallest value, as scaled counts do that have a 1 among
+/// them, of whatever features.
+fn are_multiples(table: &Table, of: &dyn Fn(f64) -> f64) -> bool {
+    let (mut n_rows, mut n_whole) = (0, 0);
+    for sample in 0..table.n_samples() {
+        let values = table.row(sample).1.iter().map(|value| of(*value));
+        let mut row: Vec<f64> = values.filter(|value| *value > 0.0).collect();
+        row.sort_by(f64::total_cmp);
+        let Some(one) = row.first().copied() else {
+            continue;
+        };
+        let mut counts: Vec<f64> = row.iter().map(|value| value / one).collect();
+        counts.retain(|count| *count < MAX_COUNT);
+        let is_whole = |count: &f64| (count - count.round()).abs() <= WHOLE_TOLERANCE * count;
+        let n_different = counts.chunk_by(|a, b| b - a < 0.5).count();
+        if n_different >= MIN_DIFFERENT {
+            n_rows += 1;
+            n_whole += usize::from(counts.iter().all(is_whole));
+        }
+    }
+    n_rows >= MIN_ROWS && 2 * n_whole > n_rows
 }
 
 fn empty(table: &Table) -> Vec<Finding> {
@@ -351,6 +386,28 @@ mod tests {
         let mut shared_out = COUNTS;
         shared_out[3] = 2.5;
         assert_eq!(kinds(&shared_out), [Kind::FractionalValues]);
+    }
+
+    #[test]
+    fn logarithms_are_recognised_where_features_were_left_out_after_scaling() {
+        let n_genes = 20;
+        let count = |cell: usize, gene: usize| ((cell * 2 + gene * 3 + gene / 4) % 6) as f64;
+        let rows = (0..12).map(|cell| (0..n_genes).map(move |gene| count(cell, gene)));
+        let scaled: Vec<f64> = rows
+            .flat_map(|row| {
+                let factor = 1e4 / row.clone().sum::<f64>();
+                row.take(12).map(move |count| count * factor)
+            })
+            .collect();
+        let logs: Vec<f64> = scaled.iter().map(|x| x.ln_1p() as f32 as f64).collect();
+        let found = logarithms(&table(&logs, 12)).unwrap();
+        assert!(
+            found.contains("ln(1 + x)") && found.contains("row by row"),
+            "{found}"
+        );
+        assert_eq!(logarithms(&table(&scaled, 12)), None);
+        let roots: Vec<f64> = scaled.iter().map(|x| x.sqrt()).collect();
+        assert_eq!(logarithms(&table(&roots, 12)), None);
     }
 
     #[test]

@@ -6,15 +6,15 @@
 //!
 //! | h5ad | [`Table`](crate::Table) |
 //! |---|---|
-//! | `X`: dense, CSR or CSC | entries |
+//! | `X`, or the [`Matrix`] asked for: dense, CSR or CSC | entries |
 //! | `layers` | `layers` |
 //! | `obs`, `var`: data frames | `sample_metadata`, `feature_metadata` |
 //! | rank columns or a lineage column of `var` | `taxonomy`, too |
 //! | `obsm`: dense, or the numeric columns of a data frame | `obsm` |
 //! | `uns`: texts, numbers, truth values, lists and groups of them | `uns` |
 //!
-//! `raw`, `varm`, `obsp`, `varp`, and members of `uns` and `obsm` of another kind have no place in
-//! a table and are not read.
+//! `raw` beside `X`, `varm`, `obsp`, `varp`, and members of `uns` and `obsm` of another kind have no
+//! place in a table and are not read.
 
 mod frame;
 mod lineages;
@@ -23,7 +23,7 @@ mod spooled;
 mod uns;
 mod write;
 
-pub use read::{Matrix, not_read, read};
+pub use read::{Matrix, layer_names, not_read, read};
 pub use spooled::{LayerKind, LayerRow, SpooledTable};
 pub(crate) use write::write;
 

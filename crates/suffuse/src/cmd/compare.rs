@@ -11,7 +11,7 @@ use suffuse::provenance::{Provenance, digest};
 use suffuse::report::band_table;
 use suffuse::report::html::{self, Compared};
 use suffuse::{Error, Result};
-use suffuse_data::format::Overwrite;
+use suffuse_data::format::{Matrix, Overwrite};
 use suffuse_data::tree::Tree;
 
 /// Arguments of `compare`.
@@ -182,6 +182,7 @@ fn read(
     };
     let of_synth = InputOptions {
         metadata: arguments.synth_metadata.clone(),
+        matrix: Matrix::X,
         ..of_real.clone()
     };
     let mut table = |path: &Path, options: &InputOptions| -> Result<_> {

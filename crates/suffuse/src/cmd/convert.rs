@@ -23,7 +23,8 @@ kept is told.
 
 Examples:
   suffuse convert otu_table.txt table.biom
-  suffuse convert table.biom table.h5ad -m metadata.tsv")]
+  suffuse convert table.biom table.h5ad -m metadata.tsv
+  suffuse convert cells.h5ad counts.h5ad --layer counts")]
 pub(crate) struct ConvertArgs {
     /// Table to read
     input: PathBuf,
@@ -53,7 +54,7 @@ pub(super) fn run(arguments: &ConvertArgs, context: &mut Context) -> Result<()> 
     };
     format::write(&input.table, &arguments.output, &options)?;
     if detect(&arguments.input)? == Format::H5ad {
-        let not_read = h5ad::not_read(&arguments.input)?;
+        let not_read = h5ad::not_read(&arguments.input, &arguments.table.options().matrix)?;
         if !not_read.is_empty() {
             context.talk.note(&format!(
                 "{}: has no place in a table and is not kept: {}",

@@ -228,6 +228,7 @@ pub(super) fn run(arguments: &EvaluateArgs, context: &mut Context) -> Result<()>
             .map(|source| source.sha256.clone())
             .collect(),
         orientation: arguments.input.options().orientation,
+        matrix: arguments.input.options().matrix,
         collapse: arguments.input.options().collapse,
     };
     let pretrain: &[Table] = if learn.is_some() { &[] } else { &fit.pretrain };

@@ -25,8 +25,8 @@ use suffuse::input::{Collapse, Input, InputOptions};
 use suffuse::provenance::{Provenance, digest, digest_text};
 use suffuse::settings::{self, Setting};
 use suffuse::{Result, Watch};
-use suffuse_data::format::Overwrite;
 use suffuse_data::format::tsv::Orientation;
+use suffuse_data::format::{Matrix, Overwrite};
 use suffuse_data::{Table, split};
 use suffuse_model::cond::TextEncoder;
 use suffuse_model::device::{Device, DeviceChoice, gpu_name};
@@ -168,6 +168,9 @@ pub(crate) struct InputArgs {
     /// Which way round a text table lies
     #[arg(long, value_name = "HOW", default_value = "auto")]
     orientation: OrientationArg,
+    /// Layer of an .h5ad to read in place of X, as counts; raw is AnnData's raw
+    #[arg(long, value_name = "NAME")]
+    layer: Option<String>,
     /// Features to leave out where ranks are nested (a genus beside its species)
     #[arg(long, value_name = "HOW")]
     collapse: Option<CollapseArg>,
@@ -199,6 +202,7 @@ impl InputArgs {
         InputOptions {
             metadata: self.metadata.clone(),
             orientation,
+            matrix: self.layer.clone().map_or(Matrix::X, Matrix::Layer),
             collapse: self.collapse.map(|CollapseArg::Leaves| Collapse::Leaves),
         }
     }

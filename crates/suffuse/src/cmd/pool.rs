@@ -11,6 +11,7 @@ use suffuse::provenance::Provenance;
 use suffuse::report::pool_table;
 use suffuse::{Error, Result, input};
 use suffuse_data::Table;
+use suffuse_data::format::Matrix;
 use suffuse_stats::differential::{Permutations, Test};
 
 /// Arguments of `pool`.
@@ -131,6 +132,7 @@ pub(super) fn run(arguments: &PoolArgs, context: &mut Context) -> Result<()> {
         .map_err(|error| error.in_file(&arguments.original))?;
     let without_metadata = input::InputOptions {
         metadata: None,
+        matrix: Matrix::X,
         ..read_options
     };
     let n_before = provenance.inputs.len();

@@ -3,9 +3,11 @@
 use super::{Context, InputArgs};
 use clap::Args;
 use std::path::PathBuf;
+use suffuse::input::{self, InputOptions};
 use suffuse::privacy::{Source, Sources, assess};
 use suffuse::report::privacy_table;
-use suffuse::{Error, Result, input};
+use suffuse::{Error, Result};
+use suffuse_data::format::Matrix;
 
 /// Arguments of `privacy`.
 #[derive(Debug, Args)]
@@ -45,10 +47,14 @@ pub(crate) struct PrivacyArgs {
 
 pub(super) fn run(arguments: &PrivacyArgs, context: &mut Context) -> Result<()> {
     let options = arguments.input.options();
+    let of_synthetic = InputOptions {
+        matrix: Matrix::X,
+        ..options.clone()
+    };
     let paths = [&arguments.train, &arguments.holdout, &arguments.synthetic];
     let mut tables = Vec::with_capacity(paths.len());
-    for path in paths {
-        let read = input::read(path, &options)?;
+    for (path, options) in paths.into_iter().zip([&options, &options, &of_synthetic]) {
+        let read = input::read(path, options)?;
         context.talk.detail(&format!("read {}", path.display()));
         tables.push(read.table);
     }

@@ -28,6 +28,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 use suffuse_data::Table;
+use suffuse_data::format::Matrix;
 use suffuse_data::format::tsv::Orientation;
 use suffuse_data::hide::{Mask, Occasions, Part, Which};
 use suffuse_data::split::{self, Fold};
@@ -47,6 +48,8 @@ pub struct Subject<'a> {
     pub inputs_sha256: Vec<String>,
     /// Which way round a text table was read; the same file gives another table the other way.
     pub orientation: Orientation,
+    /// Which matrix of an h5ad was read; another one of the same file is another table.
+    pub matrix: Matrix,
     /// Which features of nested ranks were left out; the same file gives another table with it.
     pub collapse: Option<Collapse>,
 }
@@ -545,6 +548,9 @@ fn key(
             "orientation".to_string(),
             format!("{:?}", subject.orientation),
         );
+    }
+    if let Matrix::Layer(layer) = &subject.matrix {
+        setting.insert("layer".to_string(), layer.clone());
     }
     if let Some(Collapse::Leaves) = subject.collapse {
         setting.insert("collapse".to_string(), "leaves".to_string());

@@ -276,6 +276,7 @@ fn describe(key: &Key) -> String {
     let others = [
         "groups",
         "orientation",
+        "layer",
         "collapse",
         "mask",
         "visits",

@@ -13,8 +13,19 @@ pub enum Matrix {
     /// `X`.
     #[default]
     X,
-    /// A layer of this name, as in `counts` where `X` holds scaled values. `X` is not read.
+    /// A layer of this name, as `counts` where `X` holds scaled values. `X` is not read. `raw`, where no layer is called
+    /// so, is AnnData's `raw`: it has features of its own, so layers are not read then.
     Layer(String),
+}
+
+/// AnnData's matrix from before features were chosen: a group of its own, with `X` and `var`.
+const RAW: &str = "raw";
+
+/// Where [`Matrix`] lies in a file.
+enum Place<'a> {
+    X,
+    Layer(&'a str),
+    Raw,
 }
 
 /// Reads an h5ad file; abundances are in whatever unit it holds.
@@ -27,20 +38,48 @@ pub fn read(path: &Path, matrix: &Matrix) -> Result<Table> {
     read_root(&root, matrix).map_err(|error| in_file(path, error))
 }
 
+/// The names of an h5ad file's matrices other than `X`: what [`Matrix::Layer`] can be.
+///
+/// # Errors
+/// A missing, damaged or truncated file.
+pub fn layer_names(path: &Path) -> Result<Vec<String>> {
+    layer_names_of(&H5File::open(path)?.root()?)
+}
+
+fn layer_names_of(root: &H5Group) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    if root.has_group("layers") {
+        let layers = root.group("layers")?;
+        names.extend(layers.datasets().iter().chain(layers.groups()).cloned());
+    }
+    if root.has_group(RAW) && !names.iter().any(|name| name == RAW) {
+        names.push(RAW.to_string());
+    }
+    Ok(names)
+}
+
 /// The parts of an h5ad file that hold something and have no place in a table, so that [`read`] passes over them, as
 /// `raw` or `uns/neighbors/distances`.
 ///
 /// # Errors
-/// A missing, damaged or truncated file.
-pub fn not_read(path: &Path) -> Result<Vec<String>> {
+/// A missing, damaged or truncated file; no such matrix.
+pub fn not_read(path: &Path, matrix: &Matrix) -> Result<Vec<String>> {
     let root = H5File::open(path)?.root()?;
+    let passed_over: &[&str] = match place(&root, matrix)? {
+        Place::X => &[RAW, "varm", "obsp", "varp"],
+        Place::Layer(_) => &["X", RAW, "varm", "obsp", "varp"],
+        Place::Raw => &["X", "layers", "varm", "obsp", "varp"],
+    };
     let mut parts = Vec::new();
-    for part in ["raw", "varm", "obsp", "varp"] {
-        if root.has_group(part) {
-            let group = root.group(part)?;
-            let is_empty = group.groups().is_empty() && group.datasets().is_empty();
-            parts.extend((!is_empty).then(|| part.to_string()));
-        }
+    for part in passed_over {
+        let holds = match root.has_group(part) {
+            true => {
+                let group = root.group(part)?;
+                !(group.groups().is_empty() && group.datasets().is_empty())
+            }
+            false => root.has_dataset(part),
+        };
+        parts.extend(holds.then(|| part.to_string()));
     }
     if root.has_group("obsm") {
         let obsm = root.group("obsm")?;
@@ -64,27 +103,59 @@ pub fn not_read(path: &Path) -> Result<Vec<String>> {
     Ok(parts)
 }
 
-fn read_root(root: &H5Group, matrix: &Matrix) -> Result<Table> {
-    let obs = frame::read(&root.group("obs")?, "sample")?;
-    let var = frame::read(&root.group("var")?, "feature")?;
-    let shape = [obs.ids().len(), var.ids().len()];
-    let layers = if root.has_group("layers") {
-        Some(root.group("layers")?)
-    } else {
-        None
+/// Finds a matrix.
+fn place<'a>(root: &H5Group, matrix: &'a Matrix) -> Result<Place<'a>> {
+    let names = layer_names_of(root)?;
+    let others = match names.is_empty() {
+        true => "no layers and no raw".to_string(),
+        false => format!("the layers {}", names.join(", ")),
     };
-
-    let csr = match (matrix, &layers) {
-        (Matrix::X, _) => read_matrix(root, "X", shape)?,
-        (Matrix::Layer(name), Some(layers)) => read_matrix(layers, name, shape)?,
-        (Matrix::Layer(name), None) => {
-            return Err(Error::format(
-                root.path(),
-                "layers",
-                "no layers",
-                format!("a layer named {name:?}"),
-            ));
+    match matrix {
+        Matrix::X if root.has_group("X") || root.has_dataset("X") => Ok(Place::X),
+        Matrix::X => Err(Error::format(
+            root.path(),
+            "X",
+            format!("no X, {others}"),
+            "X, or a layer asked for by name (--layer)",
+        )),
+        Matrix::Layer(name) if names.contains(name) => {
+            let layers = match root.has_group("layers") {
+                true => Some(root.group("layers")?),
+                false => None,
+            };
+            let is_layer =
+                layers.is_some_and(|layers| layers.has_group(name) || layers.has_dataset(name));
+            Ok(if is_layer {
+                Place::Layer(name)
+            } else {
+                Place::Raw
+            })
         }
+        Matrix::Layer(name) => Err(Error::format(
+            root.path(),
+            "layers",
+            others,
+            format!("a layer named {name:?}"),
+        )),
+    }
+}
+
+fn read_root(root: &H5Group, matrix: &Matrix) -> Result<Table> {
+    let place = place(root, matrix)?;
+    let raw;
+    let features = match place {
+        Place::X | Place::Layer(_) => root,
+        Place::Raw => {
+            raw = root.group(RAW)?;
+            &raw
+        }
+    };
+    let obs = frame::read(&root.group("obs")?, "sample")?;
+    let var = frame::read(&features.group("var")?, "feature")?;
+    let shape = [obs.ids().len(), var.ids().len()];
+    let csr = match place {
+        Place::X | Place::Raw => read_matrix(features, "X", shape)?,
+        Place::Layer(name) => read_matrix(&root.group("layers")?, name, shape)?,
     };
     let mut table = Table::new(obs.ids().to_vec(), var.ids().to_vec(), csr)?;
     table.taxonomy = lineages(&var)?;
@@ -93,7 +164,8 @@ fn read_root(root: &H5Group, matrix: &Matrix) -> Result<Table> {
     if root.has_group("uns") {
         table.uns = uns::read(&root.group("uns")?)?;
     }
-    if let Some(layers) = layers {
+    if root.has_group("layers") && !matches!(place, Place::Raw) {
+        let layers = root.group("layers")?;
         for name in layers.datasets().iter().chain(layers.groups()) {
             if *matrix != Matrix::Layer(name.clone()) {
                 let layer = read_layer(&layers, name, shape, &mut table)?;
