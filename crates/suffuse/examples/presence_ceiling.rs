@@ -20,7 +20,6 @@ use suffuse::evaluate::protocol::Protocol;
 use suffuse::evaluate::trial::{Hiding, Trial};
 use suffuse::input::{self, InputOptions};
 use suffuse::watch::Watch;
-use suffuse_data::format::tsv::Orientation;
 use suffuse_data::split;
 use suffuse_model::device::Device;
 use suffuse_model::systems::depmicrodiff::Config;
@@ -49,12 +48,7 @@ struct Arguments {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
-    let options = InputOptions {
-        metadata: None,
-        orientation: Orientation::Auto,
-        collapse: None,
-    };
-    let mut input = input::read_to_learn(&arguments.table, &options)?;
+    let mut input = input::read_to_learn(&arguments.table, &InputOptions::default())?;
     input.keep_what_counts()?;
     let table = input.table;
     let groups = match &arguments.group {
