@@ -20,7 +20,6 @@ use suffuse::evaluate::trial::{Hiding, Trial};
 use suffuse::input::{self, InputOptions};
 use suffuse::times::TimeColumns;
 use suffuse_data::Table;
-use suffuse_data::format::tsv::Orientation;
 use suffuse_data::split::{self, Fold};
 
 /// As in `suffuse::evaluate`: the folds are the same for every mask.
@@ -61,8 +60,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let options = InputOptions {
         metadata: arguments.metadata.take(),
-        orientation: Orientation::Auto,
-        collapse: None,
+        ..InputOptions::default()
     };
     let mut input = input::read_to_learn(&arguments.table, &options)?;
     let is_held_out = arguments.protocol.is_held_out();
