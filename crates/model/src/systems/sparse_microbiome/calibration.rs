@@ -14,6 +14,7 @@ use super::Model;
 use super::marginal::quantile;
 use super::objective::TILE;
 use super::profile::Marginals;
+use super::residuals::Correlations;
 use super::sampling::{SampleOptions, Tile, Wanted};
 use crate::device;
 use crate::error::Result;
@@ -66,6 +67,11 @@ impl AbundanceMap {
     /// The score at which the taxon has this ln(share); `NaN` where it was never seen.
     pub(super) fn score(&self, log_share: f64) -> f64 {
         interpolate(&self.logs, &self.scores, log_share)
+    }
+
+    /// Half of what ln(share) spans from one standard deviation below a score to one above.
+    pub(super) fn spread(&self, score: f64, sd: f64) -> f64 {
+        0.5 * (self.log_share(score + sd) - self.log_share(score - sd))
     }
 
     fn is_sound(&self, n_knots: usize) -> bool {
@@ -132,18 +138,24 @@ impl Calibration {
             }
         }
         for _ in 0..N_CORRECTIONS {
-            found.correct(marginals, &tiles);
+            found.correct(marginals, &tiles, model.correlations.as_ref());
         }
         Ok(found)
     }
 
     /// Moves the maps by how far the quantiles of closed shares lie from those of the table.
-    fn correct(&mut self, marginals: &Marginals, tiles: &[(Tile, usize)]) {
+    fn correct(
+        &mut self,
+        marginals: &Marginals,
+        tiles: &[(Tile, usize)],
+        correlations: Option<&Correlations>,
+    ) {
         let mut closed: Vec<Vec<f64>> = vec![Vec::new(); self.abundance.len()];
-        for (tile, row) in rows(tiles) {
-            for (taxon, share) in tile.shares(row, self) {
-                closed[taxon as usize].push(share.ln());
-            }
+        let compositions = tiles
+            .iter()
+            .flat_map(|(tile, n)| tile.compositions(*n, self, correlations));
+        for (taxon, share) in compositions.flatten() {
+            closed[taxon as usize].push(share.ln());
         }
         let taxa = self.abundance.iter_mut().zip(&marginals.shares);
         for ((map, marginal), mut closed) in taxa.zip(closed) {
@@ -321,18 +333,19 @@ mod tests {
                 0 => score(row),
                 _ => -score(row),
             }),
+            sd: Array2::ones((n, 2)),
             depth: vec![0.0; n],
         };
         let tiles = [(tile, n)];
         let off = |calibration: &Calibration| {
             let rows = [n / 10, n / 2, 9 * n / 10].into_iter();
-            let of =
-                |row: usize| (tiles[0].0.shares(row, calibration)[0].1 / share(row) - 1.0).abs();
+            let found = tiles[0].0.compositions(n, calibration, None);
+            let of = |row: usize| (found[row][0].1 / share(row) - 1.0).abs();
             rows.map(of).fold(0.0, f64::max)
         };
         assert!(off(&found) > 0.3);
         for _ in 0..N_CORRECTIONS {
-            found.correct(&marginals, &tiles);
+            found.correct(&marginals, &tiles, None);
         }
         assert!(off(&found) < 0.04, "{}", off(&found));
     }

@@ -14,7 +14,7 @@ use super::Model;
 use super::objective::TILE;
 use super::residuals::ORDERS;
 use super::sampling::{
-    Bound, DecodedTile, Drawn, SampleOptions, Wanted, close, logistic_of_normal, streams,
+    Bound, DecodedTile, Drawn, SampleOptions, Wanted, close, direction, logistic_of_normal, streams,
 };
 use crate::device;
 use crate::error::{Error, Result};
@@ -200,7 +200,8 @@ impl Bound<'_> {
         match left > 1e-12 {
             true => {
                 rest.iter_mut().for_each(|(_, share)| *share /= left);
-                close(&mut rest);
+                let direction = self.direction_of(row, &rest);
+                close(&mut rest, |taxon| f64::from(direction[[0, taxon as usize]]));
                 rest.iter_mut().for_each(|(_, share)| *share *= left);
             }
             false => rest.clear(),
@@ -220,6 +221,19 @@ impl Bound<'_> {
         })
     }
 
+    /// How the logarithms of these shares move together, `[1, n_taxa]`.
+    fn direction_of(&self, row: &Row, shares: &[(u32, f64)]) -> Array2<f32> {
+        let mut spread = Array2::zeros((1, row.logit.len()));
+        let mut share = spread.clone();
+        for &(taxon, x) in shares {
+            let at = taxon as usize;
+            let map = &self.model.calibration.abundance[at];
+            spread[[0, at]] = map.spread(map.score(x.ln()), row.sd[at]) as f32;
+            share[[0, at]] = x as f32;
+        }
+        direction(&spread, &share, self.model.correlations.as_ref())
+    }
+
     /// Residuals of presence and of abundance, given those of what is kept.
     fn residuals_around(
         &self,
@@ -229,27 +243,25 @@ impl Bound<'_> {
         rng: &mut ChaCha8Rng,
     ) -> [Array1<f64>; 2] {
         let n_taxa = row.logit.len();
-        let mut of_gates = Vec::new();
-        let mut of_scores = Vec::new();
+        let mut known = Vec::new();
         for ((taxon, share), score) in kept.each().zip(scores) {
             let (p, u) = (row.present(taxon), rng.random::<f64>());
             let order = match share > 0.0 {
                 true => 1.0 - p + u * p,
                 false => u * (1.0 - p),
             };
-            of_gates.push((taxon, normal::quantile(order.clamp(ORDERS.0, ORDERS.1))));
+            known.push((taxon, normal::quantile(order.clamp(ORDERS.0, ORDERS.1))));
             if share > 0.0 && score.is_finite() {
-                of_scores.push((taxon, (score - row.mean[taxon]) / row.sd[taxon]));
+                known.push((n_taxa + taxon, (score - row.mean[taxon]) / row.sd[taxon]));
             }
         }
-        let mut drawn = || Array1::from(standard_normal(rng, n_taxa));
-        let independent = [drawn(), drawn()];
-        let Some(correlations) = &self.model.correlations else {
-            return independent.map(|e| e.mapv(f64::from));
+        let independent = Array1::from(standard_normal(rng, 2 * n_taxa));
+        let residuals = match &self.model.correlations {
+            Some(correlations) => given(&correlations.factor, &independent, &known),
+            None => independent.mapv(f64::from),
         };
-        let factors = [&correlations.presence, &correlations.abundance];
-        let known = [of_gates, of_scores];
-        std::array::from_fn(|k| given(factors[k], &independent[k], &known[k]))
+        let (of_presence, of_abundance) = residuals.view().split_at(Axis(0), n_taxa);
+        [of_presence.to_owned(), of_abundance.to_owned()]
     }
 }
 

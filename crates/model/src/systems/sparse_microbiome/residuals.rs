@@ -12,7 +12,7 @@
 //! eigenvalues to 0: shrinking all pairs until none is negative left a third of the correlation of close taxa.
 
 use super::profile::Profile;
-use ndarray::Array2;
+use ndarray::{Array2, Axis, s};
 use suffuse_stats::generate::copula::{Factor, Repair};
 use suffuse_stats::generate::normal;
 
@@ -31,24 +31,35 @@ pub(super) struct Said<'a> {
     pub(super) log_sd: &'a [f32],
 }
 
-/// Factors of the correlations: `F e` of independent normals has the correlation `F F'`.
+/// How residuals go together: `F e` of independent normals `e` has the correlation `F F'`, those of presence first and
+/// then those of abundance.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Correlations {
-    /// `[n_taxa, n_taxa]`
-    pub(super) presence: Array2<f32>,
-    /// `[n_taxa, n_taxa]`
-    pub(super) abundance: Array2<f32>,
+    /// `F`, `[2 n_taxa, 2 n_taxa]`
+    pub(super) factor: Array2<f32>,
 }
 
 impl Correlations {
-    /// Normals with the correlations.
+    fn n_taxa(&self) -> usize {
+        self.factor.nrows() / 2
+    }
+
+    /// Normals with the correlations, of presence and of abundance, `[n, n_taxa]`.
     ///
     /// - `presence`, `abundance`: independent, `[n, n_taxa]`
     pub(super) fn join(&self, presence: &Array2<f32>, abundance: &Array2<f32>) -> [Array2<f32>; 2] {
-        [
-            presence.dot(&self.presence.t()),
-            abundance.dot(&self.abundance.t()),
-        ]
+        let (of_presence, of_abundance) = self.factor.view().split_at(Axis(1), self.n_taxa());
+        let joined = presence.dot(&of_presence.t()) + abundance.dot(&of_abundance.t());
+        let (presence, abundance) = joined.view().split_at(Axis(1), self.n_taxa());
+        [presence.to_owned(), abundance.to_owned()]
+    }
+
+    /// `x R` with the correlation `R` of the residuals of abundance.
+    ///
+    /// - `x`: `[n, n_taxa]`
+    pub(super) fn times_abundance(&self, x: &Array2<f32>) -> Array2<f32> {
+        let of_abundance = self.factor.slice(s![self.n_taxa().., ..]);
+        x.dot(&of_abundance).dot(&of_abundance.t())
     }
 }
 
@@ -99,17 +110,51 @@ impl Residuals {
 
     /// Their correlations.
     pub(super) fn correlations(&self) -> Correlations {
-        let presence = correlation_of_gates(&self.presence, &self.information, self.n_draws);
-        let abundance = correlation_where_both(&self.abundance, &self.is_present, self.n_draws);
-        let factor = |estimate: &Array2<f64>| {
-            let factor = Factor::of(estimate, Repair::Clip);
-            factor.rows().mapv(|value| value as f32)
-        };
+        let n = self.presence.ncols();
+        let mut all = Array2::zeros((2 * n, 2 * n));
+        let of_gates = correlation_of_gates(&self.presence, &self.information, self.n_draws);
+        let of_scores = correlation_where_both(&self.abundance, &self.is_present, self.n_draws);
+        let of_both = correlation_of_gates_with_scores(self);
+        all.slice_mut(s![..n, ..n]).assign(&of_gates);
+        all.slice_mut(s![n.., n..]).assign(&of_scores);
+        all.slice_mut(s![..n, n..]).assign(&of_both);
+        all.slice_mut(s![n.., ..n]).assign(&of_both.t());
+        let factor = Factor::of(&all, Repair::Clip);
         Correlations {
-            presence: factor(&presence),
-            abundance: factor(&abundance),
+            factor: factor.rows().mapv(|value| value as f32),
         }
     }
+}
+
+/// Correlations of the normals behind the gates (rows) with the errors of the scores (columns).
+fn correlation_of_gates_with_scores(residuals: &Residuals) -> Array2<f64> {
+    let Residuals {
+        presence,
+        information,
+        abundance,
+        is_present,
+        n_draws,
+    } = residuals;
+    let n_draws = *n_draws as f64;
+    let squares = abundance.mapv(|e| e * e).sum_axis(Axis(0));
+    let sd = (squares / is_present.sum_axis(Axis(0))).mapv(f64::sqrt);
+    let products = presence.t().dot(abundance) / n_draws;
+    let information = information.t().dot(is_present) / n_draws;
+    let mut found = Array2::from_shape_fn(products.dim(), |(gate, score)| {
+        let (product, information) = (
+            products[[gate, score]] / sd[score],
+            information[[gate, score]],
+        );
+        match product * product > information {
+            true => {
+                let kept = 1.0 - information / (product * product);
+                kept * (product / information).clamp(-MOST, MOST)
+            }
+            false => 0.0,
+        }
+    });
+    found.diag_mut().fill(0.0);
+    found
 }
 
 /// Correlations of the normals behind the gates, from the scores of presence `s` and their information `k`.

@@ -4,7 +4,7 @@ use super::config::Latents;
 use super::denoiser::{Denoiser, Told};
 use super::objective::{PREDICTION, TILE};
 use super::profile::NO_DEPTH;
-use super::residuals::Said;
+use super::residuals::{Correlations, Said};
 use super::vae::Vae;
 use super::{Calibration, Model};
 use crate::device::{self, Device};
@@ -87,6 +87,8 @@ pub(super) struct Tile {
     pub(super) logit: Array2<f32>,
     /// Normal score given presence.
     pub(super) score: Array2<f32>,
+    /// Standard deviation of its residual.
+    pub(super) sd: Array2<f32>,
     /// Normal score of the depth.
     pub(super) depth: Vec<f32>,
 }
@@ -219,15 +221,13 @@ impl Bound<'_> {
         };
         let mut open = logit.clone();
         open.zip_mut_with(&of_presence, |logit, e| *logit += logistic_of_normal(*e));
-        let mut score = mean;
-        ndarray::Zip::from(&mut score)
-            .and(&log_sd)
-            .and(&of_abundance)
-            .for_each(|mean, log_sd, e| *mean += log_sd.exp() * e);
+        let sd = log_sd.mapv(f32::exp);
+        let score = mean + &sd * of_abundance;
         Ok(Tile {
             open,
             logit,
             score,
+            sd,
             depth,
         })
     }
@@ -332,16 +332,15 @@ impl Bound<'_> {
 
     /// Turns what a tile says into samples.
     fn finish(&self, tile: &Tile, wanted: &[Wanted]) -> Vec<Drawn> {
-        (0..wanted.len())
-            .map(|row| {
-                let total = match wanted[row].depth {
+        let correlations = self.model.correlations.as_ref();
+        let drawn = tile.compositions(wanted.len(), &self.model.calibration, correlations);
+        (drawn.into_iter().zip(wanted).zip(&tile.depth))
+            .map(|((shares, wanted), score)| Drawn {
+                total: match wanted.depth {
                     Some(depth) => depth as f64,
-                    None => self.total(f64::from(tile.depth[row])),
-                };
-                Drawn {
-                    total,
-                    shares: tile.shares(row, &self.model.calibration),
-                }
+                    None => self.total(f64::from(*score)),
+                },
+                shares,
             })
             .collect()
     }
@@ -356,8 +355,34 @@ impl Bound<'_> {
 }
 
 impl Tile {
-    /// The composition of a row: taxa that are present, and their shares.
-    pub(super) fn shares(&self, row: usize, calibration: &Calibration) -> Vec<(u32, f64)> {
+    /// The compositions of the first `n` rows: taxa that are present, and their shares, closed in the direction of
+    /// their residuals.
+    pub(super) fn compositions(
+        &self,
+        n: usize,
+        calibration: &Calibration,
+        correlations: Option<&Correlations>,
+    ) -> Vec<Vec<(u32, f64)>> {
+        let mut rows: Vec<_> = (0..n).map(|row| self.present(row, calibration)).collect();
+        let mut spread = Array2::zeros((n, calibration.abundance.len()));
+        let mut share = spread.clone();
+        for (row, shares) in rows.iter().enumerate() {
+            for &(taxon, x) in shares {
+                let at = [row, taxon as usize];
+                let (score, sd) = (f64::from(self.score[at]), f64::from(self.sd[at]));
+                spread[at] = calibration.abundance[at[1]].spread(score, sd) as f32;
+                share[at] = x as f32;
+            }
+        }
+        let direction = direction(&spread, &share, correlations);
+        for (shares, direction) in rows.iter_mut().zip(direction.rows()) {
+            close(shares, |taxon| f64::from(direction[taxon as usize]));
+        }
+        rows
+    }
+
+    /// Taxa of a row that are present, and their shares before these are closed.
+    fn present(&self, row: usize, calibration: &Calibration) -> Vec<(u32, f64)> {
         let Calibration {
             presence_offset,
             abundance,
@@ -381,34 +406,66 @@ impl Tile {
                 .max_by(|a, b| logit(a).total_cmp(&logit(b)));
             shares.extend(most.map(|taxon| (taxon as u32, 1.0)));
         }
-        close(&mut shares);
         shares
     }
 }
 
-/// Most that the logarithm of the largest share is moved by.
-const MAX_MOVE: f64 = 30.0;
-
-/// Moves shares so that they sum to 1, the logarithm of each in proportion to the share: `x_i exp(l x_i)`.
+/// How the logarithms of shares `x` move together when their sum is to change: `D R D x`, the covariance of their
+/// residuals times the gradient of the sum.
 ///
-/// To first order this is the likeliest change of independent logarithms of equal variance that leads to the sum.
-/// What stands near one read stays there; dividing all by their sum would move all rare taxa of a sample up or
-/// down together, and with them its number of singletons. Where it leads nowhere, all are divided by their sum.
-pub(super) fn close(shares: &mut [(u32, f64)]) {
-    let most = shares.iter().map(|(_, share)| *share).fold(0.0, f64::max);
-    let sum = |l: f64| -> f64 { shares.iter().map(|(_, x)| x * (l * x / most).exp()).sum() };
-    let (mut low, mut high) = (-MAX_MOVE, MAX_MOVE);
-    if most > 0.0 && sum(low) < 1.0 && sum(high) > 1.0 {
-        // The sum rises with l: 60 halvings leave nothing of the interval.
-        for _ in 0..60 {
-            let middle = 0.5 * (low + high);
-            match sum(middle) < 1.0 {
-                true => low = middle,
-                false => high = middle,
-            }
+/// - `spread`: standard deviations `D` of the logarithms, 0 where absent, `[n, n_taxa]`
+/// - `share`: `[n, n_taxa]`
+pub(super) fn direction(
+    spread: &Array2<f32>,
+    share: &Array2<f32>,
+    correlations: Option<&Correlations>,
+) -> Array2<f32> {
+    let pull = spread * share;
+    let moved = match correlations {
+        Some(correlations) => correlations.times_abundance(&pull),
+        None => pull,
+    };
+    moved * spread
+}
+
+/// Most that a logarithm is moved by.
+const MAX_MOVE: f64 = 30.0;
+/// First move that is tried.
+const FIRST_MOVE: f64 = 0.01;
+
+/// Moves shares so that they sum to 1: `x_i exp(l u_i)`, with the `l` nearest 0 that leads there.
+///
+/// In the [direction] of the residuals this is, to first order, their likeliest change that leads to the sum: a large taxon
+/// takes those with it that go with it, and what stands near one read and goes with none stays there. Dividing all by
+/// their sum would move all rare taxa of a sample up or down together, and with them its number of singletons. Where
+/// no move leads there, all are divided by their sum.
+///
+/// - `direction`: `u` of each taxon
+pub(super) fn close(shares: &mut [(u32, f64)], direction: impl Fn(u32) -> f64) {
+    let moves: Vec<f64> = shares.iter().map(|(taxon, _)| direction(*taxon)).collect();
+    let most = moves.iter().fold(0.0, |most: f64, u| most.max(u.abs()));
+    let sum = |l: f64| -> f64 {
+        let moved = shares.iter().zip(&moves);
+        moved.map(|((_, x), u)| x * (l * u / most).exp()).sum()
+    };
+    if most > 0.0 {
+        let is_above = sum(0.0) > 1.0;
+        let (mut near, mut far) = (0.0, if is_above { -FIRST_MOVE } else { FIRST_MOVE });
+        while far.abs() < MAX_MOVE && (sum(far) > 1.0) == is_above {
+            (near, far) = (far, 2.0 * far);
         }
-        for (_, x) in shares.iter_mut() {
-            *x *= (low * *x / most).exp();
+        if (sum(far) > 1.0) != is_above {
+            // 50 halvings leave nothing of the interval.
+            for _ in 0..50 {
+                let middle = 0.5 * (near + far);
+                match (sum(middle) > 1.0) == is_above {
+                    true => near = middle,
+                    false => far = middle,
+                }
+            }
+            for ((_, x), u) in shares.iter_mut().zip(&moves) {
+                *x *= (near * u / most).exp();
+            }
         }
     }
     let left: f64 = shares.iter().map(|(_, share)| share).sum();

@@ -89,8 +89,7 @@ impl Model {
         put("whitening.forward", &self.whitening.forward);
         put("whitening.back", &self.whitening.back);
         if let Some(correlations) = &self.correlations {
-            put("residuals.presence", &correlations.presence);
-            put("residuals.abundance", &correlations.abundance);
+            put("residuals", &correlations.factor);
         }
         let groups = [
             ("vae", &self.vae),
@@ -166,10 +165,9 @@ impl Model {
             forward: matrix("whitening.forward", [n_latent; 2])?,
             back: matrix("whitening.back", [n_latent; 2])?,
         };
-        let correlations = match arrays.by_path.contains_key("residuals.presence") {
+        let correlations = match arrays.by_path.contains_key("residuals") {
             true => Some(Correlations {
-                presence: matrix("residuals.presence", [n; 2])?,
-                abundance: matrix("residuals.abundance", [n; 2])?,
+                factor: matrix("residuals", [2 * n; 2])?,
             }),
             false => None,
         };
