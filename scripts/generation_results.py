@@ -71,6 +71,8 @@ SETS = {
 }
 
 LEARNED = "sparse-microbiome"
+# Samples of which the share of zeros says what the model does, and not what one set of samples does.
+N_MANY = 20_000
 SIMPLE = ["midasim", "midasim-parametric", "sparsedossa2", "dirichlet-multinomial", "bootstrap"]
 ABLATIONS = {
     "no bias initialisation": ["vae.bias_initialisation=false"],
@@ -96,6 +98,7 @@ class Run:
     seconds: float | None = None
     mebibytes: float | None = None
     deviation_to_train: float | None = None
+    deviation_of_many: float | None = None
 
 
 def cut(options, which):
@@ -142,10 +145,13 @@ def measured(options, which, run):
         run.figures, run.band, run.privacy = stored["figures"], stored["band"], stored["privacy"]
         run.seconds, run.mebibytes = stored["seconds"], stored["mebibytes"]
         run.deviation_to_train = stored["deviation_to_train"]
+        run.deviation_of_many = stored.get("deviation_of_many")
         return run
+    model = run.table.with_suffix(".model")
     if run.options is not None:
         n = anndata.read_h5ad(test, backed="r").n_obs
         command = [options.suffuse, "generate", train, "-o", run.table, "--n", n, "--seed", run.seed, "--force", "-q"]
+        command += ["--save-model", model] if run.name == LEARNED else []
         _, run.seconds, run.mebibytes = timed([*command, *run.options])
     compare = [options.suffuse, "compare", test, run.table, "--tree", tree, "--json", "-q", "--train", train]
     if SETS[which].label and run.options is not None and "site" in run.name:
@@ -158,6 +164,12 @@ def measured(options, which, run):
     run.privacy = json.loads(timed([options.suffuse, "privacy", train, test, run.table, "--json", "-q"])[0])
     real = zero_share(train)
     run.deviation_to_train = abs(zero_share(run.table) - real) / real
+    if model.exists():
+        many = run.table.with_suffix(".many.h5ad")
+        command = [options.suffuse, "generate", train, "-o", many, "--model", model, "--n", N_MANY]
+        timed([*command, "--seed", run.seed, "--force", "-q"])
+        run.deviation_of_many = zero_share(many) / real - 1
+        many.unlink()
     record.write_text(
         json.dumps(
             {
@@ -167,6 +179,7 @@ def measured(options, which, run):
                 "seconds": run.seconds,
                 "mebibytes": run.mebibytes,
                 "deviation_to_train": run.deviation_to_train,
+                "deviation_of_many": run.deviation_of_many,
             }
         )
     )
@@ -254,8 +267,8 @@ def table_of(runs, band):
 
 def privacy_of(runs):
     lines = [
-        "| | closest is a training sample | membership | copies | values | of the hold-out | zeros dev to train | s | MiB |",
-        "|---|---|---|---|---|---|---|---|---|",
+        f"| | closest is a training sample | membership | copies | values | of the hold-out | zeros dev to train | of {N_MANY} | s | MiB |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, of_name in grouped(runs).items():
         first = lambda run: run.privacy["distances"][0]
@@ -266,6 +279,7 @@ def privacy_of(runs):
             spread([run.privacy["values"] for run in of_name], 4),
             spread([run.privacy["values_of_holdout"] for run in of_name], 4),
             spread([run.deviation_to_train for run in of_name], 4),
+            spread([run.deviation_of_many for run in of_name], 4),
             spread([run.seconds for run in of_name], 0),
             spread([run.mebibytes for run in of_name], 0),
         ]
@@ -282,7 +296,8 @@ and range over the seeds that stand with each set; one seed of all but `sparse-m
 the 5th) of the same figure between real samples, over 20 random splits. Tables of MIDASim and SparseDOSSA2 are
 those of the original programs for the same training samples. Forest: area under the curve of a random forest
 that tells generated from real; 0.5 is the goal, and it sees more with more samples: *few* are 480 (American Gut) or
-500 (HMP) a side. Written by
+500 (HMP) a side. *Zeros dev* is the deviation of the share of zeros, relative; *of {n_many}* that of so many samples of the same
+fits, with its sign. Written by
 
 ```
 .venv/bin/python scripts/generation_results.py --suffuse target/release/suffuse --data $SUFFUSE_DATA --work FOLDER{more}
@@ -302,7 +317,7 @@ def page(options, results):
         ]
         if str(value) != str(default)
     )
-    lines = [HEAD.format(more=more)]
+    lines = [HEAD.format(more=more, n_many=N_MANY)]
     if options.measured_only:
         lines.append("That command was stopped before its end: rows and seeds that it did not reach are left out.\n")
     for which, runs in results.items():

@@ -115,6 +115,7 @@ def write_unread_h5ad(folder):
     table.obsm["protein"] = pd.DataFrame({"CD3": np.ones(table.n_obs)}, index=table.obs_names)
     table.obsm["sparse"] = sp.csr_matrix(np.ones((table.n_obs, 2)))
     table.uns["fact"] = {"word": "x", "matrix": np.ones((2, 2))}
+    table.uns["log1p"] = {"word": "scanpy's mark of X"}
     table.uns["frame"] = pd.DataFrame({"a": [1, 2]})
     table.write_h5ad(folder / "unread.h5ad")
 

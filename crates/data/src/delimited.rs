@@ -25,7 +25,7 @@ pub enum Delimiter {
 }
 
 /// First header fields that introduce rows of features, after [`normalized`].
-const FEATURE_ID_NAMES: [&str; 10] = [
+const FEATURE_ID_NAMES: [&str; 12] = [
     "otu id",
     "otuid",
     "otu",
@@ -36,6 +36,8 @@ const FEATURE_ID_NAMES: [&str; 10] = [
     "clade name",
     "gene id",
     "gene",
+    "gene family",
+    "pathway",
 ];
 
 /// First header fields that introduce rows of samples, after [`normalized`].
@@ -305,7 +307,11 @@ fn is_comment(line: &str) -> bool {
     if !line.starts_with('#') {
         return false;
     }
-    let is_known = names_ids(line.split(['\t', ',', '\r', '\n']).next().unwrap_or(""));
+    let is_known = names_ids(
+        line.split(['\t', ',', ';', '\r', '\n'])
+            .next()
+            .unwrap_or(""),
+    );
     let n_fields = line
         .split('\t')
         .filter(|field| !field.trim().is_empty())

@@ -6,6 +6,7 @@
 //! (`Bacteria(100);Firmicutes(98);`, mothur) and a `Root` before the first (RDP) are left out.
 
 use crate::delimited::normalized;
+use crate::metadata_tsv::is_missing;
 use crate::{Error, Metadata, Result, Table};
 use std::collections::HashMap;
 
@@ -136,6 +137,7 @@ impl Taxonomy {
                 columns
                     .iter()
                     .map(|(_, _, c)| c.values.text(row).unwrap_or_default())
+                    .map(|name| bare_name(&name).to_string())
                     .collect()
             })
             .collect();
@@ -219,6 +221,18 @@ pub(crate) fn is_lineage_column(name: &str) -> bool {
         "lineage",
     ];
     NAMES.contains(&normalized(name).as_str())
+}
+
+/// A name in a column of one rank without its mark, as in `g__Blautia`; empty where it is unknown.
+pub(crate) fn bare_name(name: &str) -> &str {
+    let name = name.trim();
+    match name.split_once("__") {
+        Some((mark, bare)) if mark.len() <= 2 && mark.bytes().all(|b| b.is_ascii_lowercase()) => {
+            bare
+        }
+        _ if is_missing(name) => "",
+        _ => name,
+    }
 }
 
 /// Position among [`RANKS`] of the rank that a column names.

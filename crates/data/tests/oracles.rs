@@ -100,6 +100,9 @@ fn parts_of_h5ad(path: &Path, expected: &Value) {
     assert_eq!(raw.feature_ids(), texts(&expected["features"]));
     assert_eq!((raw.to_dense(), raw.layers.len()), (counts.clone(), 0));
     let chosen = h5ad::read(path, &layer("counts")).unwrap();
+    assert!(!chosen.uns.contains_key("log1p") && !raw.uns.contains_key("log1p"));
+    let of_x = h5ad::read(path, &Matrix::X).unwrap();
+    assert!(of_x.uns.contains_key("log1p"));
     assert_eq!(chosen.feature_ids(), &raw.feature_ids()[1..]);
     let later: Vec<f64> = counts.chunks(4).flat_map(|row| row[1..].to_vec()).collect();
     assert_eq!(chosen.to_dense(), later);

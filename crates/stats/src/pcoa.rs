@@ -38,7 +38,8 @@ pub struct Ordination {
 /// // Three points on a line, at 0, 1 and 3.
 /// let line = array![[0.0, 1.0, 3.0], [1.0, 0.0, 2.0], [3.0, 2.0, 0.0]];
 /// let found = pcoa(&line, 2).unwrap();
-/// assert!((found.points[[2, 0]] - found.points[[0, 0]]).abs() - 3.0 < 1e-12);
+/// let between = (found.points[[2, 0]] - found.points[[0, 0]]).abs();
+/// assert!((between - 3.0).abs() < 1e-12);
 /// assert!(found.shares[0] > 1.0 - 1e-12);
 /// ```
 pub fn pcoa(distances: &Array2<f64>, n_axes: usize) -> Result<Ordination> {

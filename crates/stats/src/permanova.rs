@@ -40,6 +40,9 @@ const TIE: f64 = 1e-9;
 
 /// The smallest permuted F that counts as large as the observed one.
 pub(crate) fn threshold(f: f64) -> f64 {
+    if f.is_infinite() {
+        return f; // nothing is left within the groups
+    }
     f - TIE * f.abs().max(1.0)
 }
 
@@ -302,6 +305,18 @@ mod tests {
             (i * 0.7).sin().abs() * (j - i).sqrt()
         });
         (distances, (0..n).map(|i| i % 7 % 3).collect())
+    }
+
+    #[test]
+    fn groups_without_a_spread_are_tested_too() {
+        // Of the three ways to part 0, 0, 5, 5 in twos one is this: p is 1 / 3, and F infinite.
+        let place = [0.0_f64, 0.0, 5.0, 5.0];
+        let distances = Array2::from_shape_fn((4, 4), |(i, j)| (place[i] - place[j]).abs());
+        let permutations = Permutations { n: 4_999, seed: 0 };
+        let found = permanova(&distances, &[0, 0, 1, 1], permutations).unwrap();
+        let error = (2.0_f64 / 9.0 / 5e3).sqrt();
+        assert!(found.pseudo_f.is_infinite());
+        assert!((found.p - 1.0 / 3.0).abs() < 5.0 * error, "{}", found.p);
     }
 
     #[test]

@@ -22,7 +22,8 @@ pub enum Law {
 
 /// `R2` of the taxa of `other` around the line through the taxa of `fitted`.
 ///
-/// - `fitted`, `other`: `[n_samples, n_taxa]`, shares; taxa without a positive value are left out
+/// - `fitted`, `other`: `[n_samples, n_taxa]`, shares; taxa without a positive value are left out, and of mean and
+///   variance those that do not vary
 /// - returns `NaN` where the taxa of `other` do not vary
 ///
 /// # Errors
@@ -71,7 +72,7 @@ fn points(law: Law, shares: &Array2<f64>) -> Result<Vec<[f64; 2]>> {
         .collect();
     match points.len() {
         0..3 => Err(Error::TooFew {
-            what: "taxa with a positive mean",
+            what: "taxa with a positive mean and variance",
             found: points.len(),
             needed: 3,
         }),
@@ -85,6 +86,9 @@ fn point(law: Law, taxon: ArrayView1<f64>) -> Option<[f64; 2]> {
     let y = match law {
         Law::MeanVariance => {
             let squares: f64 = taxon.iter().map(|x| (x - mean).powi(2)).sum();
+            if squares <= n * (n * f64::EPSILON * mean).powi(2) {
+                return None; // the same in every sample, but for rounding
+            }
             (squares / (n - 1.0)).log10()
         }
         Law::OccupancyAbundance => {
@@ -164,6 +168,17 @@ mod tests {
         );
         assert!(slope(&[1.0, 1.0], &[1.0, 2.0]).unwrap().is_nan());
         assert!(slope(&[1.0], &[]).is_err());
+    }
+
+    #[test]
+    fn a_variance_of_rounding_is_none() {
+        // 0.4 thirty times has the variance 3e-32 in floating point.
+        let fitted = array![[0.1, 0.2, 0.7], [0.0, 0.3, 0.7], [0.2, 0.1, 0.8]];
+        let alike = Array2::from_shape_fn((30, 3), |(_, taxon)| [0.4, 0.35, 0.25][taxon]);
+        let message = r2(Law::MeanVariance, &fitted, &alike)
+            .unwrap_err()
+            .to_string();
+        assert!(message.contains("mean and variance: found 0"), "{message}");
     }
 
     #[test]

@@ -66,11 +66,12 @@ pub fn mmd2(distances: &Array2<f64>, is_second: &[bool]) -> Result<f64> {
     let mut all: Vec<f64> = (0..n)
         .flat_map(|i| (0..i).map(move |j| distances[[i, j]]))
         .collect();
-    let sigma = median(&mut all);
-    // Equal samples leave no scale; every kernel is then 1 and the discrepancy 0.
-    if sigma == 0.0 {
-        return Ok(0.0);
+    // Copies have no distance to each other, and say nothing of the scale.
+    all.retain(|d| *d > 0.0);
+    if all.is_empty() {
+        return Ok(0.0); // equal samples: every kernel is 1
     }
+    let sigma = median(&mut all);
     let kernel = |d: f64| (-d * d / (2.0 * sigma * sigma)).exp();
     let (mut first, mut second, mut between) = (0.0, 0.0, 0.0);
     for i in 0..n {
@@ -191,6 +192,15 @@ mod tests {
             mmd2(&Array2::zeros((4, 4)), &[false, false, true, true]).unwrap(),
             0.0
         );
+    }
+
+    #[test]
+    fn a_crowd_of_copies_far_from_the_others_is_not_alike() {
+        // Most pairs are copies of each other: the median of all distances would be 0.
+        let place = |at: usize| if at < 6 { at as f64 } else { 100.0 };
+        let distances = Array2::from_shape_fn((26, 26), |(i, j)| (place(i) - place(j)).abs());
+        let is_second: Vec<bool> = (0..26).map(|at| at >= 6).collect();
+        assert!(mmd2(&distances, &is_second).unwrap() > 0.5);
     }
 
     #[test]

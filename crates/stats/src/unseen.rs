@@ -249,7 +249,10 @@ fn gain(before: &Array2<f64>, after: &Array2<f64>, deeper: &Array2<f64>) -> Gain
     let square: f64 = gains.iter().map(|gain| (gain - mean).powi(2)).sum();
     Gain {
         mean,
-        standard_error: (square / (n * (n - 1.0)).max(1.0)).sqrt(),
+        standard_error: match gains.len() {
+            0 | 1 => f64::INFINITY, // one row tells nothing of the next
+            _ => (square / (n * (n - 1.0))).sqrt(),
+        },
         n_rows: gains.len(),
     }
 }

@@ -200,15 +200,21 @@ impl Input {
 pub fn read_to_learn(path: &Path, options: &InputOptions) -> Result<Input> {
     let mut input = read(path, options)?;
     require_learnable(&input.table).map_err(|error| error.in_file(path))?;
-    if let Some(logarithms) = logarithms(&input.table) {
+    (input.notes).extend(doubts(path, options, &input.table));
+    Ok(input)
+}
+
+/// What speaks against taking the entries of a table, read from a file in this way, for measured abundances.
+pub fn doubts(path: &Path, options: &InputOptions, table: &Table) -> Vec<String> {
+    let of_logarithms = logarithms(table).map(|logarithms| {
         let way_out = from_before(path, &options.matrix);
         let way_out = way_out.unwrap_or("give the table from before".to_string());
-        (input.notes).push(format!(
-            "{logarithms}, but are read as abundances: {way_out}"
-        ));
-    }
-    input.notes.extend(filled_before(&input.table));
-    Ok(input)
+        format!("{logarithms}, but are read as abundances: {way_out}")
+    });
+    of_logarithms
+        .into_iter()
+        .chain(filled_before(table))
+        .collect()
 }
 
 /// Where values from before a transform may be found: the other matrices of the same file, if it has any.

@@ -122,6 +122,19 @@ pub fn stem_and_ending(output: &Path) -> (String, String) {
     (stem.to_string(), ending.to_string())
 }
 
+/// Removes what an earlier run wrote and this one does not, if it is there.
+///
+/// # Errors
+/// A file that cannot be removed.
+pub fn remove_of_before(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::io(path, "remove", error))
+        }
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -197,7 +197,7 @@ impl<'a> Study<'a> {
         }
         if self.n_tables > 1 && !taxa.iter().any(|taxon| taxon.missing_information > 0.0) {
             notes.push(
-                "the completed tables agree in all that is compared: nothing was filled there"
+                "the completed tables agree in all that is compared: nothing was filled there, or they are one table"
                     .to_string(),
             );
         }

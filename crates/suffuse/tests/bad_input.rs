@@ -6,6 +6,8 @@ mod program;
 use program::{Workbench, count};
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
+use suffuse_data::format::{self, ReadOptions, WriteOptions};
+use suffuse_data::{Dense, Layer, Table};
 
 /// Arguments that fill `table` by a baseline, which needs no time.
 fn impute<'a>(table: &'a str, output: &'a str) -> Vec<&'a str> {
@@ -196,6 +198,44 @@ fn metadata_must_share_samples_and_name_each_once() {
             "tiny",
         ],
         &["weight", "age"],
+    );
+}
+
+#[test]
+fn a_layer_is_read_of_pretraining_tables_too() {
+    let bench = Workbench::new();
+    let counts = bench.table("counts.tsv", (12, 6), count);
+    let counts = format::read(&counts, &ReadOptions::default()).unwrap();
+    let logs: Vec<f64> = counts.to_dense().iter().map(|x| x.ln_1p()).collect();
+    let features = counts.feature_ids().to_vec();
+    let cells = |prefix: &str, layer: &str| {
+        let ids = (0..12).map(|cell| format!("{prefix}{cell}")).collect();
+        let mut table = Table::from_dense(ids, features.clone(), &logs).unwrap();
+        let values = Dense {
+            n_rows: 12,
+            n_columns: 6,
+            values: counts.to_dense(),
+        };
+        table.layers.insert(layer.to_string(), Layer::Dense(values));
+        format::write(
+            &table,
+            &bench.path(&format!("{prefix}.h5ad")),
+            &WriteOptions::default(),
+        )
+        .unwrap();
+    };
+    cells("cell", "counts");
+    cells("copy", "counts");
+    cells("other", "spliced");
+    let with = |other| {
+        let all = "impute cell.h5ad -o out.h5ad --layer counts --config tiny --pretrain";
+        all.split(' ').chain([other]).collect::<Vec<&str>>()
+    };
+    bench.fail(1, &with("copy.h5ad"), &["pre-training table 1", "copy0"]);
+    bench.fail(
+        1,
+        &with("other.h5ad"),
+        &["other.h5ad", "layers spliced", "\"counts\""],
     );
 }
 

@@ -401,10 +401,24 @@ fn dependencies_are_written_as_edges_graph_and_pictures() {
     let edges = std::fs::read_to_string(bench.path("found/edges.tsv")).unwrap();
     assert!(edges.starts_with("source\ttarget\tkind\tstatistic\tp\tneg_log10_p\tq\n"));
     let graph = std::fs::read_to_string(bench.path("found/dependencies.graphml")).unwrap();
-    assert_eq!(graph.matches("<edge ").count(), edges.lines().count() - 1);
+    let n_mutual = edges.matches("\tmutual\t").count();
+    assert!(n_mutual > 0, "{edges}");
+    // Mutual edges go both ways: networkx takes no graph of directed and undirected ones.
+    assert_eq!(
+        graph.matches("<edge ").count(),
+        edges.lines().count() - 1 + n_mutual
+    );
+    assert!(!graph.contains("directed=\"false\""));
     assert!(
         bench.path("found/matrix.svg").exists() && bench.path("found/provenance.json").exists()
     );
+    // What a run before wrote and this one does not is gone.
+    bench.file("found/attention.tsv", "of another model");
+    let again = "dependencies table.h5ad --out found --permutations 0 --alpha 1e-300 --force -q";
+    bench.succeed(&again.split(' ').collect::<Vec<_>>());
+    for stale in ["attention.tsv", "network.svg", "matrix.svg"] {
+        assert!(!bench.path("found").join(stale).exists(), "{stale}");
+    }
 }
 
 #[test]

@@ -88,6 +88,7 @@ enum Content {
     MatrixMarket,
     Text,
     Zip,
+    Utf16,
     Binary,
     Empty,
 }
@@ -102,6 +103,8 @@ impl Content {
             Content::Zip
         } else if text.starts_with(b"%%MatrixMarket") {
             Content::MatrixMarket
+        } else if head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff") {
+            Content::Utf16
         } else if head.contains(&0) {
             Content::Binary
         } else {
@@ -120,6 +123,7 @@ impl Content {
             Content::MatrixMarket => "MatrixMarket text",
             Content::Text => "plain text",
             Content::Zip => "a zip archive",
+            Content::Utf16 => "text in UTF-16 (save it as UTF-8)",
             Content::Binary => "binary data of no known kind",
             Content::Empty => "nothing (the file is empty)",
         }
@@ -191,7 +195,7 @@ pub fn detect(path: &Path) -> Result<Format> {
                 "a table; a QIIME 2 artefact holds a .biom: run qiime tools export on it",
             ));
         }
-        Content::Zip | Content::Binary | Content::Empty => {
+        Content::Zip | Content::Utf16 | Content::Binary | Content::Empty => {
             return Err(contradiction(
                 "h5ad, BIOM, 10x HDF5, TSV, CSV or MatrixMarket",
             ));

@@ -2,8 +2,8 @@
 //!
 //! The first field of each line is an id, the others are numbers. An empty field, `NA`, `NaN` or
 //! `nan` is an entry that was not measured. Ids are trimmed. Accepted beside the plain form: the
-//! `# Constructed from biom file` and `#OTU ID` lines of QIIME, a taxonomy column, MetaPhlAn's
-//! `clade_name` tables, headers of R that lack the name of the id column, a byte order mark, CRLF.
+//! `# Constructed from biom file` and `#OTU ID` lines of QIIME, a taxonomy column with QIIME 2's `Confidence`, columns of
+//! ranks (`Kingdom`, `Phylum`, ...), MetaPhlAn's `clade_name` tables, headers of R that lack the name of the id column, a byte order mark, CRLF.
 
 use super::compressed::transpose;
 use super::in_file;
@@ -41,6 +41,9 @@ pub struct TsvOptions {
 /// Names of MetaPhlAn's column of taxonomy identifiers, after normalization.
 const TAXID_NAMES: [&str; 2] = ["ncbi tax id", "clade taxid"];
 
+/// How sure QIIME 2 is of a lineage, beside it.
+const CONFIDENCE: &str = "confidence";
+
 /// The one column of abundances in MetaPhlAn's profile of a single sample, after normalization. Of the others in such
 /// a file none is one; the sample has the name of the file.
 const PROFILE_NAME: &str = "relative abundance";
@@ -74,7 +77,8 @@ pub fn read_from(reader: impl BufRead, path: &Path, options: &TsvOptions) -> Res
 enum Field {
     Number,
     Lineage,
-    TaxId,
+    /// Something else that is known of the feature.
+    Beside,
     /// Beside the abundances of a profile.
     Ignored,
 }
@@ -82,29 +86,44 @@ enum Field {
 fn parse(mut file: Delimited<'_>, orientation: Orientation) -> Result<Table> {
     let header = file.header().to_vec();
     let name_in = |names: &[&str], field: &String| names.contains(&normalized(field).as_str());
+    let is_text = |column: usize| {
+        let first = file.first_record().and_then(|record| record.get(column));
+        !first.is_some_and(|text| parse_abundance(text).is_ok_and(|x| !x.is_nan()))
+    };
+    let is_rank =
+        |field: &String| taxonomy::is_read_from(field) && !taxonomy::is_lineage_column(field);
+    let n_ranks = (1..header.len())
+        .filter(|column| is_rank(&header[*column]) && is_text(*column))
+        .count();
+    let has_ranks = n_ranks >= 2; // a lone `class` or `order` may be a sample
     let samples_in_columns = match orientation {
         Orientation::SamplesInRows => false,
         Orientation::SamplesInColumns => true,
         Orientation::Auto => {
             // Among samples, "Taxon" is the name of a feature, and numbers stand below it.
             let names_samples = normalized(&header[0]).starts_with("sample");
-            let has_lineages = header.iter().enumerate().skip(1).any(|(column, field)| {
-                let first = file.first_record().and_then(|record| record.get(column));
-                taxonomy::is_lineage_column(field)
-                    && !first.is_some_and(|text| parse_abundance(text).is_ok_and(|x| !x.is_nan()))
-            });
+            let has_lineages = (1..header.len())
+                .any(|column| taxonomy::is_lineage_column(&header[column]) && is_text(column));
             let is_profile = header.len() == 2 && is_nameless(&header[1]);
-            names_features(&header[0]) || is_profile || !names_samples && has_lineages
+            names_features(&header[0])
+                || is_profile
+                || !names_samples && (has_lineages || has_ranks)
         }
     };
     let is_profile = normalized(&header[0]) == "clade name"
         && header.iter().any(|field| name_in(&[PROFILE_NAME], field));
+    let is_told = has_ranks
+        || header
+            .iter()
+            .any(|field| taxonomy::is_lineage_column(field));
     let fields: Vec<Field> = header
         .iter()
         .skip(1)
         .map(|field| match samples_in_columns {
             true if taxonomy::is_lineage_column(field) => Field::Lineage,
-            true if name_in(&TAXID_NAMES, field) => Field::TaxId,
+            true if name_in(&TAXID_NAMES, field) => Field::Beside,
+            true if has_ranks && is_rank(field) => Field::Beside,
+            true if is_told && name_in(&[CONFIDENCE], field) => Field::Beside,
             true if is_profile && !name_in(&[PROFILE_NAME], field) => Field::Ignored,
             _ => Field::Number,
         })
@@ -141,7 +160,8 @@ fn parse(mut file: Delimited<'_>, orientation: Orientation) -> Result<Table> {
         indptr: vec![0],
         ..Csr::default()
     };
-    let (mut lineages, mut taxids) = (Vec::new(), Vec::new());
+    let mut lineages = Vec::new();
+    let mut beside: Vec<Vec<Option<String>>> = vec![Vec::new(); header.len()];
     while let Some((line, record)) = file.next_record()? {
         if !(n_needed..=header.len()).contains(&record.len()) {
             return Err(file.error(
@@ -175,7 +195,7 @@ fn parse(mut file: Delimited<'_>, orientation: Orientation) -> Result<Table> {
             match field {
                 Field::Ignored => {}
                 Field::Lineage => lineages.push(text.trim().to_string()),
-                Field::TaxId => taxids.push(Some(text.trim().to_string())),
+                Field::Beside => beside[position + 1].push(Some(text.trim().to_string())),
                 Field::Number => {
                     let value = parse_abundance(text).map_err(|expected| {
                         file.field_error(line, position + 1, format!("{text:?}"), expected)
@@ -215,16 +235,32 @@ fn parse(mut file: Delimited<'_>, orientation: Orientation) -> Result<Table> {
         table.taxonomy =
             Some(Taxonomy::parse(&lineages).map_err(|error| in_file(file.path(), error))?);
     }
-    if !taxids.is_empty() {
-        let name = (header.iter().find(|field| name_in(&TAXID_NAMES, field)))
-            .expect("taxids were read from a column of this name");
-        let column = Column {
+    let columns: Vec<Column> = (header.iter().zip(beside))
+        .filter(|(_, texts)| !texts.is_empty())
+        .map(|(name, texts)| Column {
             name: name.clone(),
-            values: ColumnValues::Text(taxids),
-        };
-        table.feature_metadata = Metadata::new(row_ids, vec![column])?;
+            values: match name_in(&[CONFIDENCE], name) {
+                true => numbers(texts),
+                false => ColumnValues::Text(texts),
+            },
+        })
+        .collect();
+    if !columns.is_empty() {
+        table.feature_metadata = Metadata::new(row_ids.clone(), columns)?;
+    }
+    if table.taxonomy.is_none() && has_ranks {
+        table.taxonomy = Taxonomy::from_metadata(&table.feature_metadata, &row_ids)?;
     }
     Ok(table)
+}
+
+/// Numbers, if all are; else as they are.
+fn numbers(texts: Vec<Option<String>>) -> ColumnValues {
+    let number = |text: &Option<String>| text.as_ref().and_then(|text| text.parse().ok());
+    match texts.iter().map(number).collect() {
+        Some(numbers) => ColumnValues::Numeric(numbers),
+        None => ColumnValues::Text(texts),
+    }
 }
 
 /// Says whether a column stands for the one sample of a MetaPhlAn profile, and for none by name.
@@ -341,6 +377,31 @@ mod tests {
 
     fn table(text: &str) -> Result<Table> {
         read_from(text.as_bytes(), Path::new("t.tsv"), &TsvOptions::default())
+    }
+
+    #[test]
+    fn what_is_told_of_features_beside_their_numbers_is_no_sample() {
+        let confident =
+            "#OTU ID\ts1\ts2\tTaxon\tConfidence\na\t1\t0\tk__A; p__B\t0.99\nb\t0\t3\tk__A\t0.7\n";
+        let ranks = "OTU,Kingdom,Phylum,s1,s2\na,k__A,p__B,1,0\nb,k__A,NA,0,3\n";
+        let unnamed = "\"\",\"Kingdom\",\"Phylum\",\"s1\",\"s2\"\n\"a\",\"A\",\"B\",1,0\n\"b\",\"A\",\"\",0,3\n";
+        let semicolons = "#OTU ID;s1;s2;taxonomy\na;1;0;\"k__A; p__B\"\nb;0;3;k__A\n";
+        for text in [confident, ranks, unnamed, semicolons] {
+            let table = table(text).unwrap();
+            assert_eq!(table.sample_ids(), ["s1", "s2"], "{text}");
+            assert_eq!(table.to_dense(), [1.0, 0.0, 0.0, 3.0], "{text}");
+            let taxonomy = table.taxonomy.as_ref().unwrap();
+            assert_eq!(taxonomy.finest(0).unwrap().1, "B", "{text}");
+            assert_eq!(taxonomy.finest(1).unwrap().1, "A", "{text}");
+        }
+        let sure = &table(confident).unwrap().feature_metadata;
+        let sure = &sure.column("Confidence").unwrap().values;
+        assert_eq!(*sure, ColumnValues::Numeric(vec![0.99, 0.7]));
+        // A sample may be called so where nothing is told of features.
+        let plain = table("#OTU ID\tconfidence\torder\na\t1\t2\n").unwrap();
+        assert_eq!(plain.sample_ids(), ["confidence", "order"]);
+        let pathways = table("# Pathway\ts1\ts2\nPWY-1\t1\t2\n").unwrap();
+        assert_eq!((pathways.n_samples(), pathways.n_features()), (2, 1));
     }
 
     fn message(text: &str) -> String {

@@ -187,7 +187,7 @@ impl Counts {
                 .zip(&next)
                 .map(|(old, new)| (new / old).ln().abs())
                 .fold(0.0, f64::max);
-            // Not even the fixed point rises: the maximum is reached to rounding.
+            // Not even the fixed point is one: numbers have run out.
             if !(next_likelihood.is_finite() && moved.is_finite()) {
                 break;
             }

@@ -194,6 +194,9 @@ fn read(
         for note in notes {
             context.talk.detail(&format!("{}: {note}", path.display()));
         }
+        for doubt in input::doubts(path, options, &table) {
+            context.talk.note(&format!("{}: {doubt}", path.display()));
+        }
         provenance.inputs.extend(sources);
         Ok(table)
     };

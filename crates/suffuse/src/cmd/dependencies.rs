@@ -5,9 +5,9 @@ use super::{Context, InputArgs, OverwriteArgs, at_least_one, share};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use std::path::PathBuf;
-use suffuse::dependencies::attention::attention;
+use suffuse::dependencies::attention::{Attention, attention};
 use suffuse::dependencies::{Options, TimeColumns, find, tests};
-use suffuse::output::{make_folder, require_outside, write_text};
+use suffuse::output::{make_folder, remove_of_before, require_outside, write_text};
 use suffuse::provenance::{Provenance, digest};
 use suffuse::{Error, Result, input};
 use suffuse_data::format::Overwrite;
@@ -149,7 +149,12 @@ pub(super) fn run(arguments: &DependenciesArgs, context: &mut Context) -> Result
             files.extend(attention.write(&arguments.out, &name)?);
             Some(attention.agreement()?)
         }
-        None => None,
+        None => {
+            for name in Attention::FILES {
+                remove_of_before(&arguments.out.join(name))?;
+            }
+            None
+        }
     };
     let mut provenance = Provenance {
         command: context.command.clone(),

@@ -191,7 +191,12 @@ pub(super) fn run(arguments: &EvaluateArgs, context: &mut Context) -> Result<()>
         input.notes.extend(notes);
     }
     context.notes(&input.notes);
-    let mut fit = arguments.model.resolve(&input.table, &settings, context)?;
+    let mut fit = arguments.model.resolve(
+        &input.table,
+        &settings,
+        &arguments.input.options().matrix,
+        context,
+    )?;
     let learn = match arguments.protocol.zero_shot {
         true => Some(zero_shot::pooled(&fit.pretrain, &input.table)?),
         false => None,

@@ -61,7 +61,12 @@ pub(super) fn run(arguments: &FitArgs, context: &mut Context) -> Result<()> {
     require_outside(&arguments.out, &inputs)?;
     let input = input::read_to_learn(&arguments.table, &arguments.input.options())?;
     context.notes(&input.notes);
-    let setting = arguments.model.resolve(&input.table, &[], context)?;
+    let setting = arguments.model.resolve(
+        &input.table,
+        &[],
+        &arguments.input.options().matrix,
+        context,
+    )?;
     let encoded = encode_for_fit(
         &input.table.sample_metadata,
         &arguments.metadata.options(),

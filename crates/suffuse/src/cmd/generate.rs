@@ -158,7 +158,9 @@ pub(super) fn run(arguments: &GenerateArgs, context: &mut Context) -> Result<()>
         }
         require_writable(folder, arguments.overwrite.overwrite())?;
     }
-    let mut read = input::read(&arguments.table, &arguments.input.options())?;
+    let read_options = arguments.input.options();
+    let mut read = input::read(&arguments.table, &read_options)?;
+    (read.notes).extend(input::doubts(&arguments.table, &read_options, &read.table));
     if let Some(learned) = &loaded {
         let in_table = |error: Error| error.in_file(&arguments.table);
         read.table = in_order_of(learned.model().feature_ids(), read.table).map_err(in_table)?;

@@ -541,7 +541,11 @@ fn check(arguments: &ImputeArgs) -> Result<()> {
 fn read(arguments: &ImputeArgs) -> Result<Input> {
     let options = arguments.input.options();
     match arguments.folders.model {
-        Some(_) => input::read(&arguments.table, &options),
+        Some(_) => {
+            let mut read = input::read(&arguments.table, &options)?;
+            (read.notes).extend(input::doubts(&arguments.table, &options, &read.table));
+            Ok(read)
+        }
         None => input::read_to_learn(&arguments.table, &options),
     }
 }

@@ -26,7 +26,7 @@ use suffuse::provenance::{Provenance, digest, digest_text};
 use suffuse::settings::{self, Setting};
 use suffuse::{Result, Watch};
 use suffuse_data::format::tsv::Orientation;
-use suffuse_data::format::{Matrix, Overwrite};
+use suffuse_data::format::{Format, Matrix, Overwrite, detect};
 use suffuse_data::{Table, split};
 use suffuse_model::cond::TextEncoder;
 use suffuse_model::device::{Device, DeviceChoice, gpu_name};
@@ -282,10 +282,13 @@ pub(crate) struct FitSetting {
 
 impl FitSettingArgs {
     /// Reads everything that is named, with `more` settings applied last.
+    ///
+    /// - `matrix`: of the table, and of the other cohorts that are h5ad files
     pub(crate) fn resolve(
         &self,
         table: &Table,
         more: &[Setting],
+        matrix: &Matrix,
         context: &mut Context,
     ) -> Result<FitSetting> {
         let settings: Vec<Setting> = self.set.iter().chain(more).cloned().collect();
@@ -293,8 +296,17 @@ impl FitSettingArgs {
         let mut pretrain = Vec::new();
         let mut pretrain_sha256 = Vec::new();
         for path in &self.pretrain {
-            let Input { table, sources, .. } =
-                suffuse::input::read(path, &InputOptions::default())?;
+            let options = InputOptions {
+                matrix: match detect(path)? {
+                    Format::H5ad => matrix.clone(),
+                    _ => Matrix::X,
+                },
+                ..InputOptions::default()
+            };
+            let Input { table, sources, .. } = suffuse::input::read(path, &options)?;
+            for doubt in suffuse::input::doubts(path, &options, &table) {
+                context.talk.note(&format!("{}: {doubt}", path.display()));
+            }
             context.talk.detail(&format!(
                 "{}: {} samples for pre-training",
                 path.display(),

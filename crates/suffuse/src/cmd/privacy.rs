@@ -56,6 +56,9 @@ pub(super) fn run(arguments: &PrivacyArgs, context: &mut Context) -> Result<()> 
     for (path, options) in paths.into_iter().zip([&options, &options, &of_synthetic]) {
         let read = input::read(path, options)?;
         context.talk.detail(&format!("read {}", path.display()));
+        for doubt in input::doubts(path, options, &read.table) {
+            context.talk.note(&format!("{}: {doubt}", path.display()));
+        }
         tables.push(read.table);
     }
     let source = |at: usize| Source {

@@ -115,6 +115,11 @@ pub(super) fn of_samples(pool: &Pool, pair: Pair, seed: u64) -> Result<Measured>
         let (real, other): (Vec<f64>, Vec<f64>) = (real, other);
         ks(&real, &other)
     };
+    // Where too few taxa vary there is no line: generated samples may all be one.
+    let law = |law| match r2(law, &shares[0], &shares[1]) {
+        Err(suffuse_stats::Error::TooFew { .. }) => Ok(f64::NAN),
+        other => other,
+    };
     let mut measured = vec![
         // Without a zero in the real samples there is nothing to deviate from.
         (
@@ -138,14 +143,8 @@ pub(super) fn of_samples(pool: &Pool, pair: Pair, seed: u64) -> Result<Measured>
         (Figure::ShannonKs, ks_of(&pool.shannon)?),
         (Figure::SimpsonKs, ks_of(&pool.simpson)?),
         (Figure::Proportionality, proportionality(pool, pair)?),
-        (
-            Figure::MeanVariance,
-            r2(Law::MeanVariance, &shares[0], &shares[1])?,
-        ),
-        (
-            Figure::OccupancyAbundance,
-            r2(Law::OccupancyAbundance, &shares[0], &shares[1])?,
-        ),
+        (Figure::MeanVariance, law(Law::MeanVariance)?),
+        (Figure::OccupancyAbundance, law(Law::OccupancyAbundance)?),
     ];
     if let Some(faith) = &pool.faith {
         measured.push((Figure::FaithKs, ks_of(faith)?));

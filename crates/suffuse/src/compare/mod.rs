@@ -214,11 +214,13 @@ fn n_per_side(pool: &Pool, asked: Option<usize>, notes: &mut Vec<String>) -> Res
         n_train => both.min(n_train),
     };
     if most < MIN_SAMPLES {
+        let (n_real, n_generated) = (pool.real.len(), pool.generated.len());
+        let found = match pool.train.len() {
+            0 => format!("{n_real} real and {n_generated} generated"),
+            n_train => format!("{n_real} real, {n_generated} generated and {n_train} training"),
+        };
         return Err(Error::Table(format!(
-            "found {} real, {} generated and {} training samples with a non-zero entry, expected at least {MIN_SAMPLES} of each",
-            pool.real.len(),
-            pool.generated.len(),
-            pool.train.len()
+            "found {found} samples with a non-zero entry, expected at least {MIN_SAMPLES} of each"
         )));
     }
     match asked {

@@ -142,6 +142,9 @@ const LEVELS: [(f64, &str); 4] = [
     (f64::NEG_INFINITY, "are hardly told from real ones"),
 ];
 
+/// AUROC of a forest that takes each sample for its twin on the other side.
+const MUCH_BELOW_CHANCE: f64 = 0.35;
+
 /// The sentence: the forest decides.
 pub(super) fn verdict(figures: &[Value]) -> String {
     let Some(forest) = figures
@@ -150,6 +153,12 @@ pub(super) fn verdict(figures: &[Value]) -> String {
     else {
         return "no forest was grown: nothing says how easily samples are told apart".to_string();
     };
+    if forest.value < MUCH_BELOW_CHANCE {
+        return format!(
+            "Generated samples are nearer to real ones than these are to each other: a random forest reaches AUROC {:.2}, far below chance, as with copies of real samples; see `suffuse privacy`.",
+            forest.value
+        );
+    }
     let level = LEVELS.iter().find(|(from, _)| forest.value >= *from);
     let told = level.map_or("cannot be judged", |(_, told)| told);
     match &forest.band {
@@ -206,5 +215,6 @@ mod tests {
         assert!(of(0.56, vec![0.5, 0.52]).contains("hardly"));
         assert!(of(0.8, Vec::new()).contains("--train"));
         assert!(of(0.7, Vec::new()).contains("at times"));
+        assert!(of(0.2, vec![0.5, 0.52]).contains("below chance"));
     }
 }

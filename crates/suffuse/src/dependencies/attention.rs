@@ -1,7 +1,7 @@
 //! What a fitted model's attention has in common with the statistics of its table: with the
 //! dependencies that it was given, and with proportionality, which it never saw.
 
-use crate::output::write_text;
+use crate::output::{remove_of_before, write_text};
 use crate::report::heat_map;
 use crate::{Error, Result};
 use ndarray::{Array2, Axis};
@@ -115,6 +115,9 @@ impl Attention {
         })
     }
 
+    /// What [`write`](Attention::write) writes.
+    pub const FILES: [&str; 2] = ["attention.tsv", "attention.svg"];
+
     /// Writes `attention.tsv` (one line per ordered pair) and `attention.svg`; returns their paths.
     ///
     /// # Errors
@@ -135,7 +138,8 @@ impl Attention {
                 u8::from(self.is_dependent[[i, j]])
             ));
         }
-        let mut written = vec![folder.join("attention.tsv")];
+        let [pairs, picture] = Attention::FILES.map(|name| folder.join(name));
+        let mut written = vec![pairs];
         write_text(&written[0], Overwrite::Replace, &text)?;
         let matrix = heat_map::Matrix {
             rows: self.taxa.clone(),
@@ -147,9 +151,12 @@ impl Attention {
             colours: heat_map::Colours::Gradient,
         };
         let title = format!("Attention (row attends to column): {table_name}");
-        if let Some(picture) = heat_map::draw(&title, cells, &matrix) {
-            written.push(folder.join("attention.svg"));
-            write_text(&written[1], Overwrite::Replace, &picture)?;
+        match heat_map::draw(&title, cells, &matrix) {
+            Some(drawn) => {
+                write_text(&picture, Overwrite::Replace, &drawn)?;
+                written.push(picture);
+            }
+            None => remove_of_before(&picture)?,
         }
         Ok(written)
     }

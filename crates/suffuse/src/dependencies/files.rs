@@ -2,7 +2,7 @@
 
 use super::Found;
 use crate::Result;
-use crate::output::write_text;
+use crate::output::{remove_of_before, write_text};
 use crate::report::{attention_mask, dependency_bars, dependency_network, heat_map};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -39,10 +39,13 @@ impl Found {
         ];
         let mut written = Vec::new();
         for (name, text) in files.into_iter().chain(pictures) {
-            if let Some(text) = text {
-                let path = folder.join(name);
-                write_text(&path, Overwrite::Replace, &text)?;
-                written.push(path);
+            let path = folder.join(name);
+            match text {
+                Some(text) => {
+                    write_text(&path, Overwrite::Replace, &text)?;
+                    written.push(path);
+                }
+                None => remove_of_before(&path)?,
             }
         }
         Ok(written)
@@ -66,7 +69,7 @@ impl Found {
         text
     }
 
-    /// The taxa and edges as GraphML; mutual edges are undirected.
+    /// The taxa and edges as GraphML. Mutual edges go both ways: readers take no graph of directed and undirected ones.
     pub fn graphml(&self) -> String {
         let mut text = String::from(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
@@ -80,12 +83,15 @@ impl Found {
         for taxon in &self.taxa {
             text.push_str(&format!("<node id=\"{}\"/>\n", escape(taxon)));
         }
-        for edge in &self.edges {
+        let both_ways = self.edges.iter().flat_map(|edge| {
+            let back = (edge.kind == "mutual").then_some((edge, &edge.target, &edge.source));
+            std::iter::once((edge, &edge.source, &edge.target)).chain(back)
+        });
+        for (edge, source, target) in both_ways {
             text.push_str(&format!(
-                "<edge source=\"{}\" target=\"{}\" directed=\"{}\"><data key=\"kind\">{}</data><data key=\"statistic\">{}</data><data key=\"neg_log10_p\">{}</data><data key=\"q\">{}</data></edge>\n",
-                escape(&edge.source),
-                escape(&edge.target),
-                edge.kind != "mutual",
+                "<edge source=\"{}\" target=\"{}\"><data key=\"kind\">{}</data><data key=\"statistic\">{}</data><data key=\"neg_log10_p\">{}</data><data key=\"q\">{}</data></edge>\n",
+                escape(source),
+                escape(target),
                 edge.kind,
                 double(edge.statistic),
                 double(edge.neg_log10_p),

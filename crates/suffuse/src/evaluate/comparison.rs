@@ -132,6 +132,7 @@ fn of_fraction(outcomes: &[Outcome]) -> Vec<Row> {
             let auprs: Vec<f64> = group
                 .iter()
                 .filter_map(|o| o.presence.map(|presence| presence.aupr))
+                .filter(|aupr| !aupr.is_nan()) // a fold without a hidden non-zero has none
                 .collect();
             let n_folds = group.len() as f64;
             let key = &group[0].key;
@@ -319,7 +320,7 @@ pub fn hidden_in_words(protocol: &str, mask: Option<&str>, fraction: f64) -> Str
     }
 }
 
-fn is_baseline(name: &str) -> bool {
+pub(super) fn is_baseline(name: &str) -> bool {
     name.parse::<Method>().is_ok_and(Method::is_baseline)
 }
 

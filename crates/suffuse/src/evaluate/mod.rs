@@ -527,6 +527,13 @@ const MODEL_VERSION: &str = "2";
 const MODEL_VERSION_NOT_MEASURED: &str = "3";
 const MODEL: &str = "model";
 
+fn model_version(protocol: Protocol) -> &'static str {
+    match protocol.told() {
+        Told::NotMeasured => MODEL_VERSION_NOT_MEASURED,
+        Told::Present | Told::Zero => MODEL_VERSION,
+    }
+}
+
 fn key(
     subject: &Subject,
     options: &EvaluateOptions,
@@ -537,11 +544,8 @@ fn key(
     let mut setting = BTreeMap::new();
     setting.insert("results".to_string(), RESULTS_VERSION.to_string());
     if !method.is_baseline() {
-        let version = match options.protocol.told() {
-            Told::NotMeasured => MODEL_VERSION_NOT_MEASURED,
-            Told::Present | Told::Zero => MODEL_VERSION,
-        };
-        setting.insert(MODEL.to_string(), version.to_string());
+        let version = model_version(options.protocol).to_string();
+        setting.insert(MODEL.to_string(), version);
     }
     if subject.orientation != Orientation::Auto {
         setting.insert(

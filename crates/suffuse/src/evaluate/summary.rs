@@ -1,7 +1,8 @@
 //! Results gathered: mean and spread over seeds, the verdict, the file `results.tsv`.
 
+use super::comparison::is_baseline;
 use super::outcome::{Figures, Key, Outcome, Scope};
-use super::{MODEL, MODEL_VERSION, N_FOLDS, RESULTS_VERSION};
+use super::{MODEL, N_FOLDS, Protocol, RESULTS_VERSION, model_version};
 use crate::Result;
 use crate::method::Method;
 use crate::output::write_text;
@@ -105,7 +106,7 @@ pub fn verdict(rows: &[Row], model: &str) -> Option<String> {
     let model = pooled.iter().find(|row| row.method == model)?;
     let best = pooled
         .iter()
-        .filter(|row| row.method != model.method && !row.rmse_ln.mean.is_nan())
+        .filter(|row| is_baseline(&row.method) && !row.rmse_ln.mean.is_nan())
         .min_by(|a, b| a.rmse_ln.mean.total_cmp(&b.rmse_ln.mean))?;
     let scores = [
         ("PCC", model.pcc.mean - best.pcc.mean),
@@ -188,7 +189,9 @@ fn is_of_another_version(path: &Path) -> bool {
     let is_other = version.is_string() && *version != RESULTS_VERSION;
     let method = key["method"].as_str().and_then(|name| name.parse().ok());
     let has_model = method.is_some_and(|method: Method| !method.is_baseline());
-    is_other || has_model && key["setting"][MODEL] != MODEL_VERSION
+    let protocol = key["protocol"].as_str().and_then(|name| name.parse().ok());
+    let version = protocol.map_or("", |protocol: Protocol| model_version(protocol));
+    is_other || has_model && key["setting"][MODEL] != version
 }
 
 /// Writes `results.tsv`: one line per result and scope.
@@ -369,6 +372,13 @@ mod tests {
             lost.contains("does NOT beat the best baseline (knn)"),
             "{lost}"
         );
+        // `auto` is no baseline, however good.
+        let mut with_auto = with_model_at(0.4);
+        with_auto.extend(rows(&[example("auto", 1, 0.1)]));
+        assert_eq!(
+            verdict(&with_auto, "depmicrodiff"),
+            verdict(&with_model_at(0.4), "depmicrodiff")
+        );
         // The examples share PCC and COS, so a lower error alone does not beat them everywhere.
         let partly = verdict(&with_model_at(0.4), "depmicrodiff").unwrap();
         assert!(partly.contains("but not on PCC, COS"), "{partly}");
@@ -382,14 +392,23 @@ mod tests {
     fn results_of_another_version_are_passed_over() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("auto-seed0.json");
-        let passes_over = |method: &str, setting: &[(&str, &str)]| {
+        let passes_over_of = |protocol: &str, method: &str, setting: &[(&str, &str)]| {
             let setting: BTreeMap<&str, &str> = setting.iter().copied().collect();
-            let key = serde_json::json!({"key": {"method": method, "setting": setting}});
+            let key =
+                serde_json::json!({"protocol": protocol, "method": method, "setting": setting});
+            let key = serde_json::json!({"key": key});
             std::fs::write(&path, key.to_string()).unwrap();
             is_of_another_version(&path)
         };
+        let passes_over =
+            |method: &str, setting: &[(&str, &str)]| passes_over_of("strict", method, setting);
         let results = ("results", RESULTS_VERSION);
-        let of_model = (MODEL, MODEL_VERSION);
+        let of_model = (MODEL, model_version(Protocol::Strict));
+        for protocol in ["whole_taxon", "whole_sample", "time_point"] {
+            let own = (MODEL, model_version(protocol.parse().unwrap()));
+            assert!(!passes_over_of(protocol, "auto", &[results, own]));
+            assert!(passes_over_of(protocol, "auto", &[results, of_model]));
+        }
         assert!(!passes_over("auto", &[results, of_model]) && !passes_over("knn", &[results]));
         assert!(passes_over("auto", &[results]) && passes_over("depmicrodiff", &[results]));
         assert!(passes_over("knn", &[("results", "1")]));

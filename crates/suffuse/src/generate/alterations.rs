@@ -5,6 +5,7 @@ use crate::{Error, Result};
 use rand::Rng;
 use std::collections::HashMap;
 use std::path::Path;
+use suffuse_data::metadata_tsv::is_missing;
 use suffuse_data::seeded::seeded;
 use suffuse_data::{Column, ColumnValues, Metadata};
 use suffuse_stats::generate::spike_in::{Changes, Covariate, Effect, On, Realised};
@@ -186,7 +187,7 @@ impl Alterations {
                 let found = format!("covariate {name:?} without a kind");
                 return Err((found, format!("kind `binary` or `normal`{known}")));
             };
-            let (values, note) = numbers(column)?;
+            let (values, note) = numbers(column, metadata.ids())?;
             self.notes.extend(note);
             return Ok(values);
         };
@@ -298,7 +299,25 @@ fn problem(path: &Path, line: usize, found: String, expected: &str) -> Error {
 }
 
 /// A column as numbers: as they are, or 0 and 1 for two values.
-fn numbers(column: &Column) -> std::result::Result<(Vec<f64>, Option<String>), (String, String)> {
+fn numbers(
+    column: &Column,
+    ids: &[String],
+) -> std::result::Result<(Vec<f64>, Option<String>), (String, String)> {
+    let is_unknown = |row: &usize| {
+        column
+            .values
+            .text(*row)
+            .is_none_or(|text| is_missing(&text))
+    };
+    if let Some(row) = (0..column.values.len()).find(is_unknown) {
+        return Err((
+            format!(
+                "covariate {:?}, which is missing for sample {:?}",
+                column.name, ids[row]
+            ),
+            "a column without missing values: fill them, or leave these samples out".to_string(),
+        ));
+    }
     let texts: Vec<String> = (0..column.values.len())
         .map(|row| column.values.text(row).unwrap_or_default())
         .collect();
@@ -424,6 +443,24 @@ mod tests {
         let mut alterations = Alterations::default();
         alterations.read_spike_in(&path, &ids("t", 3), &metadata, 1)?;
         Ok(alterations)
+    }
+
+    #[test]
+    fn a_missing_covariate_is_no_value_of_it() {
+        let ids = ["s0", "s1", "s2"].map(String::from);
+        let texts = |texts: [Option<&str>; 3]| Column {
+            name: "case".to_string(),
+            values: ColumnValues::Text(texts.map(|text| text.map(String::from)).to_vec()),
+        };
+        for missing in [None, Some("NA"), Some("")] {
+            let (found, _) =
+                numbers(&texts([Some("yes"), missing, Some("yes")]), &ids).unwrap_err();
+            assert_eq!(
+                found,
+                "covariate \"case\", which is missing for sample \"s1\""
+            );
+        }
+        assert!(numbers(&texts([Some("yes"), Some("no"), Some("no")]), &ids).is_ok());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Lineages in the columns of `var`.
 
+use crate::taxonomy::bare_name;
 use crate::{ColumnValues, Metadata, Result, Taxonomy};
 
 /// Names of a column of whole lineages, in lower case.
@@ -64,17 +65,6 @@ fn texts(values: &ColumnValues) -> Option<Vec<String>> {
                 .collect(),
         ),
         _ => None,
-    }
-}
-
-/// A name without its rank mark, as in `g__Blautia`.
-fn bare_name(name: &str) -> &str {
-    let name = name.trim();
-    match name.split_once("__") {
-        Some((mark, bare)) if mark.len() <= 2 && mark.bytes().all(|b| b.is_ascii_lowercase()) => {
-            bare
-        }
-        _ => name,
     }
 }
 

@@ -163,6 +163,9 @@ fn read_root(root: &H5Group, matrix: &Matrix) -> Result<Table> {
     table.feature_metadata = var;
     if root.has_group("uns") {
         table.uns = uns::read(&root.group("uns")?)?;
+        if *matrix != Matrix::X {
+            table.uns.remove("log1p"); // scanpy's mark that X holds logarithms
+        }
     }
     if root.has_group("layers") && !matches!(place, Place::Raw) {
         let layers = root.group("layers")?;

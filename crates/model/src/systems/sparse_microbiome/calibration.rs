@@ -323,7 +323,7 @@ mod tests {
         };
         let mut found = Calibration::none(&marginals);
         for map in &mut found.abundance {
-            map.logs.iter_mut().for_each(|log| *log -= 0.7);
+            map.logs.iter_mut().for_each(|log| *log -= 0.4);
         }
         let score = |row: usize| normal::quantile((row as f64 + 0.5) / n as f64) as f32;
         let tile = Tile {

@@ -12,14 +12,14 @@
 
 use super::Model;
 use super::objective::TILE;
-use super::residuals::ORDERS;
+use super::residuals::{Correlations, ORDERS};
 use super::sampling::{
     Bound, DecodedTile, Drawn, SampleOptions, Wanted, close, direction, logistic_of_normal, streams,
 };
 use crate::device;
 use crate::error::{Error, Result};
 use crate::rng::{Stage, generator, standard_normal};
-use ndarray::{Array1, Array2, Axis};
+use ndarray::{Array1, Array2, ArrayView1, Axis};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use suffuse_stats::generate::normal;
@@ -243,25 +243,37 @@ impl Bound<'_> {
         rng: &mut ChaCha8Rng,
     ) -> [Array1<f64>; 2] {
         let n_taxa = row.logit.len();
-        let mut known = Vec::new();
+        let (mut of_gates, mut of_scores) = (Vec::new(), Vec::new());
         for ((taxon, share), score) in kept.each().zip(scores) {
             let (p, u) = (row.present(taxon), rng.random::<f64>());
             let order = match share > 0.0 {
                 true => 1.0 - p + u * p,
                 false => u * (1.0 - p),
             };
-            known.push((taxon, normal::quantile(order.clamp(ORDERS.0, ORDERS.1))));
+            of_gates.push((taxon, normal::quantile(order.clamp(ORDERS.0, ORDERS.1))));
             if share > 0.0 && score.is_finite() {
-                known.push((n_taxa + taxon, (score - row.mean[taxon]) / row.sd[taxon]));
+                of_scores.push((taxon, (score - row.mean[taxon]) / row.sd[taxon]));
             }
         }
         let independent = Array1::from(standard_normal(rng, 2 * n_taxa));
-        let residuals = match &self.model.correlations {
-            Some(correlations) => given(&correlations.factor, &independent, &known),
-            None => independent.mapv(f64::from),
-        };
-        let (of_presence, of_abundance) = residuals.view().split_at(Axis(0), n_taxa);
-        [of_presence.to_owned(), of_abundance.to_owned()]
+        let (of_presence, of_abundance) = independent.view().split_at(Axis(0), n_taxa);
+        match &self.model.correlations {
+            Some(Correlations::Joint(factor)) => {
+                let after_gates = of_scores.iter().map(|(taxon, e)| (n_taxa + taxon, *e));
+                let known: Vec<_> = of_gates.iter().copied().chain(after_gates).collect();
+                let both = given(factor, independent.view(), &known);
+                let (of_presence, of_abundance) = both.view().split_at(Axis(0), n_taxa);
+                [of_presence.to_owned(), of_abundance.to_owned()]
+            }
+            Some(Correlations::Apart {
+                presence,
+                abundance,
+            }) => [
+                given(presence, of_presence, &of_gates),
+                given(abundance, of_abundance, &of_scores),
+            ],
+            None => [of_presence, of_abundance].map(|e| e.mapv(f64::from)),
+        }
     }
 }
 
@@ -298,8 +310,12 @@ fn resampled(logs: &[f64], rng: &mut ChaCha8Rng) -> (usize, f64) {
 ///
 /// - `factor`: `[n, n]`
 /// - `known`: places and values
-fn given(factor: &Array2<f32>, independent: &Array1<f32>, known: &[(usize, f64)]) -> Array1<f64> {
-    let drawn = factor.dot(independent).mapv(f64::from);
+fn given(
+    factor: &Array2<f32>,
+    independent: ArrayView1<'_, f32>,
+    known: &[(usize, f64)],
+) -> Array1<f64> {
+    let drawn = factor.dot(&independent).mapv(f64::from);
     if known.is_empty() {
         return drawn;
     }
@@ -330,7 +346,7 @@ mod tests {
         let drawn: Vec<f64> = (0..n)
             .map(|_| {
                 let e = Array1::from(standard_normal(&mut rng, 2));
-                given(&factor, &e, &[(0, 2.0)])[1]
+                given(&factor, e.view(), &[(0, 2.0)])[1]
             })
             .collect();
         let mean = drawn.iter().sum::<f64>() / n as f64;

@@ -1,15 +1,17 @@
 //! What the decoder leaves to chance, drawn with the correlations between taxa that the latent does not carry.
 //!
 //! ```text
-//! presence:  present where logit + ln(Phi(e) / (1 - Phi(e))) > 0, e ~ N(0, R_presence)
-//! abundance: score = mean + sd e,                                 e ~ N(0, R_abundance)
+//! presence:  present where logit + ln(Phi(e) / (1 - Phi(e))) > 0
+//! abundance: score = mean + sd a                                    (e, a) ~ N(0, R)
 //! ```
 //!
 //! `ln(Phi(e) / (1 - Phi(e)))` of a normal `e` is logistic, so each gate alone is what the [hard sparsity
-//! loss](super::hard_sparsity) drew in training. `R_presence` is the polychoric correlation of the gates, found from
-//! presence and the decoder's log-odds, `R_abundance` that of standardised errors where both taxa are present. Both
-//! are estimated pair by pair, shrunk by what is known of the pair, and made correlations by setting negative
-//! eigenvalues to 0: shrinking all pairs until none is negative left a third of the correlation of close taxa.
+//! loss](super::hard_sparsity) drew in training. `R` holds the polychoric correlations of the gates, found from presence and
+//! the decoder's log-odds, the correlations of standardised errors where both taxa are present, and between the two the
+//! polyserial ones: a satellite of a large taxon is seen where that is large. All are estimated pair by pair, shrunk by
+//! what is known of the pair, and made correlations by setting negative eigenvalues to 0: shrinking all pairs until none
+//! is negative left a third of the correlation of close taxa. A taxon's own gate and score are independent: its score
+//! is that given presence.
 
 use super::profile::Profile;
 use ndarray::{Array2, Axis, s};
@@ -31,36 +33,61 @@ pub(super) struct Said<'a> {
     pub(super) log_sd: &'a [f32],
 }
 
-/// How residuals go together: `F e` of independent normals `e` has the correlation `F F'`, those of presence first and
-/// then those of abundance.
+/// Most taxa whose gates go together with scores: eigenvectors take eight times as long as of one of the two alone.
+const MAX_JOINT: usize = 1000;
+
+/// How residuals go together: `F e` of independent normals `e` has the correlation `F F'`.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Correlations {
-    /// `F`, `[2 n_taxa, 2 n_taxa]`
-    pub(super) factor: Array2<f32>,
+pub(super) enum Correlations {
+    /// Of presence first and then of abundance, `[2 n_taxa, 2 n_taxa]`.
+    Joint(Array2<f32>),
+    /// Presence does not go together with abundance; `[n_taxa, n_taxa]` each.
+    Apart {
+        presence: Array2<f32>,
+        abundance: Array2<f32>,
+    },
 }
 
 impl Correlations {
-    fn n_taxa(&self) -> usize {
-        self.factor.nrows() / 2
-    }
-
     /// Normals with the correlations, of presence and of abundance, `[n, n_taxa]`.
     ///
-    /// - `presence`, `abundance`: independent, `[n, n_taxa]`
-    pub(super) fn join(&self, presence: &Array2<f32>, abundance: &Array2<f32>) -> [Array2<f32>; 2] {
-        let (of_presence, of_abundance) = self.factor.view().split_at(Axis(1), self.n_taxa());
-        let joined = presence.dot(&of_presence.t()) + abundance.dot(&of_abundance.t());
-        let (presence, abundance) = joined.view().split_at(Axis(1), self.n_taxa());
-        [presence.to_owned(), abundance.to_owned()]
+    /// - `independent`: `[n, 2 n_taxa]`
+    pub(super) fn join(&self, independent: &Array2<f32>) -> [Array2<f32>; 2] {
+        let n_taxa = independent.ncols() / 2;
+        match self {
+            Correlations::Joint(factor) => {
+                let both = independent.dot(&factor.t());
+                halves(&both, n_taxa)
+            }
+            Correlations::Apart {
+                presence,
+                abundance,
+            } => {
+                let (of_presence, of_abundance) = independent.view().split_at(Axis(1), n_taxa);
+                [
+                    of_presence.dot(&presence.t()),
+                    of_abundance.dot(&abundance.t()),
+                ]
+            }
+        }
     }
 
     /// `x R` with the correlation `R` of the residuals of abundance.
     ///
     /// - `x`: `[n, n_taxa]`
     pub(super) fn times_abundance(&self, x: &Array2<f32>) -> Array2<f32> {
-        let of_abundance = self.factor.slice(s![self.n_taxa().., ..]);
-        x.dot(&of_abundance).dot(&of_abundance.t())
+        let factor = match self {
+            Correlations::Joint(factor) => factor.slice(s![factor.nrows() / 2.., ..]),
+            Correlations::Apart { abundance, .. } => abundance.view(),
+        };
+        x.dot(&factor).dot(&factor.t())
     }
+}
+
+/// The columns of presence and those of abundance.
+pub(super) fn halves(both: &Array2<f32>, n_taxa: usize) -> [Array2<f32>; 2] {
+    let (presence, abundance) = both.view().split_at(Axis(1), n_taxa);
+    [presence.to_owned(), abundance.to_owned()]
 }
 
 /// What is left over of training samples.
@@ -111,50 +138,50 @@ impl Residuals {
     /// Their correlations.
     pub(super) fn correlations(&self) -> Correlations {
         let n = self.presence.ncols();
-        let mut all = Array2::zeros((2 * n, 2 * n));
         let of_gates = correlation_of_gates(&self.presence, &self.information, self.n_draws);
         let of_scores = correlation_where_both(&self.abundance, &self.is_present, self.n_draws);
-        let of_both = correlation_of_gates_with_scores(self);
+        let factor = |estimate: &Array2<f64>| {
+            let factor = Factor::of(estimate, Repair::Clip);
+            factor.rows().mapv(|value| value as f32)
+        };
+        if n > MAX_JOINT {
+            return Correlations::Apart {
+                presence: factor(&of_gates),
+                abundance: factor(&of_scores),
+            };
+        }
+        let of_both = self.correlation_of_gates_with_scores();
+        let mut all = Array2::zeros((2 * n, 2 * n));
         all.slice_mut(s![..n, ..n]).assign(&of_gates);
         all.slice_mut(s![n.., n..]).assign(&of_scores);
         all.slice_mut(s![..n, n..]).assign(&of_both);
         all.slice_mut(s![n.., ..n]).assign(&of_both.t());
-        let factor = Factor::of(&all, Repair::Clip);
-        Correlations {
-            factor: factor.rows().mapv(|value| value as f32),
-        }
+        Correlations::Joint(factor(&all))
     }
-}
 
-/// Correlations of the normals behind the gates (rows) with the errors of the scores (columns).
-fn correlation_of_gates_with_scores(residuals: &Residuals) -> Array2<f64> {
-    let Residuals {
-        presence,
-        information,
-        abundance,
-        is_present,
-        n_draws,
-    } = residuals;
-    let n_draws = *n_draws as f64;
-    let squares = abundance.mapv(|e| e * e).sum_axis(Axis(0));
-    let sd = (squares / is_present.sum_axis(Axis(0))).mapv(f64::sqrt);
-    let products = presence.t().dot(abundance) / n_draws;
-    let information = information.t().dot(is_present) / n_draws;
-    let mut found = Array2::from_shape_fn(products.dim(), |(gate, score)| {
-        let (product, information) = (
-            products[[gate, score]] / sd[score],
-            information[[gate, score]],
-        );
-        match product * product > information {
-            true => {
-                let kept = 1.0 - information / (product * product);
-                kept * (product / information).clamp(-MOST, MOST)
+    /// Correlations of the normals behind the gates (rows) with the errors of the scores (columns).
+    ///
+    /// Where the second taxon is present, its standardised error `a` and the score `s` of a gate have
+    /// `E[s a] = rho k`, whatever `rho`, so `rho = sum s a / sum k` with the variance `1 / sum k`. An estimate `z` standard
+    /// errors from 0 keeps `1 - 1 / z^2` of itself.
+    fn correlation_of_gates_with_scores(&self) -> Array2<f64> {
+        let n_draws = self.n_draws as f64;
+        let squares = self.abundance.mapv(|e| e * e).sum_axis(Axis(0));
+        let sd = (squares / self.is_present.sum_axis(Axis(0))).mapv(f64::sqrt);
+        let products = self.presence.t().dot(&self.abundance) / n_draws;
+        let information = self.information.t().dot(&self.is_present) / n_draws;
+        let both = self.is_present.t().dot(&self.is_present) / n_draws;
+        Array2::from_shape_fn(products.dim(), |(gate, score)| {
+            let product = products[[gate, score]] / sd[score];
+            let information = information[[gate, score]];
+            if gate == score || both[[score, score]] < MIN_BOTH || product * product <= information
+            {
+                return 0.0;
             }
-            false => 0.0,
-        }
-    });
-    found.diag_mut().fill(0.0);
-    found
+            let kept = 1.0 - information / (product * product);
+            kept * (product / information).clamp(-MOST, MOST)
+        })
+    }
 }
 
 /// Correlations of the normals behind the gates, from the scores of presence `s` and their information `k`.
@@ -213,7 +240,7 @@ fn correlation_where_both(
 mod tests {
     use super::*;
     use crate::rng::{Stage, generator, standard_normal};
-    use ndarray::array;
+    use ndarray::{Array1, array};
 
     /// Presence of two taxa whose gates have a correlation, of constant log-odds.
     fn gates(n: usize, rho: f64, logits: [f32; 2]) -> Residuals {
@@ -279,20 +306,85 @@ mod tests {
 
     #[test]
     fn drawn_residuals_have_the_correlation_of_the_factor() {
-        let estimate = array![[1.0, 0.6], [0.6, 1.0]];
+        // Two taxa: gates .6, the gate of the first with the score of the second -.5, scores .3.
+        let mut estimate = Array2::eye(4);
+        for (i, j, rho) in [(0, 1, 0.6), (0, 3, -0.5), (2, 3, 0.3)] {
+            estimate[[i, j]] = rho;
+            estimate[[j, i]] = rho;
+        }
         let factor = Factor::of(&estimate, Repair::Clip);
-        let factor = factor.rows().mapv(|value| value as f32);
-        let correlations = Correlations {
-            presence: factor.clone(),
-            abundance: factor,
-        };
+        let joint = Correlations::Joint(factor.rows().mapv(|value| value as f32));
         let n = 20_000;
         let mut rng = generator(5, Stage::Sampling, "factor", 0);
-        let mut drawn =
-            || Array2::from_shape_vec((n, 2), standard_normal(&mut rng, 2 * n)).unwrap();
-        let [presence, _] = correlations.join(&drawn(), &drawn());
-        let found = presence.column(0).dot(&presence.column(1)) / n as f32;
-        assert!((found - 0.6).abs() < 0.02, "{found}");
+        let independent = Array2::from_shape_vec((n, 4), standard_normal(&mut rng, 4 * n)).unwrap();
+        let [presence, abundance] = joint.join(&independent);
+        let both = ndarray::concatenate![Axis(1), presence, abundance];
+        let found = both.t().dot(&both) / n as f32;
+        for ((i, j), expected) in estimate.indexed_iter() {
+            let found = f64::from(found[[i, j]]);
+            assert!((found - expected).abs() < 0.03, "{i} {j}: {found}");
+        }
+        // x R of the scores alone: (1, 2) [[1, .3], [.3, 1]] = (1.6, 2.3)
+        let moved = joint.times_abundance(&array![[1.0, 2.0]]);
+        assert!((moved[[0, 0]] - 1.6).abs() < 1e-5 && (moved[[0, 1]] - 2.3).abs() < 1e-5);
+
+        let part = |rho: f64| {
+            let factor = Factor::of(&array![[1.0, rho], [rho, 1.0]], Repair::Clip);
+            factor.rows().mapv(|value| value as f32)
+        };
+        let apart = Correlations::Apart {
+            presence: part(0.6),
+            abundance: part(0.3),
+        };
+        let [presence, abundance] = apart.join(&independent);
+        let mean = |x: Array1<f32>| x.sum() / n as f32;
+        assert!((mean(&presence.column(0) * &presence.column(1)) - 0.6).abs() < 0.03);
+        assert!(mean(&presence.column(0) * &abundance.column(1)).abs() < 0.03);
+        let moved = apart.times_abundance(&array![[1.0, 2.0]]);
+        assert!((moved[[0, 0]] - 1.6).abs() < 1e-5);
+    }
+
+    #[test]
+    fn the_correlation_of_a_gate_with_a_score_is_found_where_that_taxon_is_present() {
+        // The gate of the first taxon opens beyond a bound of a normal that has the correlation with the error of the
+        // second, which is present in nine of ten samples. E[1(e > t) a] = rho density(t) whatever rho: no one step.
+        let n = 40_000;
+        for (rho, logits) in [(0.8, [0.0, 2.0]), (-0.4, [-1.5, 2.0])] {
+            let mut rng = generator(6, Stage::Sampling, "gate and score", 0);
+            let mut residuals = Residuals::new(n, 1, 2);
+            for row in 0..n {
+                let e: Vec<f64> = (standard_normal(&mut rng, 2).into_iter())
+                    .map(f64::from)
+                    .collect();
+                let error = rho * e[0] + (1.0 - rho * rho).sqrt() * e[1];
+                let bound = normal::quantile(1.0 / (1.0 + f64::from(logits[0]).exp()));
+                let mut entries = Vec::new();
+                if e[0] > bound {
+                    entries.push((0, 0.0));
+                }
+                if row % 10 != 0 {
+                    entries.push((1, 2.0 * error as f32)); // of a decoder that says sd 1: standardised first
+                }
+                let profile = Profile {
+                    row,
+                    entries,
+                    depth: 0.0,
+                };
+                let said = Said {
+                    presence_logit: &logits,
+                    mean: &[0.0; 2],
+                    log_sd: &[0.0; 2],
+                };
+                residuals.set(row, &profile, said);
+            }
+            let found = residuals.correlation_of_gates_with_scores();
+            assert!(
+                (found[[0, 1]] - rho).abs() < 0.03,
+                "{rho}: {}",
+                found[[0, 1]]
+            );
+            assert_eq!((found[[0, 0]], found[[1, 1]]), (0.0, 0.0));
+        }
     }
 
     #[test]

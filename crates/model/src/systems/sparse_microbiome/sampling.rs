@@ -4,7 +4,7 @@ use super::config::Latents;
 use super::denoiser::{Denoiser, Told};
 use super::objective::{PREDICTION, TILE};
 use super::profile::NO_DEPTH;
-use super::residuals::{Correlations, Said};
+use super::residuals::{Correlations, Said, halves};
 use super::vae::Vae;
 use super::{Calibration, Model};
 use crate::device::{self, Device};
@@ -214,10 +214,10 @@ impl Bound<'_> {
             log_sd,
             depth,
         } = self.decoded(wanted, &mut rngs, options)?;
-        let independent = [normals(&mut rngs, n_taxa), normals(&mut rngs, n_taxa)];
+        let independent = normals(&mut rngs, 2 * n_taxa);
         let [of_presence, of_abundance] = match &self.model.correlations {
-            Some(correlations) => correlations.join(&independent[0], &independent[1]),
-            None => independent,
+            Some(correlations) => correlations.join(&independent),
+            None => halves(&independent, n_taxa),
         };
         let mut open = logit.clone();
         open.zip_mut_with(&of_presence, |logit, e| *logit += logistic_of_normal(*e));
@@ -518,10 +518,16 @@ pub(super) fn said_of<'a>(
 mod tests {
     use super::*;
 
+    /// Closes by the shares themselves, which is the direction of independent residuals of one spread.
+    fn close_by_share(shares: &mut [(u32, f64)]) {
+        let x: Vec<f64> = shares.iter().map(|(_, share)| *share).collect();
+        close(shares, |taxon| x[taxon as usize]);
+    }
+
     #[test]
     fn closing_moves_large_shares_and_leaves_rare_taxa() {
         let mut shares = vec![(0, 0.5), (1, 0.2), (2, 1e-4)];
-        close(&mut shares);
+        close_by_share(&mut shares);
         let x: Vec<f64> = shares.iter().map(|(_, share)| *share).collect();
         assert!((x.iter().sum::<f64>() - 1.0).abs() < 1e-12);
         // ln(x / x0) is in proportion to x0, but for what the last division leaves.
@@ -529,20 +535,64 @@ mod tests {
         assert!((moved[0] / moved[1] - 2.5).abs() < 1e-6, "{moved:?}");
         assert!(moved[2].abs() < 1e-3 * moved[0], "{moved:?}");
         let mut closed = vec![(0, 0.7), (1, 0.3)];
-        close(&mut closed);
+        close_by_share(&mut closed);
         assert!((closed[0].1 - 0.7).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_satellite_is_closed_with_the_large_taxon_that_it_goes_with() {
+        // Residuals of taxon 2 have the correlation .8 with those of taxon 0, and half of their spread.
+        let factor = ndarray::array![[1.0_f32, 0.0, 0.0], [0.0, 1.0, 0.0], [0.8, 0.0, 0.6]];
+        let correlations = Correlations::Apart {
+            presence: Array2::eye(3),
+            abundance: factor,
+        };
+        let spread = ndarray::array![[1.0_f32, 1.0, 0.5]];
+        let share = ndarray::array![[0.5_f32, 0.2, 1e-4]];
+        let direction = direction(&spread, &share, Some(&correlations));
+        // D R D x = (.5 + .4e-4, .2, .5 (.8 * .5 + .5e-4))
+        for (found, expected) in direction.iter().zip([0.50004, 0.2, 0.200025]) {
+            assert!((found - expected).abs() < 1e-6, "{found}");
+        }
+        for x in [0.5, 0.9] {
+            let mut shares = vec![(0, x), (1, 0.2), (2, 1e-4)];
+            close(&mut shares, |taxon| {
+                f64::from(direction[[0, taxon as usize]])
+            });
+            let moved = [(shares[0].1 / x).ln(), (shares[2].1 / 1e-4).ln()];
+            assert!(
+                (moved[1] / moved[0] - 0.200025 / 0.50004).abs() < 1e-5,
+                "{moved:?}"
+            );
+            assert!((shares.iter().map(|(_, x)| x).sum::<f64>() - 1.0).abs() < 1e-12);
+        }
+    }
+
+    #[test]
+    fn of_two_moves_that_close_the_nearer_is_taken() {
+        // exp(l) + exp(-2 l) / 2 is least at l = 0, and more than 1 there: all are divided by their sum.
+        let mut nowhere = vec![(0, 1.0), (1, 0.5)];
+        close(&mut nowhere, |taxon| [1.0, -2.0][taxon as usize]);
+        assert!((nowhere[0].1 - 2.0 / 3.0).abs() < 1e-12, "{nowhere:?}");
+        // .6 exp(l) + .2 exp(-l) = 1: l = ln((1 + sqrt(.52)) / 1.2) or ln((1 - sqrt(.52)) / 1.2); the nearer is the first.
+        let mut two = vec![(0, 0.6), (1, 0.2)];
+        close(&mut two, |taxon| [1.0, -1.0][taxon as usize]);
+        let first = (1.0 + 0.52_f64.sqrt()) / 1.2;
+        assert!((two[0].1 - 0.6 * first).abs() < 1e-9, "{two:?}");
     }
 
     #[test]
     fn what_no_move_can_close_is_divided_by_its_sum() {
         let mut many: Vec<(u32, f64)> = (0..400).map(|taxon| (taxon, 0.01)).collect();
         many.push((400, 1e3));
-        close(&mut many);
+        close_by_share(&mut many);
         let sum: f64 = many.iter().map(|(_, share)| share).sum();
         assert!((sum - 1.0).abs() < 1e-12);
-        let mut one = vec![(3, 1e-5)];
-        close(&mut one);
-        assert_eq!(one, [(3, 1.0)]);
+        for direction in [0.0, 1.0] {
+            let mut one = vec![(3, 1e-5)];
+            close(&mut one, |_| direction);
+            assert!((one[0].1 - 1.0).abs() < 1e-12, "{one:?}");
+        }
     }
 
     #[test]

@@ -89,7 +89,16 @@ impl Model {
         put("whitening.forward", &self.whitening.forward);
         put("whitening.back", &self.whitening.back);
         if let Some(correlations) = &self.correlations {
-            put("residuals", &correlations.factor);
+            match correlations {
+                Correlations::Joint(factor) => put("residuals", factor),
+                Correlations::Apart {
+                    presence,
+                    abundance,
+                } => {
+                    put("residuals.presence", presence);
+                    put("residuals.abundance", abundance);
+                }
+            }
         }
         let groups = [
             ("vae", &self.vae),
@@ -165,11 +174,16 @@ impl Model {
             forward: matrix("whitening.forward", [n_latent; 2])?,
             back: matrix("whitening.back", [n_latent; 2])?,
         };
-        let correlations = match arrays.by_path.contains_key("residuals") {
-            true => Some(Correlations {
-                factor: matrix("residuals", [2 * n; 2])?,
-            }),
-            false => None,
+        let has = |path: &str| arrays.by_path.contains_key(path);
+        let correlations = if has("residuals") {
+            Some(Correlations::Joint(matrix("residuals", [2 * n; 2])?))
+        } else if has("residuals.presence") {
+            Some(Correlations::Apart {
+                presence: matrix("residuals.presence", [n; 2])?,
+                abundance: matrix("residuals.abundance", [n; 2])?,
+            })
+        } else {
+            None
         };
         let embedding = transform.embedding;
         let taxa = Taxa::new(transform.prevalence, embedding.as_ref());

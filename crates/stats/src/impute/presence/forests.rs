@@ -68,7 +68,7 @@ struct Features<'a> {
     present: &'a Array2<f64>,
     residual: &'a Array2<f64>,
     richness: Vec<f64>,
-    /// Mean residual level of what is seen, told by the largest level: low where one taxon dominates.
+    /// The largest level of a row: high where one taxon dominates.
     largest: Vec<f64>,
     level: &'a Array2<f64>,
 }

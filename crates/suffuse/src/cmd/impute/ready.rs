@@ -167,7 +167,10 @@ pub(super) fn fit_model(
     provenance: &mut Provenance,
     context: &mut Context,
 ) -> Result<Option<Ready>> {
-    let mut setting = arguments.model.resolve(table, settings, context)?;
+    let mut setting =
+        arguments
+            .model
+            .resolve(table, settings, &arguments.input.options().matrix, context)?;
     setting.config = arguments.filling.method.config(setting.config);
     provenance.set("pretrain_sha256", setting.pretrain_sha256);
     provenance.set("encoder_sha256", arguments.metadata.encoder_sha256()?);
