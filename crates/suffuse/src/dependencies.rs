@@ -402,7 +402,11 @@ mod tests {
         assert_eq!(written.len(), 6);
         let graph = std::fs::read_to_string(folder.path().join("dependencies.graphml")).unwrap();
         assert_eq!(graph.matches("<node ").count(), 4);
-        assert_eq!(graph.matches("<edge ").count(), found.edges.len());
+        let n_mutual = found.edges.iter().filter(|e| e.kind == "mutual").count();
+        assert_eq!(
+            graph.matches("<edge ").count(),
+            found.edges.len() + n_mutual
+        );
     }
 
     #[test]

@@ -164,6 +164,17 @@ impl FilledEntry {
 /// Layers of what a model knows of an entry.
 const LAYERS: [&str; 3] = ["lower", "upper", "presence"];
 
+/// The layers of a table that those of its completion replace, if they are not of a completion themselves.
+pub fn replaced_layers(table: &Table) -> Vec<&'static str> {
+    if table.layers.contains_key(ACTION) {
+        return Vec::new();
+    }
+    (LAYERS
+        .into_iter()
+        .filter(|name| table.layers.contains_key(*name)))
+    .collect()
+}
+
 /// A completed sample, an element per feature.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CompletedSample {

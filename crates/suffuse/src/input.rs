@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 use suffuse_data::audit::logarithms;
 use suffuse_data::format::tsv::{Orientation, TsvOptions};
 use suffuse_data::format::{Format, Matrix, detect, h5ad, mtx};
-use suffuse_data::{Error as DataError, Layer, Table, format, metadata_tsv, nested, select};
+use suffuse_data::metadata_tsv::is_missing;
+use suffuse_data::{
+    ColumnValues, Error as DataError, Layer, Table, format, metadata_tsv, nested, select,
+};
 
 /// Where a table comes from.
 #[derive(Debug, Clone, PartialEq)]
@@ -272,6 +275,21 @@ fn require_learnable(table: &Table) -> Result<()> {
     Ok(())
 }
 
+/// A value with a comma, of a column that would hold numbers if all commas were points.
+fn decimal_comma(values: &ColumnValues) -> Option<String> {
+    if !matches!(
+        values,
+        ColumnValues::Text(_) | ColumnValues::Categorical { .. }
+    ) {
+        return None;
+    }
+    let texts = (0..values.len()).filter_map(|row| values.text(row));
+    let known: Vec<String> = texts.filter(|text| !is_missing(text)).collect();
+    let is_number = |text: &String| text.trim().replacen(',', ".", 1).parse::<f64>().is_ok();
+    let with_comma = known.iter().find(|text| text.contains(','))?;
+    known.iter().all(is_number).then(|| with_comma.clone())
+}
+
 /// What the user should know about the entries.
 fn remarks(table: &Table) -> Vec<String> {
     let mut remarks = Vec::new();
@@ -287,6 +305,12 @@ fn remarks(table: &Table) -> Vec<String> {
         remarks.push(format!("{n_missing} entries are not measured (NaN)"));
     }
     for column in table.sample_metadata.columns() {
+        if let Some(text) = decimal_comma(&column.values) {
+            remarks.push(format!(
+                "metadata column {:?}: its values are texts, since {text:?} is no number with a comma; write a point in its place",
+                column.name
+            ));
+        }
         if let Some((a, b)) = column.values.alike_as_numbers() {
             remarks.push(format!(
                 "metadata column {:?}: its values are taken for names, since {a} and {b} stand in it; if they are numbers, write one as the other, or say so with a line #q2:types in the sheet",

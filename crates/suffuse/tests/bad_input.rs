@@ -202,6 +202,20 @@ fn metadata_must_share_samples_and_name_each_once() {
 }
 
 #[test]
+fn decimal_commas_of_a_sheet_are_told() {
+    let bench = Workbench::new();
+    bench.table("table.tsv", (3, 4), count);
+    bench.file(
+        "sheet.tsv",
+        "sample\tpH\tsite\ns0\t7,06\tgut,left\ns1\tNA\tskin\ns2\t6\tskin\n",
+    );
+    let told = bench.succeed(&["inspect", "table.tsv", "-m", "sheet.tsv"]);
+    let of_ph = "\"pH\": its values are texts, since \"7,06\" is no number with a comma";
+    assert!(told.stderr.contains(of_ph), "{}", told.stderr);
+    assert!(!told.stderr.contains("\"site\""), "{}", told.stderr);
+}
+
+#[test]
 fn a_layer_is_read_of_pretraining_tables_too() {
     let bench = Workbench::new();
     let counts = bench.table("counts.tsv", (12, 6), count);

@@ -416,7 +416,7 @@ fn dependencies_are_written_as_edges_graph_and_pictures() {
     bench.file("found/attention.tsv", "of another model");
     let again = "dependencies table.h5ad --out found --permutations 0 --alpha 1e-300 --force -q";
     bench.succeed(&again.split(' ').collect::<Vec<_>>());
-    for stale in ["attention.tsv", "network.svg", "matrix.svg"] {
+    for stale in ["attention.tsv", "network.svg"] {
         assert!(!bench.path("found").join(stale).exists(), "{stale}");
     }
 }

@@ -107,6 +107,7 @@ fn a_layer_is_read_in_place_of_x_and_is_named_where_x_is_no_table_of_abundances(
     let mut cells = Table::from_dense(ids.0, ids.1, &logs).unwrap();
     cells.layers.insert("counts".into(), layer(&|x| x));
     cells.layers.insert("scaled".into(), layer(&|x| x - 3.0));
+    cells.layers.insert("lower".into(), layer(&|_| 7.0));
     format::write(&cells, &bench.path("cells.h5ad"), &WriteOptions::default()).unwrap();
 
     let told = bench.succeed(&["convert", "cells.h5ad", "c.tsv", "--layer", "counts"]);
@@ -128,6 +129,11 @@ fn a_layer_is_read_in_place_of_x_and_is_named_where_x_is_no_table_of_abundances(
     let doubt = "values from before may be in the same file: --layer counts";
     let told = bench.succeed(&fit);
     assert!(told.stderr.contains("logarithms of counts") && told.stderr.contains(doubt));
+    assert!(
+        told.stderr.contains("in place of the table's: lower"),
+        "{}",
+        told.stderr
+    );
     let with_counts = [&fit[..], &["--layer", "counts", "--force"]].concat();
     let told = bench.succeed(&with_counts);
     assert!(!told.stderr.contains("logarithms"), "{}", told.stderr);
@@ -136,7 +142,7 @@ fn a_layer_is_read_in_place_of_x_and_is_named_where_x_is_no_table_of_abundances(
 
     let convert = |layer| ["convert", "cells.h5ad", "d.tsv", "--layer", layer];
     bench.fail(1, &convert("scaled"), &["value -3", "t0", doubt]);
-    bench.fail(1, &convert("raw"), &["counts, scaled", "\"raw\""]);
+    bench.fail(1, &convert("raw"), &["counts, lower, scaled", "\"raw\""]);
     bench.fail(
         1,
         &["inspect", "counts.tsv", "--layer", "counts"],

@@ -17,7 +17,7 @@ use suffuse::auto::Tested;
 use suffuse::conditions::ConditionEncoder;
 use suffuse::impute::sets::MAX_SETS;
 use suffuse::impute::zeros::ZeroThresholds;
-use suffuse::impute::{Counts, Files, Filling, by_baseline};
+use suffuse::impute::{Counts, Files, Filling, by_baseline, replaced_layers};
 use suffuse::input::{self, Input};
 use suffuse::method::Method;
 use suffuse::output::require_apart;
@@ -25,6 +25,7 @@ use suffuse::provenance::{Provenance, digest};
 use suffuse::settings::Setting;
 use suffuse::{Error, PRESENCE_THRESHOLD, Result, model_folder, structural_zeros};
 use suffuse_data::Table;
+use suffuse_data::format::Format;
 use suffuse_data::nested::{self, Sum};
 use suffuse_data::select;
 use suffuse_model::device::Device;
@@ -170,6 +171,14 @@ pub(super) fn run(arguments: &ImputeArgs, context: &mut Context) -> Result<()> {
     let files = files_of(arguments)?;
     let mut input = read(arguments)?;
     context.notes(&input.notes);
+    let replaced = replaced_layers(&input.table);
+    if !replaced.is_empty() && Format::of_output(&arguments.output)? == Format::H5ad {
+        context.talk.note(&format!(
+            "{}: layers of the output have these names, and are written in place of the table's: {}",
+            arguments.table.display(),
+            replaced.join(", ")
+        ));
+    }
     let fitted = match &arguments.folders.model {
         Some(folder) => Some(Model::load(folder)?),
         None => None,
