@@ -67,7 +67,7 @@ pub struct Granger {
     pub tested: Array2<bool>,
     /// Rows of the regressions: visits that have `n_lags` earlier ones.
     pub n_rows: usize,
-    /// Residual degrees of freedom of the full model.
+    /// Residual degrees of freedom of a full model of which no lag follows from the others.
     pub df_residual: f64,
 }
 
@@ -201,15 +201,17 @@ pub fn granger(series: &[Array2<f64>], options: GrangerOptions) -> Result<Grange
                         .iter()
                         .map(|q| dot(q, &rest).powi(2))
                         .sum();
+                    // A lag that follows from the others costs no degree of freedom.
+                    let df = (n_rows - n_intercepts - past.directions.len()) as f64;
                     let left = restricted - gain;
                     let f = if left <= EXACT * EXACT * restricted {
                         f64::INFINITY
                     } else {
-                        (gain / n_new as f64) / (left / df_residual)
+                        (gain / n_new as f64) / (left / df)
                     };
                     PairTest {
                         f,
-                        ln_p: ln_f_tail(f, n_new as f64, df_residual),
+                        ln_p: ln_f_tail(f, n_new as f64, df),
                         is_tested: true,
                     }
                 })
@@ -341,6 +343,23 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn lags_that_follow_from_others_cost_no_degree_of_freedom() {
+        // Both lags of a line say the same but for the intercept: 1 and 8 degrees of freedom. F and p by numpy.linalg.lstsq
+        // and scipy.stats.f.
+        let series = Array2::from_shape_fn((14, 2), |(t, taxon)| match taxon {
+            0 => ((t * 7 + 3) % 11) as f64 / 3.0 + 0.1 * t as f64,
+            _ => 2.0 + 0.5 * t as f64,
+        });
+        let options = GrangerOptions {
+            n_lags: 2,
+            ..GrangerOptions::default()
+        };
+        let found = granger(&[series], options).unwrap();
+        assert_close(found.f[[0, 1]], 3.709_545_888_924_195, 1e-8, "F");
+        assert_close(found.p[[0, 1]], 0.090_273_610_953_130_78, 1e-8, "p");
     }
 
     #[test]
