@@ -318,6 +318,8 @@ def page(options, results):
         if str(value) != str(default)
     )
     lines = [HEAD.format(more=more, n_many=N_MANY)]
+    if options.note:
+        lines.append(options.note + "\n")
     if options.measured_only:
         lines.append("That command was stopped before its end: rows and seeds that it did not reach are left out.\n")
     for which, runs in results.items():
@@ -360,6 +362,7 @@ def main():
     parser.add_argument("--parts", default="main,ablation", type=lambda text: text.split(","))
     parser.add_argument("--seeds", default=3, type=int)
     parser.add_argument("--measured-only", action="store_true", help="write the page from what FOLDER holds")
+    parser.add_argument("--note", help="a sentence for the page, about how it was run")
     parser.add_argument("--site-seeds", default=3, type=int)
     parser.add_argument("--ablation-sets", default=",".join(SETS), type=lambda text: text.split(","))
     options = parser.parse_args()
