@@ -242,6 +242,21 @@ mod tests {
     use crate::rng::{Stage, generator, standard_normal};
     use ndarray::{Array1, array};
 
+    /// Notes what is present of two taxa of which the decoder says these log-odds, mean 0 and sd 1.
+    fn note(residuals: &mut Residuals, row: usize, entries: Vec<(u32, f32)>, logits: [f32; 2]) {
+        let profile = Profile {
+            row,
+            entries,
+            depth: 0.0,
+        };
+        let said = Said {
+            presence_logit: &logits,
+            mean: &[0.0; 2],
+            log_sd: &[0.0; 2],
+        };
+        residuals.set(row, &profile, said);
+    }
+
     /// Presence of two taxa whose gates have a correlation, of constant log-odds.
     fn gates(n: usize, rho: f64, logits: [f32; 2]) -> Residuals {
         let mut rng = generator(4, Stage::Sampling, "gates", 0);
@@ -257,17 +272,7 @@ mod tests {
             if second > bound(logits[1]) {
                 entries.push((1, 0.0));
             }
-            let profile = Profile {
-                row,
-                entries,
-                depth: 0.0,
-            };
-            let said = Said {
-                presence_logit: &logits,
-                mean: &[0.0; 2],
-                log_sd: &[0.0; 2],
-            };
-            residuals.set(row, &profile, said);
+            note(&mut residuals, row, entries, logits);
         }
         residuals
     }
@@ -365,17 +370,7 @@ mod tests {
                 if row % 10 != 0 {
                     entries.push((1, 2.0 * error as f32)); // of a decoder that says sd 1: standardised first
                 }
-                let profile = Profile {
-                    row,
-                    entries,
-                    depth: 0.0,
-                };
-                let said = Said {
-                    presence_logit: &logits,
-                    mean: &[0.0; 2],
-                    log_sd: &[0.0; 2],
-                };
-                residuals.set(row, &profile, said);
+                note(&mut residuals, row, entries, logits);
             }
             let found = residuals.correlation_of_gates_with_scores();
             assert!(
