@@ -229,6 +229,13 @@ fn what_a_learned_generator_cannot_do_is_said() {
     assert!(inspected.contains("system             sparse-microbiome\nfeatures           10 ("));
     let impute = "impute table.h5ad -o filled.h5ad --model kept";
     bench.fail(1, &words(impute), &systems);
+    let transform = std::fs::read_to_string(bench.path("kept/transform.json")).unwrap();
+    let older = transform.replacen("\"version\":2,", "", 1);
+    assert_ne!(older, transform);
+    bench.file("kept/transform.json", older);
+    let generate = words("generate table.h5ad -o of-older.h5ad --model kept");
+    bench.fail(1, &generate, &["kept/transform.json", "fit it again"]);
+    bench.file("kept/transform.json", transform);
     for (command, expected) in [
         ("--guidance site=2", "--by or --conditions"),
         ("--conditions sex", "sex"),

@@ -22,12 +22,17 @@ use std::path::Path;
 /// What the folder of a model calls the system.
 pub const SYSTEM: &str = "sparse-microbiome";
 const WEIGHTS: &str = "ema.safetensors";
+/// Raised when the same numbers come to mean other samples: maps of abundance are set for one way of closing shares.
+const VERSION: u32 = 2;
 
 /// `transform.json`: everything small that is neither a setting nor a weight.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Transform {
     system: String,
+    /// Absent in models of the first version.
+    #[serde(default)]
+    version: u32,
     seed: u64,
     is_whole: bool,
     prevalence: Vec<f64>,
@@ -39,8 +44,6 @@ struct Transform {
     calibration: Calibration,
     vae_validation: Option<f64>,
     denoiser_validation: Option<f64>,
-    /// Absent in models that were written before there were private fits.
-    #[serde(default)]
     privacy: Option<PrivacyRecord>,
 }
 
@@ -57,6 +60,7 @@ impl Model {
             self.losses.map(|loss| loss.is_finite().then_some(loss)); // JSON has no infinity
         let transform = Transform {
             system: SYSTEM.to_string(),
+            version: VERSION,
             seed: self.seed,
             is_whole: self.is_whole,
             prevalence: self.taxa.prevalence.clone(),
@@ -125,6 +129,11 @@ impl Model {
         let config = Config::from_file(&file("config.toml"))?;
         let transform: Transform = serde_json::from_str(&text(TRANSFORM)?)
             .map_err(|error| broken(TRANSFORM, error.to_string()))?;
+        if transform.version != VERSION {
+            let problem =
+                "was fitted by another version, which drew samples in another way; fit it again";
+            return Err(broken(TRANSFORM, problem.to_string()));
+        }
         let feature_ids: Vec<String> = text("features.tsv")?.lines().map(str::to_string).collect();
         let n = feature_ids.len();
         let calibration = &transform.calibration;
