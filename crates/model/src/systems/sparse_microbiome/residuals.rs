@@ -170,12 +170,11 @@ impl Residuals {
         let sd = (squares / self.is_present.sum_axis(Axis(0))).mapv(f64::sqrt);
         let products = self.presence.t().dot(&self.abundance) / n_draws;
         let information = self.information.t().dot(&self.is_present) / n_draws;
-        let both = self.is_present.t().dot(&self.is_present) / n_draws;
+        let n_present = self.is_present.sum_axis(Axis(0)) / n_draws;
         Array2::from_shape_fn(products.dim(), |(gate, score)| {
             let product = products[[gate, score]] / sd[score];
             let information = information[[gate, score]];
-            if gate == score || both[[score, score]] < MIN_BOTH || product * product <= information
-            {
+            if gate == score || n_present[score] < MIN_BOTH || product * product <= information {
                 return 0.0;
             }
             let kept = 1.0 - information / (product * product);
