@@ -92,10 +92,10 @@ fn parse(mut file: Delimited<'_>, orientation: Orientation) -> Result<Table> {
     };
     let is_rank =
         |field: &String| taxonomy::is_read_from(field) && !taxonomy::is_lineage_column(field);
-    let n_ranks = (1..header.len())
-        .filter(|column| is_rank(&header[*column]) && is_text(*column))
-        .count();
-    let has_ranks = n_ranks >= 2; // a lone `class` or `order` may be a sample
+    let are_ranks: Vec<bool> = (0..header.len())
+        .map(|column| column > 0 && is_rank(&header[column]) && is_text(column))
+        .collect();
+    let has_ranks = are_ranks.iter().filter(|is| **is).count() >= 2; // a lone `class` or `order` may be a sample
     let samples_in_columns = match orientation {
         Orientation::SamplesInRows => false,
         Orientation::SamplesInColumns => true,
@@ -118,11 +118,12 @@ fn parse(mut file: Delimited<'_>, orientation: Orientation) -> Result<Table> {
             .any(|field| taxonomy::is_lineage_column(field));
     let fields: Vec<Field> = header
         .iter()
+        .zip(&are_ranks)
         .skip(1)
-        .map(|field| match samples_in_columns {
+        .map(|(field, is_rank)| match samples_in_columns {
             true if taxonomy::is_lineage_column(field) => Field::Lineage,
             true if name_in(&TAXID_NAMES, field) => Field::Beside,
-            true if has_ranks && is_rank(field) => Field::Beside,
+            true if has_ranks && *is_rank => Field::Beside,
             true if is_told && name_in(&[CONFIDENCE], field) => Field::Beside,
             true if is_profile && !name_in(&[PROFILE_NAME], field) => Field::Ignored,
             _ => Field::Number,
@@ -400,6 +401,8 @@ mod tests {
         // A sample may be called so where nothing is told of features.
         let plain = table("#OTU ID\tconfidence\torder\na\t1\t2\n").unwrap();
         assert_eq!(plain.sample_ids(), ["confidence", "order"]);
+        let named_order = table("OTU\tKingdom\tPhylum\torder\na\tA\tB\t1\n").unwrap();
+        assert_eq!(named_order.sample_ids(), ["order"]);
         let pathways = table("# Pathway\ts1\ts2\nPWY-1\t1\t2\n").unwrap();
         assert_eq!((pathways.n_samples(), pathways.n_features()), (2, 1));
     }
