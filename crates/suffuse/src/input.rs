@@ -307,7 +307,7 @@ fn remarks(table: &Table) -> Vec<String> {
     for column in table.sample_metadata.columns() {
         if let Some(text) = decimal_comma(&column.values) {
             remarks.push(format!(
-                "metadata column {:?}: its values are texts, since {text:?} is no number with a comma; write a point in its place",
+                "metadata column {:?}: its values are taken for texts, since {text:?} has a comma; if they are numbers, write points",
                 column.name
             ));
         }

@@ -210,7 +210,7 @@ fn decimal_commas_of_a_sheet_are_told() {
         "sample\tpH\tsite\ns0\t7,06\tgut,left\ns1\tNA\tskin\ns2\t6\tskin\n",
     );
     let told = bench.succeed(&["inspect", "table.tsv", "-m", "sheet.tsv"]);
-    let of_ph = "\"pH\": its values are texts, since \"7,06\" is no number with a comma";
+    let of_ph = "\"pH\": its values are taken for texts, since \"7,06\" has a comma";
     assert!(told.stderr.contains(of_ph), "{}", told.stderr);
     assert!(!told.stderr.contains("\"site\""), "{}", told.stderr);
 }
