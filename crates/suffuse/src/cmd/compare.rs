@@ -194,8 +194,10 @@ fn read(
         for note in notes {
             context.talk.detail(&format!("{}: {note}", path.display()));
         }
-        for doubt in input::doubts(path, options, &table) {
-            context.talk.note(&format!("{}: {doubt}", path.display()));
+        if path != arguments.synth {
+            for doubt in input::doubts(path, options, &table) {
+                context.talk.note(&format!("{}: {doubt}", path.display()));
+            }
         }
         provenance.inputs.extend(sources);
         Ok(table)
