@@ -253,6 +253,7 @@ fn content_that_contradicts_the_name_is_named() {
     assert!(write("a.tsv", b"\x89HDF\r\n\x1a\n").contains("a.tsv"));
     assert!(write("a.tsv.gz", b"id\tt1\ns1\t3\n").contains("gzip"));
     assert!(write("a.h5ad", b"").contains("empty"));
+    assert!(write("a.txt", b"\xff\xfei\0d\0\t\0").contains("UTF-16 (save it as UTF-8)"));
     assert!(write("a.qza", b"PK\x03\x04").contains("qiime tools export"));
     assert!(write("a.tsv", b"{\"rows\": []}").contains("JSON"));
     assert!(

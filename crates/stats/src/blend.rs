@@ -61,7 +61,8 @@ impl Blend {
     }
 
     /// The shares of other predictions with the least squares of `truth - (own + sum_k w_k (other_k - own))`, none
-    /// below 0, and scaled to 1 together where they are more; shrunk by the weight of 300 entries, at which they are .25 together.
+    /// below 0, and scaled to 1 together where they are more; shrunk by the weight of 300 entries, at which they
+    /// are .25 together.
     ///
     /// - `others`: per prediction a value per entry
     /// - `n_distinct`: as in [`Blend::least_squares`]

@@ -296,6 +296,17 @@ mod tests {
     }
 
     #[test]
+    fn one_row_tells_nothing_of_the_next() {
+        let row = |x: [f64; 3]| Array2::from_shape_vec((1, 3), x.to_vec()).unwrap();
+        let found = gain(
+            &row([1.0, 0.0, 0.0]),
+            &row([1.0, 1.0, 0.0]),
+            &row([5.0, 5.0, 0.0]),
+        );
+        assert!((found.mean - 0.5).abs() < 1e-12 && found.standard_error.is_infinite());
+    }
+
+    #[test]
     fn false_zeros_take_a_read_of_the_deeper_sample_and_bray_curtis_falls() {
         let mut rng = ChaCha8Rng::seed_from_u64(7);
         let [full, thin] = pair(&mut rng);

@@ -326,6 +326,7 @@ pub(super) fn is_baseline(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::outcome::PresenceFigures;
     use super::super::outcome::tests::example;
     use super::*;
 
@@ -408,6 +409,24 @@ mod tests {
         ] {
             assert!((a - b).abs() < 1e-12, "{found:?} {expected:?}");
         }
+    }
+
+    #[test]
+    fn folds_without_a_hidden_non_zero_have_no_part_in_the_average_precision() {
+        let outcome = |fold: u64, aupr: f64| {
+            let presence = PresenceFigures {
+                auroc: f64::NAN,
+                aupr,
+                n_positive: usize::from(!aupr.is_nan()),
+                n_negative: 9,
+            };
+            Outcome {
+                presence: Some(presence),
+                ..example("knn", fold, 0.5)
+            }
+        };
+        let rows = rows(&[outcome(0, 0.2), outcome(1, f64::NAN), outcome(2, 0.6)]);
+        assert!((rows[0].aupr.unwrap() - 0.4).abs() < 1e-12);
     }
 
     #[test]
