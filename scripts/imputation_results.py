@@ -4,9 +4,10 @@
     python3 scripts/imputation_results.py --suffuse target/release/suffuse --data $SUFFUSE_DATA --work FOLDER
 
 FOLDER keeps every result and every fit: the same command goes on where it stopped, and a finished one only
-writes the page. `--tables stad,coad` takes some of the tables, `--parts strict,blind` some of the parts,
-`--folds 2` some of the folds, `--folds stad:5,hnsc:2,ag:1` some of each table, `--folds strict.ag:0` none of a table
-in one part (`time.mp:3`: three seeds of the time points); the page says so. Two cores need most of a day for all of it.
+writes the page. `--tables stad,coad` takes some of the tables, `--parts strict,blind` some of the parts: the rows of
+the others stay as they stand on the page. `--folds 2` takes some of the folds, `--folds stad:5,hnsc:2,ag:1` some of each
+table, `--folds strict.ag:0` none of a table in one part (`time.mp:3`: three seeds of the time points); the last table
+of the page says so. Two cores need most of a day for all of it.
 Part `single-cell` needs anndata (`.venv`), which cuts the genes; part `peers` what `parity/peers/README.md` says.
 """
 
@@ -15,6 +16,7 @@ import csv
 import json
 import math
 import os
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -161,44 +163,56 @@ HEADER = """| table | hidden | method | RMSE ln | / best baseline | MAE | PCC | 
 Z_95 = 1.96
 
 
-def geometric_mean(results, method, fraction):
+def geometric_mean(rows, method, hidden):
     """Of the ratios of a method to the best baseline of each table, as text with a 95 % interval.
 
     The tables are independent: the squared standard errors of their logarithms, which their own bootstrap intervals
     tell, add up.
     """
-    ratios = [
-        row["rmse_ratio"]
-        for _, result in results
-        for row in result["scores"]
-        if row["method"] == method and row["fraction"] == fraction and row["rmse_ratio"]
-    ]
+    start = re.compile(rf"\| [^|]+ \| {re.escape(hidden)} \| {re.escape(bold(method))} \| [^|]+ \| ([^|]+) \|")
+    cells = [found[1] for found in map(start.match, rows) if found]
+    ratios = [[float(number) for number in re.findall(r"[\d.]+", cell)] for cell in cells]
     if not ratios:
         return ""
-    n = len(ratios)
-    centre = sum(math.log(ratio["value"]) for ratio in ratios) / n
-    error = math.sqrt(sum((math.log(ratio["high"] / ratio["low"]) / (2 * Z_95)) ** 2 for ratio in ratios)) / n
+    centre = sum(math.log(value) for value, _, _ in ratios) / len(ratios)
+    errors = [math.log(high / low) / (2 * Z_95) for _, low, high in ratios]
+    error = math.sqrt(sum(error**2 for error in errors)) / len(ratios)
     ends = {"low": math.exp(centre - Z_95 * error), "high": math.exp(centre + Z_95 * error)}
     return interval({"value": math.exp(centre), **ends})
 
 
-def summary(results):
+def summary(rows):
+    """The geometric means over the tables of these rows."""
     lines = ["| method | 10 % | 30 % | 50 % |", "|---|---|---|---|"]
     for method in ("auto", "depmicrodiff"):
-        means = [geometric_mean(results, method, fraction) for fraction in (0.1, 0.3, 0.5)]
+        means = [geometric_mean(rows, method, hidden) for hidden in ("10 %", "30 %", "50 %")]
         lines.append(f"| {method} | " + " | ".join(means) + " |")
-    return "\n".join(lines)
+    return lines
 
 
 PRESENCE_HEADER = """| table | hidden | method | AUROC | - best baseline | AUPR | Bray-Curtis thin | completed | closer |
 |---|---|---|---|---|---|---|---|---|"""
-PARTS = ("strict", "sisters", "zero-shot", "metadata", "blind", "thinning", "false-positives", "time", "single-cell", "peers")
+# Each part and the title of its section.
+PARTS = {
+    "strict": "## All methods",
+    "sisters": "## Pre-trained on sister cohorts",
+    "zero-shot": "## Zero-shot",
+    "metadata": "## Metadata",
+    "blind": "## Which zeros are false",
+    "thinning": "## Under-sequencing",
+    "false-positives": "## Tests after filling",
+    "time": "## Missing time points",
+    "single-cell": "## Single-cell counts",
+    "peers": "## Other methods, in small",
+}
+COST = "## What it took"
+# Stands for the geometric means over the rows of a section until all of these are there.
+SUMMARY = "geometric means"
 
 
 def strict_part(options, tables):
     results = [(table, run(options, table, "strict", [])) for table in tables]
-    page = ["Geometric mean over the tables of the ratio of RMSE to the best baseline, with the 95 % interval that follows from those of the tables:", "", summary(results), ""]
-    page += ["## All methods", "", HEADER]
+    page = [PARTS["strict"], "", HEADER]
     for table, result in results:
         page += rows_of(table, result)
     return page, results
@@ -206,9 +220,9 @@ def strict_part(options, tables):
 
 def sisters_part(options, tables):
     results = [(t, run(options, t, "sisters", sisters_of(options, t))) for t in tables if t.sisters]
-    page = ["## Pre-trained on sister cohorts", ""]
+    page = [PARTS["sisters"], ""]
     page += ["`--pretrain` with the other four cancers. Geometric mean of the ratio of RMSE to the best baseline:", ""]
-    page += [summary(results), "", HEADER]
+    page += [SUMMARY, "", HEADER]
     for table, result in results:
         page += rows_of(table, {"scores": [r for r in result["scores"] if r["method"] in ("auto", "depmicrodiff")]})
     return page, results
@@ -219,14 +233,14 @@ def zero_shot_part(options, tables):
     results = [
         (t, run(options, t, "zero-shot", extra + sisters_of(options, t))) for t in tables if t.sisters
     ]
-    page = ["## Zero-shot", "", "`--zero-shot`: learned from the other four cancers alone, 30 % hidden.", "", HEADER]
+    page = [PARTS["zero-shot"], "", "`--zero-shot`: learned from the other four cancers alone, 30 % hidden.", "", HEADER]
     for table, result in results:
         page += rows_of(table, result)
     return page, results
 
 
 def metadata_part(options, tables):
-    results, page = [], ["## Metadata", "", "All columns, kept for a share of the samples (`--metadata-keep`), 30 % hidden."]
+    results, page = [], [PARTS["metadata"], "", "All columns, kept for a share of the samples (`--metadata-keep`), 30 % hidden."]
     page += ["", "| table | kept | RMSE ln | CRPS |", "|---|---|---|---|"]
     for table in tables:
         for kept in ("0", "0.25", "0.5", "1"):
@@ -239,9 +253,9 @@ def metadata_part(options, tables):
     return page, results
 
 
-def presence_part(options, tables, protocol, title, words, extra=()):
+def presence_part(options, tables, protocol, words, extra=()):
     results = [(table, run(options, table, protocol, ["--protocol", protocol, *extra])) for table in tables]
-    page = [f"## {title}", "", words, "", PRESENCE_HEADER]
+    page = [PARTS[protocol], "", words, "", PRESENCE_HEADER]
     for table, result in results:
         page += presence_rows(table, result)
     return page, results
@@ -249,14 +263,14 @@ def presence_part(options, tables, protocol, title, words, extra=()):
 
 def blind_part(options, tables):
     words = "`--protocol blind`: nothing says which zeros are false; as many true zeros are scored."
-    return presence_part(options, tables, "blind", "Which zeros are false", words)
+    return presence_part(options, tables, "blind", words)
 
 
 def thinning_part(options, tables):
     words = "`--protocol thinning`: counts of all samples thinned to a fifth of their depth; some of the methods."
     extra = ["--fraction", "0.2", "--methods", "auto,depmicrodiff,taxon-mean,taxon-mean-offset,soft-impute,ridge"]
     tables = [table for table in tables if table.has_counts]  # fractional reads cannot be thinned
-    return presence_part(options, tables, "thinning", "Under-sequencing", words, extra)
+    return presence_part(options, tables, "thinning", words, extra)
 
 
 N_IMPUTED = 20
@@ -264,7 +278,7 @@ N_IMPUTED = 20
 
 def false_positives_part(options, tables):
     page = [
-        "## Tests after filling",
+        PARTS["false-positives"],
         "",
         f"`suffuse impute --m {N_IMPUTED}`, then `suffuse pool --group COLUMN` (TCGA: gender): tests with p < .05 under 100 permuted labels, in the",
         "original and pooled over the completed tables, and mean absolute Spearman correlation between taxa before and after.",
@@ -301,7 +315,7 @@ def time_part(options, _):
     result = run(options, SERIES, "time", visits)
     seeds = max(row["n_folds"] for row in result["scores"])
     page = [
-        "## Missing time points",
+        PARTS["time"],
         "",
         f"`--protocol time_point`: a fifth of the visits of MovingPictures hidden, {seeds} seed{'s' if seeds > 1 else ''}. Ratio to the best baseline.",
         "",
@@ -355,7 +369,7 @@ def single_cell_part(options, _):
     cells = replace(CELLS, path=str(cut))
     result = run(options, cells, "single-cell", [])
     page = [
-        "## Single-cell counts",
+        PARTS["single-cell"],
         "",
         f"`strict` on the {N_GENES} genes of Paul15 with the most reads, a cell for a sample, without any change of the method.",
         "",
@@ -367,7 +381,7 @@ def single_cell_part(options, _):
 
 def peers_part(options, tables):
     page = [
-        "## Other methods, in small",
+        PARTS["peers"],
         "",
         "The methods of the paper's Table II as [small versions of our own](../../parity/peers/README.md) (scVI: the package), on the",
         "same hidden entries: RMSE pooled over the folds, and over that of the best baseline above in these folds.",
@@ -419,6 +433,52 @@ def pooled_rmse(rows):
     }
 
 
+def sections(page):
+    """The sections of a page by their titles, each with its title and without empty lines at its end."""
+    of = {}
+    for section in re.split(r"\n(?=## )", page.read_text())[1:]:
+        lines = section.rstrip().splitlines()
+        of[lines[0]] = lines
+    return of
+
+
+def row_table(line):
+    """The table that a row is of; `None` for other lines."""
+    found = re.match(r"\| ([^|]+) \|", line)
+    names = [table.name for table in TABLES.values()]
+    return found[1] if found and found[1] in names else None
+
+
+def with_rows_of_before(page, before):
+    """A section with the rows of tables that were not asked for, as they stood there."""
+    rows = []
+    for table in TABLES.values():
+        of = lambda lines: [line for line in lines if row_table(line) == table.name]
+        rows += of(page) or of(before)
+    if not rows:
+        return page
+    first = 1 + max(at for at, line in enumerate(page) if line.startswith("|---"))
+    below = [line for line in page[first:] if row_table(line) is None]
+    above = [part for line in page[:first] for part in (summary(rows) if line == SUMMARY else [line])]
+    return [*above, *rows, *below]
+
+
+def what_it_took(before, took):
+    """The last section: a line of each run, those of before where it was not asked for."""
+    tail = [COST, "", "Runs of one table share their fits, so the first of them takes longest; other work on the machine adds to all.", ""]
+    tail += ["| run | folds | minutes | MiB |", "|---|---|---|---|"]
+    folder = lambda text: re.search(r"--out (FOLDER/\S+)", text)[1]
+    lines = {folder(line): line for line in before if line.startswith("| `suffuse")}
+    notes = [line for line in before[1:] if line and not line.startswith(("|", "Runs of one table"))]
+    for name, part, result in took:
+        n_folds = max(row["n_folds"] for row in result["scores"])
+        cost = f"{result['minutes']:.0f} | {result['mebibytes']:.0f}"
+        lines[folder(result["command"])] = f"| `suffuse {result['command']}` | {n_folds} | {cost} |"
+        notes = [note for note in notes if not note.startswith(f"{name}, `{part}`")]
+        notes += [result["note"]] if "note" in result else []  # of a record that was amended by hand
+    return [*tail, *lines.values(), "", *notes]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--suffuse", type=Path, default=Path("target/release/suffuse"))
@@ -436,25 +496,21 @@ def main():
     of_parts = (strict_part, sisters_part, zero_shot_part, metadata_part, blind_part, thinning_part)
     more_parts = (false_positives_part, time_part, single_cell_part, peers_part)
     functions = dict(zip(PARTS, (*of_parts, *more_parts), strict=True))
-    pages, everything = [], []
-    for part in options.parts.split(","):
-        page, results = functions[part](options, [t for t in tables if options.folds_of(part, t) != 0])
-        pages += [*page, ""]
-        everything += results
-    asked = "".join(
-        f" --{name} {value}"
-        for name, value, usual in (
-            ("tables", options.tables, ",".join(TABLES)),
-            ("parts", options.parts, ",".join(PARTS)),
-            ("folds", options.folds, None),
-        )
-        if value != usual
-    )
-    names = ", ".join(table.name for table in tables)
+    before = sections(PAGE)
+    page, took = [], []
+    for part, title in PARTS.items():
+        section = before.get(title, [])
+        if part in options.parts.split(","):
+            now, results = functions[part](options, [t for t in tables if options.folds_of(part, t) != 0])
+            section = with_rows_of_before(now, section)
+            took += [(table.name, part, result) for table, result in results]
+        page += [*section, ""]
+        if part == "strict":
+            means = summary(section)
     head = [
         "# Imputation, measured",
         "",
-        f"Protocol `strict` ([what is hidden, and what a method may see](../guide/evaluate.md)) on {names};",
+        f"Protocol `strict` ([what is hidden, and what a method may see](../guide/evaluate.md)) on {', '.join(table.name for table in TABLES.values())};",
         "leaf taxa only, test samples hidden first and normalised after, five folds or the first ones, as the last",
         "table says. Baselines are tuned on training samples. The ratio is to the baseline with the least RMSE on the",
         "same entries, which no user could have picked beforehand;",
@@ -465,19 +521,15 @@ def main():
         "Written by",
         "",
         "```",
-        "python3 scripts/imputation_results.py --suffuse target/release/suffuse --data $SUFFUSE_DATA --work FOLDER" + asked,
+        "python3 scripts/imputation_results.py --suffuse target/release/suffuse --data $SUFFUSE_DATA --work FOLDER",
         "```",
         "",
+        "Geometric mean over the tables of the ratio of RMSE to the best baseline, with the 95 % interval that follows from those of the tables:",
+        "",
+        *means,
+        "",
     ]
-    tail = ["## What it took", "", "Runs of one table share their fits, so the first of them takes longest; other work on the machine adds to all.", ""]
-    tail += ["| run | folds | minutes | MiB |", "|---|---|---|---|"]
-    for _, result in everything:
-        n_folds = max(row["n_folds"] for row in result["scores"])
-        cost = f"{result['minutes']:.0f} | {result['mebibytes']:.0f}"
-        tail.append(f"| `suffuse {result['command']}` | {n_folds} | {cost} |")
-    notes = [result["note"] for _, result in everything if "note" in result]  # of a record that was amended by hand
-    tail += ["", *notes] if notes else []
-    PAGE.write_text("\n".join(head + pages + tail) + "\n")
+    PAGE.write_text("\n".join(head + page + what_it_took(before.get(COST, []), took)).rstrip() + "\n")
     print(f"wrote {PAGE}")
 
 

@@ -39,7 +39,7 @@ def check_h5ad(path, expected):
     assert list(table.var_names) == expected["features"]
     same(table.X.toarray(), expected["values"], "X")
     check_columns(table.obs, expected["obs"])
-    assert isinstance(table.obs["category"].dtype, pd.CategoricalDtype)
+    assert table.obs["category"].dtype == pd.CategoricalDtype(["unused", "b", "a"], ordered=True)
     assert table.obs["flag"].dtype == bool, table.obs["flag"].dtype
     assert list(table.var["taxonomy"]) == expected["lineages"]
     same(table.layers["dense"], expected["layer"], "dense layer")

@@ -28,7 +28,7 @@ VALUES = np.array(
 COUNTS = np.array([[0, 1, 0, 2], [3, 0, 9, 0], [0, 0, 0, 0], [5, 0, 0, 1], [0, 7, 100, 0]])
 OBS = pd.DataFrame(
     {
-        "category": pd.Categorical(["b", None, "a", "b", "a"], categories=["b", "a", "unused"]),
+        "category": pd.Categorical(["b", None, "a", "b", "a"], categories=["b", "a", "unused"], ordered=True),
         "text": ["x", "ü", "", "y y", "z"],
         "number": [1.5, NAN, 3.0, -4.25, 0.0],
         "whole": np.array([1, 2, 3, 4, 5], dtype=np.int32),

@@ -15,6 +15,8 @@ pub enum ColumnValues {
         levels: Vec<String>,
         /// Index into `levels` per row.
         codes: Vec<Option<u32>>,
+        /// Whether the levels go from low to high, as `levels` has them.
+        ordered: bool,
     },
     /// Free text; `None` is missing.
     Text(Vec<Option<String>>),
@@ -60,7 +62,7 @@ impl ColumnValues {
     pub fn text(&self, row: usize) -> Option<String> {
         match self {
             ColumnValues::Numeric(v) => (!v[row].is_nan()).then(|| format!("{}", v[row])),
-            ColumnValues::Categorical { levels, codes } => {
+            ColumnValues::Categorical { levels, codes, .. } => {
                 codes[row].map(|code| levels[code as usize].clone())
             }
             ColumnValues::Text(v) => v[row].clone(),
@@ -121,8 +123,13 @@ impl ColumnValues {
                     .map(|row| row.map_or(f64::NAN, |row| v[row]))
                     .collect(),
             ),
-            ColumnValues::Categorical { levels, codes } => ColumnValues::Categorical {
+            ColumnValues::Categorical {
+                levels,
+                codes,
+                ordered,
+            } => ColumnValues::Categorical {
                 levels: levels.clone(),
+                ordered: *ordered,
                 codes: rows
                     .iter()
                     .map(|row| row.and_then(|row| codes[row]))

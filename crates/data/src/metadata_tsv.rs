@@ -244,7 +244,11 @@ fn categorical(cells: &[Option<String>]) -> ColumnValues {
             .expect("every present value is among the levels") as u32
     };
     let codes = cells.iter().map(|cell| cell.as_ref().map(code)).collect();
-    ColumnValues::Categorical { levels, codes }
+    ColumnValues::Categorical {
+        levels,
+        codes,
+        ordered: false,
+    }
 }
 
 fn parse_boolean(text: &str) -> Option<bool> {
@@ -375,7 +379,8 @@ mod tests {
             m.column("code").unwrap().values,
             ColumnValues::Categorical {
                 levels: vec!["1".to_string(), "2".to_string()],
-                codes: vec![Some(0), Some(1), None]
+                codes: vec![Some(0), Some(1), None],
+                ordered: false,
             },
             "the directive keeps number-like codes categorical"
         );
@@ -497,7 +502,7 @@ mod tests {
             prop_assume!(used.len() == 3 && numbers.iter().any(|v| !v.is_nan()));
             let columns = vec![
                 Column { name: "n".into(), values: ColumnValues::Numeric(numbers.clone()) },
-                Column { name: "c".into(), values: ColumnValues::Categorical { levels, codes } },
+                Column { name: "c".into(), values: ColumnValues::Categorical { levels, codes, ordered: false } },
             ];
             let m = Metadata::new(ids, columns).unwrap();
             let mut text = Vec::new();

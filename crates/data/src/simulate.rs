@@ -289,6 +289,7 @@ fn assemble(
             .iter()
             .map(|sample| Some(sample.subject as u32))
             .collect(),
+        ordered: false,
     };
     let sites = ColumnValues::Categorical {
         levels: SITES.map(String::from).to_vec(),
@@ -296,6 +297,7 @@ fn assemble(
             .iter()
             .map(|s| s.is_site_known.then_some(s.site as u32))
             .collect(),
+        ordered: false,
     };
     let ages = samples
         .iter()

@@ -46,6 +46,7 @@ fn table() -> Table {
                 codes: (0..n_samples as u32)
                     .map(|i| (i % 4 != 3).then_some(i % 4))
                     .collect(),
+                ordered: false,
             },
         ),
         (

@@ -196,7 +196,8 @@ fn check_layers_obsm_uns(table: &Table, expected: &Value, file: &str) {
     // Columns keep the kind that they were written as.
     let kind = |name: &str| &table.sample_metadata.column(name).unwrap().values;
     assert!(
-        matches!(kind("category"), ColumnValues::Categorical { levels, .. } if levels.len() == 3)
+        matches!(kind("category"), ColumnValues::Categorical { levels, ordered: true, .. } if *levels == ["b", "a", "unused"]),
+        "{file}"
     );
     assert!(
         matches!(kind("nullable_text"), ColumnValues::Text(_)),
@@ -244,6 +245,7 @@ fn table() -> Table {
             ColumnValues::Categorical {
                 levels: vec!["unused".into(), "b".into(), "a".into()],
                 codes: vec![Some(2), None, Some(1)],
+                ordered: true,
             },
         ),
         (

@@ -115,7 +115,11 @@ fn without_placeholders(metadata: &Metadata) -> Result<Metadata> {
         .iter()
         .map(|column| {
             let values = match &column.values {
-                ColumnValues::Categorical { levels, codes } => {
+                ColumnValues::Categorical {
+                    levels,
+                    codes,
+                    ordered,
+                } => {
                     let kept: Vec<&String> =
                         levels.iter().filter(|level| !is_missing(level)).collect();
                     let code_of = |level: &String| {
@@ -130,6 +134,7 @@ fn without_placeholders(metadata: &Metadata) -> Result<Metadata> {
                             .map(|code| code.and_then(|code| new_codes[code as usize]))
                             .collect(),
                         levels: kept.into_iter().cloned().collect(),
+                        ordered: *ordered,
                     }
                 }
                 ColumnValues::Text(texts) => {
@@ -316,6 +321,7 @@ mod tests {
         let sex = ColumnValues::Categorical {
             levels: vec!["f".into(), "m".into()],
             codes: vec![Some(0), Some(1), Some(0), None],
+            ordered: false,
         };
         let column = |name: &str, values| Column {
             name: name.into(),
@@ -348,7 +354,11 @@ mod tests {
         let codes = vec![Some(0), Some(1), Some(2)];
         let stage = Column {
             name: "stage".into(),
-            values: ColumnValues::Categorical { levels, codes },
+            values: ColumnValues::Categorical {
+                levels,
+                codes,
+                ordered: false,
+            },
         };
         let known = without_placeholders(&Metadata::new(ids, vec![stage]).unwrap()).unwrap();
         let texts: Vec<Option<String>> = (0..3)

@@ -231,7 +231,7 @@ pub fn run(
             granger: None,
         },
     )?;
-    files.extend(found.write(folder, "simulated table")?);
+    files.extend(found.write(folder, "simulated table")?.files);
     Ok(Demo {
         outcomes,
         completed,

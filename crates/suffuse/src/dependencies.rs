@@ -4,6 +4,8 @@
 pub mod attention;
 mod files;
 
+pub use files::Written;
+
 use crate::impute::ln1p_percent;
 use crate::{Error, Result};
 use ndarray::{Array2, Axis};
@@ -399,7 +401,24 @@ mod tests {
         );
         let folder = tempfile::tempdir().unwrap();
         let written = found.write(folder.path(), "table").unwrap();
-        assert_eq!(written.len(), 6);
+        assert_eq!((written.files.len(), written.left_out.len()), (6, 0));
+        let without_mutual = super::Found {
+            edges: found
+                .edges
+                .iter()
+                .filter(|e| e.kind != "mutual")
+                .cloned()
+                .collect(),
+            ..found.clone()
+        };
+        let fewer = without_mutual.write(folder.path(), "table").unwrap();
+        assert_eq!(fewer.left_out, ["network.svg"]);
+        assert!(
+            !folder.path().join("network.svg").exists(),
+            "not that of the run before"
+        );
+        let written = found.write(folder.path(), "table").unwrap();
+        assert_eq!(written.files.len(), 6);
         let graph = std::fs::read_to_string(folder.path().join("dependencies.graphml")).unwrap();
         assert_eq!(graph.matches("<node ").count(), 4);
         let n_mutual = found.edges.iter().filter(|e| e.kind == "mutual").count();

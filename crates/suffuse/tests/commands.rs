@@ -285,6 +285,17 @@ fn a_dry_run_tells_the_plan_and_writes_nothing() {
         assert!(run.stdout.contains(word), "{}", run.stdout);
     }
     assert_eq!(bench.content(), before);
+    // A sample without a value above zero stays as it is.
+    bench.file(
+        "few.tsv",
+        "id\tx\ty\tz\na\t1\t0\t2\nb\t0\t0\t0\nc\t3\t0\tNA\n",
+    );
+    let plan = "impute few.tsv -o few.h5ad --method taxon-mean --dry-run";
+    let plan = bench.succeed(&plan.split(' ').collect::<Vec<_>>()).stdout;
+    assert!(
+        plan.contains(" 1 entries that are not") && plan.contains(" 2 zeros"),
+        "{plan}"
+    );
 }
 
 #[test]
@@ -414,8 +425,14 @@ fn dependencies_are_written_as_edges_graph_and_pictures() {
     );
     // What a run before wrote and this one does not is gone.
     bench.file("found/attention.tsv", "of another model");
-    let again = "dependencies table.h5ad --out found --permutations 0 --alpha 1e-300 --force -q";
-    bench.succeed(&again.split(' ').collect::<Vec<_>>());
+    let again = "dependencies table.h5ad --out found --permutations 0 --alpha 1e-300 --force";
+    let run = bench.succeed(&again.split(' ').collect::<Vec<_>>());
+    assert!(
+        run.stderr
+            .contains("no pair to show: pairs.svg, network.svg"),
+        "{}",
+        run.stderr
+    );
     for stale in ["attention.tsv", "network.svg"] {
         assert!(!bench.path("found").join(stale).exists(), "{stale}");
     }

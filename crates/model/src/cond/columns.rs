@@ -320,6 +320,7 @@ mod tests {
         let categorical = ColumnValues::Categorical {
             levels: vec!["other".into(), "male".into()],
             codes: vec![Some(1), Some(0), Some(0), None],
+            ordered: false,
         };
         let encoded = encoder
             .encode(&metadata(vec![("sex", categorical)]))

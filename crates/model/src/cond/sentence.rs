@@ -145,6 +145,7 @@ mod tests {
                 ColumnValues::Categorical {
                     levels: vec!["Primary Tumor".into(), "Solid Tissue Normal".into()],
                     codes: vec![Some(0), Some(1), None],
+                    ordered: false,
                 },
             ),
             (

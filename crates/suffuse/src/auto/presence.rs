@@ -168,6 +168,8 @@ impl ZeroJudges {
             false => N_COPIES,
         };
         let learned = ln1p_percent(table, &table.totals());
+        let groups = cohort.groups.as_ref();
+        let group_of = |sample: usize| groups.map_or(sample, |groups| groups[sample]);
         let mut judged = Judged::default();
         let mut n = 0;
         for copy in 0..n_copies {
@@ -198,7 +200,7 @@ impl ZeroJudges {
                 judged.is_present.push(is_present);
                 // As many zeros as if they had been drawn at the same rate as the non-zeros.
                 judged.weight.push(if is_present { 1.0 } else { share });
-                judged.fold.push(at.0 % N_FOLDS);
+                judged.fold.push(group_of(at.0) % N_FOLDS);
                 n += usize::from(is_present);
             }
         }

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 use std::path::PathBuf;
 use suffuse::dependencies::attention::{Attention, attention};
-use suffuse::dependencies::{Options, TimeColumns, find, tests};
+use suffuse::dependencies::{Options, TimeColumns, Written, find, tests};
 use suffuse::output::{make_folder, remove_of_before, require_outside, write_text};
 use suffuse::provenance::{Provenance, digest};
 use suffuse::{Error, Result, input};
@@ -143,7 +143,16 @@ pub(super) fn run(arguments: &DependenciesArgs, context: &mut Context) -> Result
     context.notes(&found.notes);
 
     make_folder(&arguments.out, arguments.overwrite.overwrite())?;
-    let mut files = found.write(&arguments.out, &name)?;
+    let Written {
+        mut files,
+        left_out,
+    } = found.write(&arguments.out, &name)?;
+    if !left_out.is_empty() {
+        let left_out = left_out.join(", ");
+        context.notes(&[format!(
+            "not drawn, for there is no pair to show: {left_out}"
+        )]);
+    }
     let agreement = match &attention {
         Some(attention) => {
             files.extend(attention.write(&arguments.out, &name)?);

@@ -599,7 +599,11 @@ fn say_plan(
     context: &mut Context,
 ) -> Result<()> {
     let n_missing = table.csr().2.iter().filter(|value| value.is_nan()).count();
-    let n_zeros = table.n_samples() * table.n_features() - table.n_stored();
+    // Samples without a value above zero stay as they are.
+    let has_value = |sample: usize| table.row(sample).1.iter().any(|value| *value > 0.0);
+    let zeros_of = |sample: usize| table.n_features() - table.row(sample).1.len();
+    let judged = (0..table.n_samples()).filter(|sample| has_value(*sample));
+    let n_zeros: usize = judged.map(zeros_of).sum();
     let mut lines = vec![
         format!(
             "table              {} samples x {} features",

@@ -20,13 +20,22 @@ const N_MASK_TAXA: usize = 12;
 const N_MASK_STEPS: usize = 3;
 const N_MASK_CONDITION_TOKENS: usize = 2;
 
+/// What was written.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Written {
+    /// Files.
+    pub files: Vec<PathBuf>,
+    /// Names of pictures that would have shown no pair.
+    pub left_out: Vec<&'static str>,
+}
+
 impl Found {
     /// Writes `edges.tsv`, `dependencies.graphml` and the pictures (`pairs.svg`, `network.svg`,
-    /// `matrix.svg`, `attention-mask.svg`); returns the files written.
+    /// `matrix.svg`, `attention-mask.svg`).
     ///
     /// # Errors
     /// The folder cannot be written to.
-    pub fn write(&self, folder: &Path, table_name: &str) -> Result<Vec<PathBuf>> {
+    pub fn write(&self, folder: &Path, table_name: &str) -> Result<Written> {
         let pictures = [
             ("pairs.svg", self.bars(table_name)),
             ("network.svg", self.network(table_name)),
@@ -37,15 +46,18 @@ impl Found {
             ("edges.tsv", Some(self.edges_tsv())),
             ("dependencies.graphml", Some(self.graphml())),
         ];
-        let mut written = Vec::new();
+        let mut written = Written::default();
         for (name, text) in files.into_iter().chain(pictures) {
             let path = folder.join(name);
             match text {
                 Some(text) => {
                     write_text(&path, Overwrite::Replace, &text)?;
-                    written.push(path);
+                    written.files.push(path);
                 }
-                None => remove_of_before(&path)?,
+                None => {
+                    remove_of_before(&path)?;
+                    written.left_out.push(name);
+                }
             }
         }
         Ok(written)

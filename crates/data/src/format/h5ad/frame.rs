@@ -82,7 +82,7 @@ fn read_column(group: &H5Group, name: &str) -> Result<ColumnValues> {
     if group.has_group("__categories") {
         let categories = group.group("__categories")?;
         if categories.has_dataset(name) {
-            return categorical(&dataset, read_dataset(&categories.dataset(name)?)?);
+            return categorical(&dataset, read_dataset(&categories.dataset(name)?)?, false);
         }
     }
     read_dataset(&dataset)
@@ -93,7 +93,11 @@ fn read_encoded(group: &H5Group) -> Result<ColumnValues> {
     match group.attr_text("encoding-type") {
         Some("categorical") => {
             let levels = read_column(group, "categories")?;
-            categorical(&group.dataset("codes")?, levels)
+            categorical(
+                &group.dataset("codes")?,
+                levels,
+                group.attr_is_true("ordered"),
+            )
         }
         Some("nullable-integer" | "nullable-boolean" | "nullable-string-array") => {
             let values = read_dataset(&group.dataset("values")?)?;
@@ -149,7 +153,7 @@ fn read_dataset(dataset: &H5Dataset) -> Result<ColumnValues> {
 const MAX_EXACT: u64 = 1 << 53;
 
 /// Codes into levels; a negative code is a missing value.
-fn categorical(codes: &H5Dataset, levels: ColumnValues) -> Result<ColumnValues> {
+fn categorical(codes: &H5Dataset, levels: ColumnValues, ordered: bool) -> Result<ColumnValues> {
     let levels: Vec<String> = (0..levels.len())
         .map(|level| levels.text(level).unwrap_or_default())
         .collect();
@@ -169,6 +173,7 @@ fn categorical(codes: &H5Dataset, levels: ColumnValues) -> Result<ColumnValues> 
     Ok(ColumnValues::Categorical {
         levels,
         codes: rows,
+        ordered,
     })
 }
 
@@ -234,9 +239,11 @@ fn write_column(group: &mut OutGroup, name: &str, values: &ColumnValues) {
         ColumnValues::Numeric(values) => {
             write_array(group, name, Numbers::F64(values), values.len())
         }
-        ColumnValues::Categorical { levels, codes } => {
-            write_categorical(group, name, levels, codes)
-        }
+        ColumnValues::Categorical {
+            levels,
+            codes,
+            ordered,
+        } => write_categorical(group, name, levels, codes, *ordered),
         ColumnValues::Text(values) => {
             let present: Option<Vec<&str>> = values.iter().map(Option::as_deref).collect();
             if let Some(texts) = present {
@@ -252,7 +259,7 @@ fn write_column(group: &mut OutGroup, name: &str, values: &ColumnValues) {
             };
             let codes: Vec<Option<u32>> =
                 values.iter().map(|text| text.as_ref().map(code)).collect();
-            write_categorical(group, name, &levels, &codes);
+            write_categorical(group, name, &levels, &codes, false);
         }
         ColumnValues::Boolean(values) => {
             let known: Vec<bool> = values.iter().map(|value| value.unwrap_or(false)).collect();
@@ -281,11 +288,17 @@ fn write_column(group: &mut OutGroup, name: &str, values: &ColumnValues) {
     }
 }
 
-fn write_categorical(group: &mut OutGroup, name: &str, levels: &[String], codes: &[Option<u32>]) {
+fn write_categorical(
+    group: &mut OutGroup,
+    name: &str,
+    levels: &[String],
+    codes: &[Option<u32>],
+    ordered: bool,
+) {
     let mut categorical = OutGroup::new(name);
     categorical.attr("encoding-type", Attr::Text("categorical"));
     categorical.attr("encoding-version", Attr::Text("0.2.0"));
-    categorical.attr("ordered", Attr::Integer(0));
+    categorical.attr("ordered", Attr::Integer(ordered.into()));
     let levels: Vec<&str> = levels.iter().map(String::as_str).collect();
     write_texts(&mut categorical, "categories", &levels);
     let codes: Vec<i32> = codes

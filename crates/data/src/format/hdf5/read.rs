@@ -199,6 +199,11 @@ impl H5Group {
             .collect()
     }
 
+    /// Says whether an attribute is there and is a truth value that is true, or 1.
+    pub(crate) fn attr_is_true(&self, name: &str) -> bool {
+        self.attr_counts(name).is_some_and(|counts| counts == [1])
+    }
+
     fn missing(&self, what: &str, name: &str) -> Error {
         let mut members: Vec<&str> = self
             .groups

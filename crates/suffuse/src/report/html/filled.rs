@@ -82,7 +82,7 @@ pub fn of_filled(filled: &Filled) -> Result<String> {
     show_taxa(&mut page, &taxa);
     let n_leaks = show_audit(&mut page, filled.table)?;
     show_ordination(&mut page, filled)?;
-    show_sparsity(&mut page, filled.counts);
+    show_sparsity(&mut page, filled.counts, filled.gathered.n_absent);
     show_provenance(&mut page, filled.provenance);
     page.done = done(filled, score.as_ref(), quality.as_ref());
     let n_doubtful = taxa.iter().filter(|t| t.trust() == taxa::Trust::No).count();
@@ -420,15 +420,19 @@ fn show_ordination(page: &mut Page, filled: &Filled) -> Result<()> {
     Ok(())
 }
 
-fn show_sparsity(page: &mut Page, counts: Counts) {
+/// - `n_absent`: entries filled with 0, which are zeros from then on
+fn show_sparsity(page: &mut Page, counts: Counts, n_absent: usize) {
     let before = counts.filled_zeros + counts.kept_zeros;
+    let after = counts.kept_zeros + n_absent;
+    let filled = counts.filled_zeros + counts.filled_missing - n_absent;
     let missing = counts.filled_missing + counts.kept_missing;
     let n = (counts.observed + before + missing).max(1);
     let percent = |part: usize| 100.0 * part as f64 / n as f64;
     page.sparsity_words.push(format!(
-        "Zeros fell from {:.1} % to {:.1} % of all entries{}.{}",
+        "Zeros {} from {:.1} % to {:.1} % of all entries{}.{}",
+        if after > before { "rose" } else { "fell" },
         percent(before),
-        percent(counts.kept_zeros),
+        percent(after),
         match missing {
             0 => String::new(),
             n => format!(
@@ -459,19 +463,15 @@ fn show_sparsity(page: &mut Page, counts: Counts) {
             "after",
             &[
                 ("observed", "measured", counts.observed),
-                (
-                    "filled",
-                    "filled",
-                    counts.filled_zeros + counts.filled_missing,
-                ),
-                ("zero", "zero", counts.kept_zeros),
+                ("filled", "filled", filled),
+                ("zero", "zero", after),
                 ("missing", "not measured", counts.kept_missing),
             ],
         ),
     ];
     page.sparsity_key = vec![
         ("observed", "measured above zero"),
-        ("filled", "filled"),
+        ("filled", "filled with more than 0"),
         ("zero", "zero"),
     ];
     if missing > 0 {
