@@ -75,6 +75,11 @@ def check_biom(path, expected):
     same(table.matrix_data.toarray().T, expected["values"], path.name)
     for feature, lineage in zip(expected["features"], expected["lineages"]):
         assert "; ".join(table.metadata(feature, "observation")["taxonomy"]) == lineage
+    pathways = [table.metadata(feature, "observation")["KEGG_Pathways"] for feature in expected["features"]]
+    if h5py.is_hdf5(path):
+        assert pathways == [["M", "x"], ["M"], None, ["M", "y z"]], pathways
+    else:
+        assert pathways == ["M; x", "M", "", "M; y z"], pathways
     for sample, text in zip(expected["samples"], expected["obs"]["text"]):
         assert (table.metadata(sample)["text"] or None) == text, (sample, table.metadata(sample))
 

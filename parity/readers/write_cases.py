@@ -33,6 +33,7 @@ OBS = pd.DataFrame(
         "number": [1.5, NAN, 3.0, -4.25, 0.0],
         "whole": np.array([1, 2, 3, 4, 5], dtype=np.int32),
         "long_name": np.arange(20231115123456701, 20231115123456706, dtype=np.int64),
+        "longer_name": np.arange(2**63 + 1, 2**63 + 6, dtype=np.uint64),
         "flag": [True, False, True, True, False],
         "nullable_whole": pd.array([1, None, 3, 4, 5], dtype="Int64"),
         "nullable_flag": pd.array([True, None, False, True, True], dtype="boolean"),

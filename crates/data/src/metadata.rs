@@ -40,7 +40,30 @@ pub struct Metadata {
     columns: Vec<Column>,
 }
 
+/// Whole numbers up to here are different as f64.
+const MAX_EXACT: u128 = 1 << 53;
+
 impl ColumnValues {
+    /// Whole numbers, `None` for a missing one: as texts if one is so large that as f64 it could be another, as names
+    /// that are numbers may be.
+    pub fn of_whole_numbers(values: impl Iterator<Item = Option<i128>>) -> ColumnValues {
+        let values: Vec<Option<i128>> = values.collect();
+        if values
+            .iter()
+            .flatten()
+            .any(|x| x.unsigned_abs() > MAX_EXACT)
+        {
+            let texts = values.iter().map(|x| x.map(|x| x.to_string()));
+            return ColumnValues::Text(texts.collect());
+        }
+        ColumnValues::Numeric(
+            values
+                .iter()
+                .map(|x| x.map_or(f64::NAN, |x| x as f64))
+                .collect(),
+        )
+    }
+
     /// Number of rows.
     pub fn len(&self) -> usize {
         match self {

@@ -212,7 +212,7 @@ mod tests {
         };
         table.feature_metadata.set_column(column).unwrap();
         let lineages: Vec<&str> = features.iter().map(|(_, lineage)| *lineage).collect();
-        table.taxonomy = Some(Taxonomy::parse(&lineages).unwrap());
+        table.taxonomy = Some(Taxonomy::parse(&lineages));
         table
     }
 

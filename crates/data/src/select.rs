@@ -441,7 +441,7 @@ mod tests {
             .feature_metadata
             .set_column(column("length", vec![10.0, 20.0, 30.0]))
             .unwrap();
-        table.taxonomy = Some(Taxonomy::parse(&["k__X", "k__Y", "k__Z"]).unwrap());
+        table.taxonomy = Some(Taxonomy::parse(&["k__X", "k__Y", "k__Z"]));
         let grid: Vec<f64> = (0..9).map(f64::from).collect();
         table.layers.insert(
             "d".into(),

@@ -324,7 +324,7 @@ fn assemble(
             )
         })
         .collect();
-    table.taxonomy = Some(Taxonomy::parse(&lineages)?);
+    table.taxonomy = Some(Taxonomy::parse(&lineages));
     Ok(table)
 }
 

@@ -7,7 +7,7 @@
 
 use crate::delimited::normalized;
 use crate::metadata_tsv::is_missing;
-use crate::{Error, Metadata, Result, Table};
+use crate::{Metadata, Table};
 use std::collections::HashMap;
 
 /// Names of the ranks and, per feature, the lineage in that order; an empty name is unknown.
@@ -41,23 +41,23 @@ const RANKS_BY_POSITION: [&str; 8] = [
 /// Begins the name of a rank that has none, before its place in the lineage.
 const LEVEL: &str = "level_";
 
+/// A rank without a name in QIIME 2's collapsed tables.
+const NO_NAME: &str = "__";
+
 /// Whole lineages that say that nothing is known.
 const UNKNOWN: [&str; 6] = ["", "unassigned", "unclassified", "unknown", "none", "na"];
 
 impl Taxonomy {
     /// Parses one lineage text per feature.
     ///
-    /// Ranks are those that occur in any lineage. An unknown prefix `x__` becomes a rank `x`, and one that is
-    /// named by its place where it occurs again; it stands before the broadest known rank that follows it in a
-    /// lineage, or at the end. `Unassigned` and an empty text are a lineage of unknown names.
-    ///
-    /// # Errors
-    /// A lineage that names one rank twice.
-    pub fn parse<S: AsRef<str>>(texts: &[S]) -> Result<Taxonomy> {
-        let mut parsed = Vec::with_capacity(texts.len());
-        for text in texts {
-            parsed.push(parse_lineage(text.as_ref())?);
-        }
+    /// Ranks are those that occur in any lineage. An unknown prefix `x__` becomes a rank `x`, and a prefix that a
+    /// lineage has again, as in `k__Eukaryota|k__Metazoa` of Kraken's reports, one that is named by its place; such ranks
+    /// stand before the broadest known rank that follows them in a lineage, or at the end. `Unassigned`, `__` for
+    /// every rank, and an empty text are a lineage of unknown names.
+    pub fn parse<S: AsRef<str>>(texts: &[S]) -> Taxonomy {
+        let parsed: Vec<_> = (texts.iter())
+            .map(|text| parse_lineage(text.as_ref()))
+            .collect();
         let mut ranks: Vec<String> = Vec::new();
         for (rank, _) in parsed.iter().flatten() {
             if !ranks.contains(rank) {
@@ -85,27 +85,21 @@ impl Taxonomy {
                 names
             })
             .collect();
-        Ok(Taxonomy { ranks, lineages })
+        Taxonomy { ranks, lineages }
     }
 
     /// Lineages from feature ids that are lineages themselves, as in MetaPhlAn's tables.
     ///
     /// `None` unless they are, see [`are_lineages`].
     pub fn from_ids(feature_ids: &[String]) -> Option<Taxonomy> {
-        if !are_lineages(feature_ids) {
-            return None;
-        }
-        Taxonomy::parse(feature_ids).ok()
+        are_lineages(feature_ids).then(|| Taxonomy::parse(feature_ids))
     }
 
     /// Lineages from a data frame of features, for `feature_ids` in their order.
     ///
     /// Takes a column `Taxon`, `taxonomy`, `lineage` or `Consensus Lineage` (as in QIIME 2), or
     /// else columns named by ranks (`superkingdom`, `phylum`, ...). `None` if there is neither.
-    ///
-    /// # Errors
-    /// As [`Taxonomy::parse`].
-    pub fn from_metadata(metadata: &Metadata, feature_ids: &[String]) -> Result<Option<Taxonomy>> {
+    pub fn from_metadata(metadata: &Metadata, feature_ids: &[String]) -> Option<Taxonomy> {
         let aligned = metadata.align(feature_ids);
         let rows = 0..feature_ids.len();
         if let Some(column) = aligned
@@ -116,7 +110,7 @@ impl Taxonomy {
             let texts: Vec<String> = rows
                 .map(|row| column.values.text(row).unwrap_or_default())
                 .collect();
-            return Taxonomy::parse(&texts).map(Some);
+            return Some(Taxonomy::parse(&texts));
         }
         let mut columns: Vec<(usize, &str, &crate::Column)> = (aligned.columns().iter())
             .filter_map(|column| {
@@ -126,7 +120,7 @@ impl Taxonomy {
             .collect();
         columns.sort_by_key(|(position, _, _)| *position);
         if columns.is_empty() {
-            return Ok(None);
+            return None;
         }
         let ranks = columns
             .iter()
@@ -141,7 +135,7 @@ impl Taxonomy {
                     .collect()
             })
             .collect();
-        Ok(Some(Taxonomy { ranks, lineages }))
+        Some(Taxonomy { ranks, lineages })
     }
 
     /// The lineage of a feature as text, `k__Bacteria; p__Firmicutes; g__`: all ranks are
@@ -201,7 +195,7 @@ impl Taxonomy {
 pub fn are_lineages(ids: &[String]) -> bool {
     let is_lineage = |id: &String| {
         let first = id.split(['|', ';']).next().unwrap_or(id).trim();
-        UNKNOWN.contains(&id.trim().to_lowercase().as_str()) || split_prefix(first).is_some()
+        is_unknown(first) || split_prefix(first).is_some()
     };
     ids.iter().all(is_lineage) && ids.iter().any(|id| id.contains(['|', ';']))
 }
@@ -261,16 +255,17 @@ pub fn own_names(table: &Table) -> Vec<String> {
         .collect()
 }
 
+/// Says whether a text names nothing.
+fn is_unknown(name: &str) -> bool {
+    name == NO_NAME || UNKNOWN.contains(&name.to_lowercase().as_str())
+}
+
 /// Ranks and names of one lineage; unknown names are kept as empty.
-fn parse_lineage(text: &str) -> Result<Vec<(String, String)>> {
+fn parse_lineage(text: &str) -> Vec<(String, String)> {
     let text = text.trim();
-    if UNKNOWN.contains(&text.to_lowercase().as_str()) {
-        return Ok(Vec::new());
-    }
     let separator = if text.contains(';') { ';' } else { '|' };
     let parts = text.trim_end_matches(separator).split(separator);
     let mut parts: Vec<&str> = parts.map(str::trim).collect();
-    let is_unknown = |part: &str| UNKNOWN.contains(&part.to_lowercase().as_str());
     let is_root = |part: &&str| {
         let name = without_confidence(part).unwrap_or(part);
         name.eq_ignore_ascii_case("root")
@@ -285,27 +280,21 @@ fn parse_lineage(text: &str) -> Result<Vec<(String, String)>> {
         .collect();
     parts = without.unwrap_or(parts);
     if parts.iter().all(|part| is_unknown(part)) {
-        return Ok(Vec::new());
+        return Vec::new();
     }
     let mut lineage: Vec<(String, String)> = Vec::new();
     for (position, part) in parts.into_iter().enumerate() {
         let (rank, name) = match split_prefix(part) {
             Some((prefix, name)) => (rank_of_prefix(prefix), name),
+            None if part == NO_NAME => (rank_after(lineage.last(), position), ""),
             None => (rank_after(lineage.last(), position), part),
         };
-        let is_again = lineage.iter().any(|(other, _)| *other == rank);
-        let rank = match is_again && canonical_position(&rank) == RANKS.len() {
-            true => format!("{LEVEL}{position}"), // ranks without a name of their own: `x__A|k__B|x__C`
-            false => rank,
-        };
-        if lineage.iter().any(|(other, _)| *other == rank) {
-            return Err(Error::Invalid(format!(
-                "lineage {text:?}: rank {rank:?} occurs twice; each rank may occur once"
-            )));
-        }
-        lineage.push((rank, name.to_string()));
+        let is_new = |rank: &String| lineage.iter().all(|(other, _)| other != rank);
+        let by_place = (position..).map(|level| format!("{LEVEL}{level}"));
+        let rank = std::iter::once(rank).chain(by_place).find(is_new);
+        lineage.extend(rank.map(|rank| (rank, name.to_string())));
     }
-    Ok(lineage)
+    lineage
 }
 
 /// `Bacteria(100)` as `Bacteria`; `None` for a name without a percentage behind it.
@@ -386,7 +375,7 @@ mod tests {
     use super::*;
 
     fn names(text: &str) -> Vec<(String, String)> {
-        let taxonomy = Taxonomy::parse(&[text]).unwrap();
+        let taxonomy = Taxonomy::parse(&[text]);
         taxonomy
             .ranks
             .iter()
@@ -441,7 +430,7 @@ mod tests {
     #[test]
     fn unknown_names_unknown_prefixes_and_unassigned_features_keep_their_place() {
         let texts = ["k__A; p__; g__G", "Unassigned", "k__A; p__P; sh__X", ""];
-        let taxonomy = Taxonomy::parse(&texts).unwrap();
+        let taxonomy = Taxonomy::parse(&texts);
         assert_eq!(taxonomy.ranks, ["kingdom", "phylum", "genus", "sh"]);
         assert_eq!(taxonomy.lineages[0], ["A", "", "G", ""]);
         assert_eq!(taxonomy.lineages[1], ["", "", "", ""]);
@@ -458,15 +447,36 @@ mod tests {
         }
         let partly = names("Bacteria(100);unclassified");
         assert_eq!(partly[0].1, "Bacteria");
-        assert!(Taxonomy::parse(&["g__A; g__B"]).is_err());
+        // As QIIME 2 collapses tables: a mark without a rank where no name is known.
+        for unknown in ["Unassigned;__;__", "__"] {
+            assert!(names(unknown).is_empty(), "{unknown}");
+        }
+        let collapsed = Taxonomy::parse(&["d__A;p__P;__;__", "d__A;p__P;c__C;__"]);
+        assert_eq!(collapsed.ranks, ["domain", "phylum", "class", "order"]);
+        assert_eq!(
+            collapsed.lineages,
+            [["A", "P", "", ""], ["A", "P", "C", ""]]
+        );
+        let ids = ["Unassigned;__", "d__A;p__P"].map(String::from);
+        assert_eq!(Taxonomy::from_ids(&ids).unwrap().lineages[1], ["A", "P"]);
     }
 
     #[test]
     fn ranks_without_a_known_name_stand_where_they_stood() {
-        let ranks = |texts: &[&str]| Taxonomy::parse(texts).unwrap().ranks;
+        let ranks = |texts: &[&str]| Taxonomy::parse(texts).ranks;
         assert_eq!(
             ranks(&["x__cell|k__B|x__C", "x__cell|k__B|p__D|y__E"]),
             ["x", "kingdom", "phylum", "level_2", "y"]
+        );
+        // Domains and kingdoms of Kraken's reports have one prefix.
+        let kraken = ["k__E", "k__E|k__M", "k__E|k__M|p__C", "k__B", "k__B|p__F"];
+        let taxonomy = Taxonomy::parse(&kraken);
+        assert_eq!(taxonomy.ranks, ["kingdom", "level_1", "phylum"]);
+        assert_eq!(taxonomy.lineages[2], ["E", "M", "C"]);
+        assert_eq!(taxonomy.lineages[4], ["B", "", "F"]);
+        assert_eq!(
+            ranks(&["level_1__A; level_1__B; level_1__C"]),
+            ["level_1", "level_2", "level_3"]
         );
         assert_eq!(
             ranks(&["k__A; g__G; sh__X; s__S", "k__A; sh__X"]),
@@ -477,15 +487,15 @@ mod tests {
     #[test]
     fn a_formatted_lineage_parses_back_to_itself() {
         let texts = ["k__A; p__; g__G", "k__A; p__P; g__", "Unassigned"];
-        let taxonomy = Taxonomy::parse(&texts).unwrap();
+        let taxonomy = Taxonomy::parse(&texts);
         let back: Vec<String> = (0..3)
             .map(|feature| taxonomy.lineage_text(feature))
             .collect();
         assert_eq!(back, texts);
-        assert_eq!(Taxonomy::parse(&back).unwrap(), taxonomy);
-        let deep = Taxonomy::parse(&["a;b;c;d;e;f;g;h;i;j;k;l"]).unwrap();
+        assert_eq!(Taxonomy::parse(&back), taxonomy);
+        let deep = Taxonomy::parse(&["a;b;c;d;e;f;g;h;i;j;k;l"]);
         assert_eq!(deep.ranks.last().unwrap(), "level_11");
-        assert_eq!(Taxonomy::parse(&[deep.lineage_text(0)]).unwrap(), deep);
+        assert_eq!(Taxonomy::parse(&[deep.lineage_text(0)]), deep);
     }
 
     #[test]
@@ -505,7 +515,7 @@ mod tests {
         let metadata =
             crate::metadata_tsv::read_from(text.as_bytes(), std::path::Path::new("t.tsv")).unwrap();
         let ids = ["9".to_string(), "7".to_string(), "8".to_string()];
-        let taxonomy = Taxonomy::from_metadata(&metadata, &ids).unwrap().unwrap();
+        let taxonomy = Taxonomy::from_metadata(&metadata, &ids).unwrap();
         assert_eq!(taxonomy.ranks, ["phylum", "species"]);
         assert_eq!(taxonomy.lineages, [["Q", ""], ["P", "P x"], ["", ""]]);
     }

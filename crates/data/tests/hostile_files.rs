@@ -74,7 +74,7 @@ fn table() -> Table {
     let lineages: Vec<String> = (0..n_features)
         .map(|i| format!("k__Bacteria; p__P{}; g__G{i}", i % 4))
         .collect();
-    table.taxonomy = Some(Taxonomy::parse(&lineages).unwrap());
+    table.taxonomy = Some(Taxonomy::parse(&lineages));
     table.layers.insert(
         "interval".to_string(),
         Layer::Dense(Dense {
@@ -290,6 +290,41 @@ fn biom_with_duplicate_ids_or_a_wrong_shape_names_the_file() {
     assert!(message(document("t2", [2, 1], "[[2,0,1.0]]")).contains("entry 1: found [2, 0, 1], "));
     assert!(message(document("t2", [2, 1], "[[0,0,-1.0]]")).contains("-1"));
     assert!(message(document("t2", [2, 1], "[[0,0,1.0],[0,0,1.0]]")).contains("twice"));
+}
+
+/// As R's biomformat writes tables: lineages without a name, numbers as ids; large whole numbers as names.
+#[test]
+fn biom_of_other_writers_keeps_lineages_and_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("r.biom");
+    let text = r#"{"rows":[{"id":"t1","metadata":["k__A","p__B"]},{"id":"t2","metadata":[]},{"id":"t3","metadata":null}],
+        "columns":[{"id":7,"metadata":{"host":1152921504606846977}},{"id":"s2","metadata":{"host":1152921504606846978}},
+        {"id":"s3","metadata":["x"]}],
+        "matrix_type":"dense","shape":[3,3],"data":[[1,0,2],[0,3,0],[4,0,0]]}"#;
+    std::fs::write(&path, text).unwrap();
+    let table = format::read(&path, &ReadOptions::default()).unwrap();
+    assert_eq!(table.sample_ids(), ["7", "s2", "s3"]);
+    let taxonomy = table.taxonomy.as_ref().unwrap();
+    assert_eq!(taxonomy.lineages, [["A", "B"], ["", ""], ["", ""]]);
+    let hosts = &table.sample_metadata.column("host").unwrap().values;
+    assert_eq!(hosts.text(0).unwrap(), "1152921504606846977");
+    assert_eq!(hosts.text(1).unwrap(), "1152921504606846978");
+    assert_eq!(hosts.text(2), None);
+    let unnamed = &table.sample_metadata.column("metadata").unwrap().values;
+    assert_eq!(unnamed.text(2).unwrap(), "x");
+    // The same large numbers come back from BIOM 2.1.
+    let again = folder.path().join("again.biom");
+    format::write(&table, &again, &WriteOptions::default()).unwrap();
+    let again = format::read(&again, &ReadOptions::default()).unwrap();
+    assert_eq!(
+        again.sample_metadata.column("host").unwrap().values.text(1),
+        hosts.text(1)
+    );
+    std::fs::write(&path, text.replace("\"id\":7", "\"id\":null")).unwrap();
+    let message = format::read(&path, &ReadOptions::default())
+        .unwrap_err()
+        .to_string();
+    assert!(message.contains("a text or a number"), "{message}");
 }
 
 #[test]

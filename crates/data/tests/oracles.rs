@@ -217,6 +217,11 @@ fn check_layers_obsm_uns(table: &Table, expected: &Value, file: &str) {
         matches!(kind("long_name"), ColumnValues::Text(found) if found[..2] == names),
         "{file}"
     );
+    let beyond_signed = Some("9223372036854775809".to_string());
+    assert!(
+        matches!(kind("longer_name"), ColumnValues::Text(found) if found[0] == beyond_signed),
+        "{file}"
+    );
 }
 
 /// A table with a value of every kind; `NaN` among the entries and missing values in each column.
@@ -280,7 +285,13 @@ fn table() -> Table {
         "k__Archaea; p__; g__X",
         "k__Bacteria; p__B; g__Prevotella",
     ];
-    table.taxonomy = Some(Taxonomy::parse(&lineages.map(String::from)).unwrap());
+    table.taxonomy = Some(Taxonomy::parse(&lineages.map(String::from)));
+    let pathways = ["M; x", "M", "", "M; y z"].map(|text| Some(text.to_string()));
+    let pathways = Column {
+        name: "KEGG_Pathways".into(),
+        values: ColumnValues::Text(pathways.to_vec()),
+    };
+    table.feature_metadata.set_column(pathways).unwrap();
     let (indptr, indices, values) = table.csr();
     let sparse = Layer::Sparse {
         indptr: indptr.to_vec(),

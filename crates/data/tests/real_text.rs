@@ -79,9 +79,7 @@ fn the_nested_ranks_of_the_tumour_tables_have_49_leaves() {
     let Some(data) = shared_data() else { return };
     let mut table = read(&data.join("formats/tcga_stad_solid.tsv.gz"));
     let metadata = metadata_tsv::read(&data.join("formats/tcga_taxa106.tsv")).unwrap();
-    let taxonomy = Taxonomy::from_metadata(&metadata, table.feature_ids())
-        .unwrap()
-        .unwrap();
+    let taxonomy = Taxonomy::from_metadata(&metadata, table.feature_ids()).unwrap();
     assert_eq!(taxonomy.ranks[0], "superkingdom");
     table.feature_metadata = metadata.align(table.feature_ids());
     table.taxonomy = Some(taxonomy);

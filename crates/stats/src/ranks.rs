@@ -91,7 +91,8 @@ pub fn placements(scores: &[f64], is_positive: &[bool]) -> Result<Vec<f64>> {
 }
 
 /// Average precision: area under the precision-recall curve, `sum (R_k - R_(k-1)) P_k` over the
-/// distinct scores from the highest on; the share of positives by chance, `NaN` without a positive.
+/// distinct scores from the highest on; the share of positives by chance, `NaN`
+/// where all or none are positive.
 ///
 /// # Errors
 /// Vectors of different lengths, a `NaN`.
@@ -108,7 +109,11 @@ pub fn average_precision(scores: &[f64], is_positive: &[bool]) -> Result<f64> {
         n_found += n_here;
         area += n_here / n_positive * n_found / n_taken;
     }
-    Ok(if n_positive > 0.0 { area } else { f64::NAN })
+    Ok(if n_positive > 0.0 && n_positive < n_taken {
+        area
+    } else {
+        f64::NAN
+    })
 }
 
 #[cfg(test)]

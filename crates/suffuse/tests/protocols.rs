@@ -153,6 +153,28 @@ fn whole_taxa_are_scored_for_presence_and_value() {
 }
 
 #[test]
+fn thinning_hides_nothing_that_was_not_measured() {
+    let bench = Workbench::new();
+    simulated(&bench);
+    for protocol in ["whole_taxon", "whole_sample"] {
+        let alone = [
+            "evaluate",
+            "table.h5ad",
+            "--out",
+            "x",
+            "--protocol",
+            protocol,
+            "--mask",
+            "thin:0.5",
+        ];
+        bench.fail(2, &alone, &["thin:0.5", protocol, "--protocol thinning"]);
+    }
+    assert!(!bench.path("x").exists());
+    let both = scores(&bench, "whole_taxon", &["--mask", "thin:0.5+taxon:3"]);
+    assert!(of(&both, "taxon-mean")["n"].as_u64() > Some(0), "{both}");
+}
+
+#[test]
 fn whole_samples_are_filled_by_baselines_and_the_model_says_it_cannot() {
     let bench = Workbench::new();
     simulated(&bench);

@@ -45,7 +45,7 @@ impl FeatureFacts {
         table.feature_metadata = Metadata::new(table.feature_ids().to_vec(), self.columns)?;
         if let Some(lineages) = self.lineages {
             let texts: Vec<String> = lineages.iter().map(|lineage| joined(lineage)).collect();
-            table.taxonomy = Some(Taxonomy::parse(&texts)?);
+            table.taxonomy = Some(Taxonomy::parse(&texts));
         }
         Ok(())
     }

@@ -130,6 +130,9 @@ fn read_ids(path: &Path, what: &str) -> Result<Ids> {
     let mut line = 0;
     while let Some(text) = read_line(&mut reader, path, line + 1)? {
         line += 1;
+        if text.trim().is_empty() && is_at_end(&mut reader, path, line)? {
+            break;
+        }
         let mut fields = text
             .trim_end_matches(['\r', '\n'])
             .split('\t')
@@ -165,6 +168,17 @@ fn read_ids(path: &Path, what: &str) -> Result<Ids> {
         return Err(Error::format(path, "line 1", "the end of the file", what));
     }
     Ok(found)
+}
+
+/// Says whether nothing but empty lines follows a line.
+fn is_at_end(reader: &mut dyn BufRead, path: &Path, mut line: usize) -> Result<bool> {
+    while let Some(text) = read_line(reader, path, line + 1)? {
+        line += 1;
+        if !text.trim().is_empty() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Reads features x samples into compressed rows of samples.
@@ -203,7 +217,7 @@ fn parse_matrix(mut reader: Box<dyn BufRead + '_>, path: &Path, declared: Declar
             "%%matrixmarket",
             "matrix",
             "coordinate",
-            "real" | "integer",
+            "real" | "integer" | "unsigned-integer",
             "general",
         ] => true,
         [
@@ -532,7 +546,15 @@ mod tests {
                 .to_string()
                 .contains("line 2: found \"c1\" again")
         );
-        put("p_barcodes.tsv", "c1\r\nc2\r\n");
+        put("p_barcodes.tsv", "c1\n\nc2\n");
+        let message = read(&path).unwrap_err().to_string();
+        assert!(message.contains("line 2: found an empty id"), "{message}");
+        // scipy names the field so for unsigned counts.
+        put(
+            "p_matrix.mtx",
+            "%%MatrixMarket matrix coordinate unsigned-integer general\n1 2 1\n1 1 5\n",
+        );
+        put("p_barcodes.tsv", "c1\r\nc2\r\n\n");
         let table = read(&path).unwrap();
         assert_eq!(table.get(0, 0), 5.0);
         assert_eq!(

@@ -6,7 +6,6 @@
 //! ranks (`Kingdom`, `Phylum`, ...), MetaPhlAn's `clade_name` tables, headers of R that lack the name of the id column, a byte order mark, CRLF.
 
 use super::compressed::transpose;
-use super::in_file;
 use crate::delimited::{Delimited, names_features, normalized, shortest};
 use crate::{Column, ColumnValues, Csr, Metadata, Result, Table, Taxonomy, taxonomy};
 use std::collections::HashMap;
@@ -248,8 +247,7 @@ fn parse(mut file: Delimited<'_>, orientation: Orientation) -> Result<Table> {
     let csr = transpose(&csr, column_ids.len());
     let mut table = Table::new(column_ids, row_ids.clone(), csr)?;
     if !lineages.is_empty() {
-        table.taxonomy =
-            Some(Taxonomy::parse(&lineages).map_err(|error| in_file(file.path(), error))?);
+        table.taxonomy = Some(Taxonomy::parse(&lineages));
     }
     let columns: Vec<Column> = (header.iter().zip(beside))
         .filter(|(_, texts)| !texts.is_empty())
@@ -265,7 +263,7 @@ fn parse(mut file: Delimited<'_>, orientation: Orientation) -> Result<Table> {
         table.feature_metadata = Metadata::new(row_ids.clone(), columns)?;
     }
     if table.taxonomy.is_none() && has_ranks {
-        table.taxonomy = Taxonomy::from_metadata(&table.feature_metadata, &row_ids)?;
+        table.taxonomy = Taxonomy::from_metadata(&table.feature_metadata, &row_ids);
     }
     Ok(table)
 }

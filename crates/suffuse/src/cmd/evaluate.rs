@@ -9,7 +9,7 @@ use serde_json::json;
 use std::path::PathBuf;
 use suffuse::evaluate::completion::Completion;
 use suffuse::evaluate::outcome::Outcome;
-use suffuse::evaluate::protocol::Protocol;
+use suffuse::evaluate::protocol::{Protocol, Told, thinning_of};
 use suffuse::evaluate::{
     EvaluateOptions, Finished, ModelSetting, N_FOLDS, Subject, Visits, comparison, evaluate,
     figures, summary, zero_shot,
@@ -130,6 +130,15 @@ impl ProtocolArgs {
         if self.mask.is_some() && name == Protocol::Published {
             return Err(Error::Usage(format!(
                 "--mask: {name} has a mask of its own; choose another --protocol, such as strict"
+            )));
+        }
+        if let Some(mask) = &self.mask
+            && name.told() == Told::NotMeasured
+            && let Some(thinning) = thinning_of(mask)
+            && (name == Protocol::TimePoint || thinning.parts().len() == mask.parts().len())
+        {
+            return Err(Error::Usage(format!(
+                "--mask {mask}: {name} has entries filled that were not measured, and reads that {thinning} takes away leave a measured zero; choose --protocol thinning or blind, or a mask that hides taxa or samples"
             )));
         }
         if let Some(completion) = self.completion

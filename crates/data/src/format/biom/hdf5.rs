@@ -9,6 +9,9 @@ use std::io::Write;
 use std::path::Path;
 use std::time::SystemTime;
 
+/// Categories that biom-format reads as lists, beside the lineages.
+const LISTS: [&str; 4] = ["taxonomy", "Taxonomy", "KEGG_Pathways", "collapsed_ids"];
+
 /// Stands for a slash in the name of a metadata category, as biom-format writes it.
 const SLASH: &str = "@@SLASH@@";
 
@@ -89,6 +92,11 @@ fn column(name: String, dataset: &H5Dataset, n_rows: usize) -> Result<Column> {
                 values: ColumnValues::Boolean(values),
             })
         }
+        (Kind::Integer, [rows]) if *rows == n_rows => {
+            let whole = dataset.whole_numbers()?.into_iter().map(Some);
+            let values = ColumnValues::of_whole_numbers(whole);
+            Ok(Column { name, values })
+        }
         (_, [rows]) if *rows == n_rows => Ok(Column {
             name,
             values: ColumnValues::Numeric(dataset.numbers()?),
@@ -158,12 +166,10 @@ pub(crate) fn write(
         let rows: Vec<Vec<String>> = (0..n_features)
             .map(|feature| lineage_cells(taxonomy, feature))
             .collect();
-        let width = rows.iter().map(Vec::len).max().unwrap_or(0);
-        let cells: Vec<&str> = rows
-            .iter()
-            .flat_map(|row| (0..width).map(|rank| row.get(rank).map_or("", String::as_str)))
+        let rows: Vec<Vec<&str>> = (rows.iter())
+            .map(|row| row.iter().map(String::as_str).collect())
             .collect();
-        facts.texts(TAXONOMY, &[n_features, width], &cells);
+        lists_of_texts(&mut facts, TAXONOMY, &rows);
     }
     file.add(axis("observation", table.feature_ids(), &by_feature, facts));
     file.add(axis(
@@ -202,7 +208,7 @@ fn columns_without_taxonomy(metadata: &Metadata) -> OutGroup {
         metadata
             .columns()
             .iter()
-            .filter(|column| column.name != TAXONOMY),
+            .filter(|column| !column.name.eq_ignore_ascii_case(TAXONOMY)),
     )
 }
 
@@ -223,10 +229,24 @@ fn write_columns<'a>(columns: impl Iterator<Item = &'a Column>) -> OutGroup {
                 let texts: Vec<String> = (0..n_rows)
                     .map(|row| other.text(row).unwrap_or_default())
                     .collect();
+                if LISTS.contains(&name.as_str()) {
+                    let lists = texts.iter().map(|text| text.split("; ").collect());
+                    lists_of_texts(&mut group, &name, &lists.collect::<Vec<_>>());
+                    continue;
+                }
                 let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
                 group.texts(&name, &[n_rows], &texts);
             }
         }
     }
     group
+}
+
+/// A table of texts, short rows padded with empty ones.
+fn lists_of_texts(group: &mut OutGroup, name: &str, rows: &[Vec<&str>]) {
+    let width = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let cells: Vec<&str> = (rows.iter())
+        .flat_map(|row| (0..width).map(|cell| row.get(cell).copied().unwrap_or("")))
+        .collect();
+    group.texts(name, &[rows.len(), width], &cells);
 }

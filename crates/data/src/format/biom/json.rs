@@ -7,11 +7,14 @@ use crate::format::in_file;
 use crate::{Column, ColumnValues, Csr, Error, Metadata, Result, Table};
 use flate2::read::MultiGzDecoder;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Number, Value, json};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::time::SystemTime;
+
+/// Names facts about samples that have no names.
+const FACTS: &str = "metadata";
 
 #[derive(Deserialize)]
 struct Document {
@@ -33,9 +36,49 @@ enum MatrixType {
 
 #[derive(Deserialize)]
 struct Entry {
-    id: String,
+    id: Id,
     #[serde(default)]
-    metadata: Option<Map<String, Value>>,
+    metadata: Option<Facts>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "a text or a number")]
+enum Id {
+    Text(String),
+    Number(Number),
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "facts by name or a list of texts")]
+enum Facts {
+    Named(Map<String, Value>),
+    /// As R's biomformat writes them: without names.
+    Listed(Vec<Value>),
+}
+
+impl Entry {
+    fn id(&self) -> String {
+        match &self.id {
+            Id::Text(text) => text.clone(),
+            Id::Number(number) => number.to_string(),
+        }
+    }
+
+    fn facts(&self) -> Option<&Map<String, Value>> {
+        match &self.metadata {
+            Some(Facts::Named(facts)) => Some(facts),
+            _ => None,
+        }
+    }
+
+    /// Gives facts without a name one.
+    fn name_facts(&mut self, name: &str) {
+        if let Some(Facts::Listed(values)) = &mut self.metadata {
+            let values = std::mem::take(values);
+            let named = (!values.is_empty()).then(|| (name.to_string(), Value::Array(values)));
+            self.metadata = Some(Facts::Named(named.into_iter().collect()));
+        }
+    }
 }
 
 /// Reads a BIOM 1.0 file, gzip-compressed or not.
@@ -55,18 +98,25 @@ pub fn read(path: &Path) -> Result<Table> {
     } else {
         Box::new(buffered)
     };
-    let document: Document = serde_json::from_reader(BufReader::new(text)).map_err(|error| {
-        let place = match error.line() {
-            0 => "end of the file".to_string(),
-            line => format!("line {line}, column {}", error.column()),
-        };
-        Error::format(
-            path,
-            place,
-            error.to_string(),
-            "a complete BIOM 1.0 table (JSON)",
-        )
-    })?;
+    let mut document: Document =
+        serde_json::from_reader(BufReader::new(text)).map_err(|error| {
+            let place = match error.line() {
+                0 => "end of the file".to_string(),
+                line => format!("line {line}, column {}", error.column()),
+            };
+            Error::format(
+                path,
+                place,
+                error.to_string(),
+                "a complete BIOM 1.0 table (JSON)",
+            )
+        })?;
+    for row in &mut document.rows {
+        row.name_facts(TAXONOMY);
+    }
+    for column in &mut document.columns {
+        column.name_facts(FACTS);
+    }
     table(path, document).map_err(|error| in_file(path, error))
 }
 
@@ -121,7 +171,7 @@ fn table(path: &Path, document: Document) -> Result<Table> {
         csr.values.extend(entries.iter().map(|(_, value)| *value));
         csr.indptr.push(csr.indices.len());
     }
-    let ids = |entries: &[Entry]| entries.iter().map(|entry| entry.id.clone()).collect();
+    let ids = |entries: &[Entry]| entries.iter().map(Entry::id).collect();
     let mut table = Table::new(ids(&document.columns), ids(&document.rows), csr)?;
     feature_facts(&document.rows).attach(&mut table)?;
     table.sample_metadata = Metadata::new(
@@ -165,7 +215,7 @@ fn shown(cells: &[Option<f64>]) -> String {
 fn feature_facts(rows: &[Entry]) -> FeatureFacts {
     let is_lineage = |name: &str| name.eq_ignore_ascii_case(TAXONOMY);
     let lineage = |row: &Entry| -> Option<Vec<String>> {
-        let facts = row.metadata.as_ref()?;
+        let facts = row.facts()?;
         let (_, value) = facts.iter().find(|(name, _)| is_lineage(name))?;
         match value {
             Value::Array(cells) => Some(
@@ -194,7 +244,7 @@ fn feature_facts(rows: &[Entry]) -> FeatureFacts {
 fn columns(entries: &[Entry], wanted: impl Fn(&str) -> bool) -> Vec<Column> {
     let mut names: Vec<&String> = Vec::new();
     for entry in entries {
-        for name in entry.metadata.iter().flat_map(Map::keys) {
+        for name in entry.facts().into_iter().flat_map(Map::keys) {
             if wanted(name) && !names.contains(&name) {
                 names.push(name);
             }
@@ -207,8 +257,7 @@ fn columns(entries: &[Entry], wanted: impl Fn(&str) -> bool) -> Vec<Column> {
                 .iter()
                 .map(|entry| {
                     entry
-                        .metadata
-                        .as_ref()
+                        .facts()
                         .and_then(|facts| facts.get(name))
                         .unwrap_or(&Value::Null)
                 })
@@ -226,6 +275,17 @@ fn column_values(values: &[&Value]) -> ColumnValues {
         values.iter().all(|value| value.is_null() || is_kind(value))
             && values.iter().any(|value| !value.is_null())
     };
+    let whole = |value: &Value| match value {
+        Value::Number(number) => number.as_i128(),
+        _ => None,
+    };
+    if values
+        .iter()
+        .all(|value| value.is_null() || whole(value).is_some())
+        && values.iter().any(|value| !value.is_null())
+    {
+        return ColumnValues::of_whole_numbers(values.iter().map(|value| whole(value)));
+    }
     if all(Value::is_number) {
         return ColumnValues::Numeric(
             values

@@ -138,19 +138,13 @@ fn read_dataset(dataset: &H5Dataset) -> Result<ColumnValues> {
     Ok(match dataset.kind() {
         Kind::Text => ColumnValues::Text(dataset.texts()?.into_iter().map(Some).collect()),
         Kind::Boolean => ColumnValues::Boolean(dataset.booleans()?.into_iter().map(Some).collect()),
-        Kind::Integer => match dataset.integers() {
-            // Names that are numbers: as f64 some of them would be one.
-            Ok(whole) if whole.iter().any(|x| x.unsigned_abs() > MAX_EXACT) => {
-                ColumnValues::Text(whole.iter().map(|x| Some(x.to_string())).collect())
-            }
-            _ => ColumnValues::Numeric(dataset.numbers()?),
+        Kind::Integer => match dataset.whole_numbers() {
+            Ok(whole) => ColumnValues::of_whole_numbers(whole.into_iter().map(Some)),
+            Err(_) => ColumnValues::Numeric(dataset.numbers()?),
         },
         _ => ColumnValues::Numeric(dataset.numbers()?),
     })
 }
-
-/// Whole numbers up to here are different as f64.
-const MAX_EXACT: u64 = 1 << 53;
 
 /// Codes into levels; a negative code is a missing value.
 fn categorical(codes: &H5Dataset, levels: ColumnValues, ordered: bool) -> Result<ColumnValues> {

@@ -1,13 +1,10 @@
 //! Lineages in the columns of `var`.
 
-use crate::taxonomy::bare_name;
-use crate::{ColumnValues, Metadata, Result, Taxonomy};
-
-/// Names of a column of whole lineages, in lower case.
-const LINEAGE_COLUMNS: [&str; 2] = ["taxonomy", "taxon"];
+use crate::taxonomy::{bare_name, is_lineage_column};
+use crate::{Column, ColumnValues, Metadata, Taxonomy};
 
 /// Ranks that make up a lineage, broadest first, with their synonyms.
-const RANKS: [&[&str]; 7] = [
+const RANKS: [&[&str]; 8] = [
     &["superkingdom", "kingdom", "domain"],
     &["phylum"],
     &["class"],
@@ -15,17 +12,15 @@ const RANKS: [&[&str]; 7] = [
     &["family"],
     &["genus"],
     &["species"],
+    &["strain"],
 ];
 
 /// Lineages, if `var` has them: in a column of lineage texts, or in two or more rank columns.
-///
-/// # Errors
-/// A lineage that names a rank twice.
-pub(super) fn lineages(var: &Metadata) -> Result<Option<Taxonomy>> {
-    let is_lineage = |name: &str| LINEAGE_COLUMNS.contains(&name.to_lowercase().as_str());
-    let column = var.columns().iter().find(|column| is_lineage(&column.name));
+pub(super) fn lineages(var: &Metadata) -> Option<Taxonomy> {
+    let is_lineage = |column: &&Column| is_lineage_column(&column.name);
+    let column = var.columns().iter().find(is_lineage);
     if let Some(lineages) = column.and_then(|column| texts(&column.values)) {
-        return Taxonomy::parse(&lineages).map(Some);
+        return Some(Taxonomy::parse(&lineages));
     }
     let mut ranks = Vec::new();
     let mut names: Vec<Vec<String>> = Vec::new();
@@ -42,7 +37,7 @@ pub(super) fn lineages(var: &Metadata) -> Result<Option<Taxonomy>> {
         }
     }
     if ranks.len() < 2 {
-        return Ok(None); // a lone `class` or `order` may be anything
+        return None; // a lone `class` or `order` may be anything
     }
     let lineage = |row: usize| {
         names
@@ -50,10 +45,10 @@ pub(super) fn lineages(var: &Metadata) -> Result<Option<Taxonomy>> {
             .map(|names| bare_name(&names[row]).to_string())
             .collect()
     };
-    Ok(Some(Taxonomy {
+    Some(Taxonomy {
         lineages: (0..var.ids().len()).map(lineage).collect(),
         ranks,
-    }))
+    })
 }
 
 /// The rows of a column of text; a missing one is empty.
@@ -71,7 +66,6 @@ fn texts(values: &ColumnValues) -> Option<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Column;
 
     fn text_column(name: &str, values: &[&str]) -> Column {
         let values = values.iter().map(|value| Some(value.to_string())).collect();
@@ -92,7 +86,7 @@ mod tests {
             ],
         )
         .unwrap();
-        let taxonomy = lineages(&var).unwrap().unwrap();
+        let taxonomy = lineages(&var).unwrap();
         assert_eq!(taxonomy.ranks, ["kingdom", "genus"]);
         assert_eq!(
             taxonomy.lineages,
@@ -111,7 +105,7 @@ mod tests {
             ],
         )
         .unwrap();
-        let taxonomy = lineages(&var).unwrap().unwrap();
+        let taxonomy = lineages(&var).unwrap();
         assert_eq!(taxonomy.lineages, [["Bacteria", "Blautia", "SGB4"]]);
     }
 
@@ -119,6 +113,6 @@ mod tests {
     fn one_column_that_happens_to_be_called_class_is_no_lineage() {
         let var =
             Metadata::new(vec!["t1".into()], vec![text_column("class", &["kinase"])]).unwrap();
-        assert_eq!(lineages(&var).unwrap(), None);
+        assert_eq!(lineages(&var), None);
     }
 }

@@ -158,7 +158,7 @@ fn read_root(root: &H5Group, matrix: &Matrix) -> Result<Table> {
         Place::Layer(name) => read_matrix(&root.group("layers")?, name, shape)?,
     };
     let mut table = Table::new(obs.ids().to_vec(), var.ids().to_vec(), csr)?;
-    table.taxonomy = lineages(&var)?;
+    table.taxonomy = lineages(&var);
     table.sample_metadata = obs;
     table.feature_metadata = var;
     if root.has_group("uns") {

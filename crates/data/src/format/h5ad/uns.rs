@@ -76,7 +76,7 @@ fn read_value(dataset: &H5Dataset) -> Result<Option<Value>> {
     let mut values: Vec<Value> = match dataset.kind() {
         Kind::Text => dataset.texts()?.into_iter().map(Value::String).collect(),
         Kind::Boolean => dataset.booleans()?.into_iter().map(Value::Bool).collect(),
-        Kind::Integer => dataset.integers()?.into_iter().map(Value::from).collect(),
+        Kind::Integer => dataset.whole_numbers()?.into_iter().map(whole).collect(),
         Kind::Float => dataset.numbers()?.into_iter().map(number).collect(),
         Kind::Other(_) => return Ok(None),
     };
@@ -84,6 +84,13 @@ fn read_value(dataset: &H5Dataset) -> Result<Option<Value>> {
         return Ok(Some(Value::Array(values)));
     }
     Ok(values.pop())
+}
+
+fn whole(number: i128) -> Value {
+    match u64::try_from(number) {
+        Ok(number) => Value::from(number),
+        Err(_) => Value::from(number as i64), // a negative one is no larger than that in a file
+    }
 }
 
 /// JSON has no infinity: it becomes its name.

@@ -140,7 +140,7 @@ fn feature_columns(table: &Table) -> Vec<Column> {
     let Some(taxonomy) = &table.taxonomy else {
         return columns;
     };
-    if lineages(&table.feature_metadata).is_ok_and(|held| held.as_ref() == Some(taxonomy)) {
+    if lineages(&table.feature_metadata).as_ref() == Some(taxonomy) {
         return columns;
     }
     columns.retain(|column| !column.name.eq_ignore_ascii_case("taxonomy"));

@@ -326,6 +326,20 @@ impl H5Dataset {
         }
     }
 
+    /// All elements as whole numbers, also those beyond the signed ones.
+    ///
+    /// # Errors
+    /// Elements that are not whole numbers, or damaged storage.
+    pub(crate) fn whole_numbers(&self) -> Result<Vec<i128>> {
+        let damaged = |error| self.damaged(&error);
+        match self.dataset.dtype().map_err(damaged)? {
+            DType::U64 => Ok((self.dataset.read_u64().map_err(damaged)?.into_iter())
+                .map(i128::from)
+                .collect()),
+            _ => Ok(self.integers()?.into_iter().map(i128::from).collect()),
+        }
+    }
+
     /// All elements as truth values; a number that is not 0 is true.
     ///
     /// # Errors

@@ -286,7 +286,7 @@ fn compressed_and_plain_files_of_either_layout_read_back_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let mut table = table("#OTU ID\ts,1\ts\"2\"\nt1\t0.1\t0\nt2\tNaN\t1e300\n").unwrap();
     let lineages = ["k__A; p__B", "k__A; p__"];
-    table.taxonomy = Some(Taxonomy::parse(&lineages).unwrap());
+    table.taxonomy = Some(Taxonomy::parse(&lineages));
     for name in ["a.tsv", "a.tsv.gz", "a.csv", "a.csv.gz"] {
         let path = folder.path().join(name);
         let orientation = Orientation::SamplesInColumns;
