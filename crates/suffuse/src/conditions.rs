@@ -96,8 +96,8 @@ pub struct FitConditions {
     pub conditions: Option<Conditions>,
     /// How they were made; `None` without metadata.
     pub encoder: Option<ConditionEncoder>,
-    /// What the user should know, one sentence each.
-    pub notes: Vec<String>,
+    /// Columns that cannot serve, and why, one sentence each.
+    pub left_out: Vec<String>,
 }
 
 /// Name of the file in a model's folder that holds its [`ConditionEncoder`].
@@ -162,18 +162,17 @@ pub fn encode_for_fit(
     options: &ConditionOptions,
     seed: u64,
 ) -> Result<FitConditions> {
-    let mut notes = Vec::new();
-    let nothing = |notes| {
+    let nothing = |left_out| {
         Ok(FitConditions {
             conditions: None,
             encoder: None,
-            notes,
+            left_out,
         })
     };
     if options.encoding == Encoding::Off
         || (metadata.columns().is_empty() && options.columns.is_none())
     {
-        return nothing(notes);
+        return nothing(Vec::new());
     }
     let mut known = without_placeholders(metadata)?;
     if options.keep < 1.0 {
@@ -183,58 +182,74 @@ pub fn encode_for_fit(
     let columns = ColumnOptions {
         columns: options.columns.clone(),
     };
-    let encoder = match &options.encoding {
+    let (encoder, left_out) = match &options.encoding {
         Encoding::Text(folder) => {
-            let (template, skipped) = SentenceTemplate::fit(metadata, &columns)?;
-            notes.extend(skipped.iter().map(ToString::to_string));
+            let (template, left_out) = SentenceTemplate::fit(metadata, &columns)?;
+            let left_out = left_out.iter().map(ToString::to_string).collect();
             let identity = TextEncoder::load(folder)?.identity().to_string();
             if template.columns().is_empty() {
-                return nothing(notes);
+                return nothing(left_out);
             }
-            ConditionEncoder::Text {
+            let encoder = ConditionEncoder::Text {
                 template,
                 folder: folder.clone(),
                 identity,
-            }
+            };
+            (encoder, left_out)
         }
         _ => {
-            let (encoder, skipped) = ColumnEncoder::fit(metadata, &columns)?;
-            notes.extend(skipped.iter().map(ToString::to_string));
+            let (encoder, left_out) = ColumnEncoder::fit(metadata, &columns)?;
+            let left_out = left_out.iter().map(ToString::to_string).collect();
             if encoder.dim() == 0 {
-                return nothing(notes);
+                return nothing(left_out);
             }
-            ConditionEncoder::Columns(encoder)
+            (ConditionEncoder::Columns(encoder), left_out)
         }
     };
-    let (conditions, _) = encoder.encode(metadata)?;
-    notes.push(format!("conditions: {}", conditions.description));
+    let conditions = encoder.encode(metadata)?.conditions;
     Ok(FitConditions {
         conditions: Some(conditions),
         encoder: Some(encoder),
-        notes,
+        left_out,
     })
 }
 
+/// Metadata as a model takes them, and what of them it does not know.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Encoded {
+    /// As the model takes them.
+    pub conditions: Conditions,
+    /// Values that the model has not learned and that count as missing, in words.
+    pub unseen: Vec<String>,
+    /// Columns of the model that are not there, in words.
+    pub absent: Option<String>,
+}
+
+impl Encoded {
+    /// All that the user should know.
+    pub fn notes(&self) -> Vec<String> {
+        self.unseen.iter().chain(&self.absent).cloned().collect()
+    }
+}
+
 impl ConditionEncoder {
-    /// Encodes metadata the way the model knows; also returns what the user should know.
+    /// Encodes metadata the way the model knows.
     ///
     /// # Errors
     /// A text encoder that cannot be read or is another one; a cell of another kind than in
     /// fitting.
-    pub fn encode(&self, metadata: &Metadata) -> Result<(Conditions, Vec<String>)> {
-        let mut notes = Vec::new();
+    pub fn encode(&self, metadata: &Metadata) -> Result<Encoded> {
+        let (mut unseen, mut absent) = (Vec::new(), None);
         let metadata = &without_placeholders(metadata)?;
         let conditions = match self {
             ConditionEncoder::Columns(encoder) => {
                 let encoded = encoder.encode(metadata)?;
-                for unseen in &encoded.unseen {
-                    notes.push(format!(
-                        "metadata column {:?}: value {:?} of {} samples is new to the model and counts as missing",
-                        unseen.column, unseen.level, unseen.n_rows
-                    ));
-                }
+                unseen.extend(encoded.unseen.iter().map(|unseen| format!(
+                    "metadata column {:?}: value {:?} of {} samples is new to the model and counts as missing",
+                    unseen.column, unseen.level, unseen.n_rows
+                )));
                 if !encoded.absent_columns.is_empty() {
-                    notes.push(absent(&encoded.absent_columns.join(", ")));
+                    absent = Some(are_absent(&encoded.absent_columns.join(", ")));
                 }
                 Conditions {
                     values: encoded.values,
@@ -258,7 +273,7 @@ impl ConditionEncoder {
                 }
                 let absent_columns = template.absent_columns(metadata);
                 if !absent_columns.is_empty() {
-                    notes.push(absent(&absent_columns.join(", ")));
+                    absent = Some(are_absent(&absent_columns.join(", ")));
                 }
                 let sentences = template.sentences(metadata);
                 let known: Vec<String> = sentences.iter().flatten().cloned().collect();
@@ -279,7 +294,11 @@ impl ConditionEncoder {
                 }
             }
         };
-        Ok((conditions, notes))
+        Ok(Encoded {
+            conditions,
+            unseen,
+            absent,
+        })
     }
 
     /// Stores the encoder in the folder of its model.
@@ -307,7 +326,7 @@ impl ConditionEncoder {
     }
 }
 
-fn absent(columns: &str) -> String {
+fn are_absent(columns: &str) -> String {
     format!("metadata columns that the model knows are absent and count as missing: {columns}")
 }
 
@@ -337,11 +356,12 @@ mod tests {
         let fitted = encode_for_fit(&metadata(), &ConditionOptions::default(), 0).unwrap();
         fitted.encoder.unwrap().save(folder.path()).unwrap();
         let encoder = ConditionEncoder::load(folder.path()).unwrap().unwrap();
-        let (conditions, notes) = encoder.encode(&metadata()).unwrap();
+        let encoded = encoder.encode(&metadata()).unwrap();
+        let (conditions, notes) = (&encoded.conditions, encoded.notes());
         let first = fitted.conditions.unwrap();
         assert_eq!(
-            (conditions.values, conditions.dim),
-            (first.values, first.dim)
+            (&conditions.values, conditions.dim),
+            (&first.values, first.dim)
         );
         assert_eq!(conditions.missing, [false, false, false, true]);
         assert_eq!(notes, [""; 0]);

@@ -318,8 +318,9 @@ pub fn complete(
 /// Fills the entries that are not measured by a baseline, which takes them to be present.
 ///
 /// The baseline sees `ln(1 + percent)` of the measured total of each sample. An entry of a sample
-/// without a total stays missing: there is nothing to take a share of. Parents in `sums` that were
-/// filled are set to the sum of their children.
+/// without a total stays missing: there is nothing to take a share of. So do those of a taxon that was measured
+/// in no sample; of one that is 0 wherever it was measured they are filled with 0. Parents in `sums` that were filled are
+/// set to the sum of their children.
 ///
 /// # Errors
 /// None for a table that was read by this crate.
@@ -333,12 +334,22 @@ pub fn by_baseline(table: &Table, baseline: Baseline, sums: &[Sum]) -> Result<Co
     let mut codes = Vec::with_capacity(before.len());
     let mut counts = Counts::default();
     let n_features = table.n_features();
+    let mut largest = vec![f64::NAN; n_features];
+    for row in before.chunks(n_features) {
+        for (largest, value) in largest.iter_mut().zip(row) {
+            *largest = largest.max(*value); // the other of the two where one is NaN
+        }
+    }
     for (sample, total) in totals.iter().enumerate() {
         let range = sample * n_features..(sample + 1) * n_features;
         let (before, row) = (&before[range.clone()], &mut value[range]);
-        let is_filled = |feature: usize| before[feature].is_nan() && *total > 0.0;
+        let is_filled =
+            |feature: usize| before[feature].is_nan() && !largest[feature].is_nan() && *total > 0.0;
         for feature in (0..n_features).filter(|feature| is_filled(*feature)) {
-            row[feature] = percent::from_ln1p_percent(completed[[sample, feature]], Scale(*total));
+            row[feature] = match largest[feature] > 0.0 {
+                true => percent::from_ln1p_percent(completed[[sample, feature]], Scale(*total)),
+                false => 0.0,
+            };
         }
         nested::reconcile(row, sums, is_filled);
         for (feature, before) in before.iter().enumerate() {
@@ -465,6 +476,25 @@ mod tests {
         assert_eq!(completed.counts, expected);
         assert!(completed.table.get(2, 1).is_nan());
         assert_eq!(completed.filled_tsv().lines().count(), 2);
+    }
+
+    #[test]
+    fn baselines_make_nothing_of_taxa_that_were_never_seen() {
+        let n = f64::NAN;
+        // The third taxon was never measured, the fourth never above zero.
+        let dense = [
+            10.0, 20.0, n, 0.0, 5.0, 50.0, n, n, 9.0, n, n, 0.0, 7.0, 9.0, n, 0.0,
+        ];
+        let table = Table::from_dense(names("s", 4), names("t", 4), &dense).unwrap();
+        for baseline in Baseline::ALL {
+            let completed = by_baseline(&table, baseline, &[]).unwrap();
+            let value = |sample, feature| completed.table.get(sample, feature);
+            assert!((0..4).all(|sample| value(sample, 2).is_nan()), "{baseline}");
+            assert_eq!(value(1, 3), 0.0, "{baseline}");
+            assert!(!value(2, 1).is_nan(), "{baseline}");
+            let counts = completed.counts;
+            assert_eq!((counts.filled_missing, counts.kept_missing), (2, 4));
+        }
     }
 
     #[test]

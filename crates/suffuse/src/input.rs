@@ -264,7 +264,7 @@ fn require_learnable(table: &Table) -> Result<()> {
     }
     if n_with_content < MIN_SAMPLES {
         return Err(Error::Table(format!(
-            "found {n_with_content} samples with a non-zero entry, expected at least {MIN_SAMPLES}: a table this small tells nothing about its taxa; add samples, or use a model fitted on a larger table (--model)"
+            "found {n_with_content} samples with a non-zero entry, expected at least {MIN_SAMPLES}: a table this small tells nothing about its taxa; add samples, or fill it with a model fitted on a larger table (`suffuse impute --model`)"
         )));
     }
     if table.n_features() < 2 {

@@ -76,6 +76,9 @@ struct Scaling {
     totals: Vec<f64>,
     /// In percent.
     pseudocount: f64,
+    /// Taxa of which the original has no value above zero in these rows: against the mean of the logarithms of a
+    /// sample they vary as that does, and say nothing of themselves.
+    is_absent: Vec<bool>,
 }
 
 impl<'a> Study<'a> {
@@ -123,6 +126,7 @@ impl<'a> Study<'a> {
         let scaling = Scaling {
             scale: options.scale,
             pseudocount: pseudocount(original, &totals),
+            is_absent: are_absent(original, &samples),
             totals,
             samples,
         };
@@ -259,16 +263,29 @@ impl Scaling {
                 LogScale::Clr => {
                     let row: Vec<f64> = row.iter().map(|x| percent::percent(*x, total)).collect();
                     let centre = clr::mean_ln(&row, self.pseudocount);
-                    values.extend(
-                        row.iter()
-                            .map(|x| clr::forward(x + self.pseudocount, centre)),
-                    );
+                    let shown = row.iter().zip(&self.is_absent);
+                    values.extend(shown.map(|(x, is_absent)| match is_absent {
+                        true => f64::NAN,
+                        false => clr::forward(x + self.pseudocount, centre),
+                    }));
                 }
             }
         }
         Array2::from_shape_vec((self.samples.len(), table.n_features()), values)
             .expect("a value per sample and taxon")
     }
+}
+
+/// Says of each taxon whether none of these samples has a value above zero of it.
+fn are_absent(table: &Table, samples: &[usize]) -> Vec<bool> {
+    let mut is_absent = vec![true; table.n_features()];
+    for sample in samples {
+        let (features, values) = table.row(*sample);
+        for (feature, value) in features.iter().zip(values) {
+            is_absent[*feature as usize] &= value.is_nan();
+        }
+    }
+    is_absent
 }
 
 /// Half of the smallest percent observed; 1 where nothing was, which no result then depends on.
@@ -436,6 +453,25 @@ mod tests {
         let missing: Vec<f64> = results.taxa.iter().map(|t| t.missing_information).collect();
         assert!(missing[0] == 0.0 && missing[1] == 0.0 && missing[2] > 0.0);
         assert_eq!(results.tsv().lines().count(), 4);
+    }
+
+    #[test]
+    fn a_taxon_that_no_sample_has_is_no_test_of_the_mean_of_the_others() {
+        let with_nothing = |dense: &[f64]| -> Vec<f64> {
+            let rows = dense.chunks(3).map(|row| [row, &[0.0]].concat());
+            rows.flatten().collect()
+        };
+        let original = table(&with_nothing(&DENSE), &GROUPS);
+        let clr = options(LogScale::Clr);
+        let mut study = Study::new(&original, &clr).unwrap();
+        study.add(&original).unwrap();
+        let results = study.finish().unwrap();
+        assert!(results.taxa[3].p.is_nan() && results.taxa[3].q.is_nan());
+        assert!(results.taxa[3].p_original.is_nan());
+        // The q-values of the others are those of three tests: the largest is the largest p.
+        let others = &results.taxa[..3];
+        let largest = |of: fn(&Taxon) -> f64| others.iter().map(of).fold(0.0, f64::max);
+        assert_eq!(largest(|taxon| taxon.q), largest(|taxon| taxon.p));
     }
 
     #[test]

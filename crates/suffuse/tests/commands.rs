@@ -285,17 +285,30 @@ fn a_dry_run_tells_the_plan_and_writes_nothing() {
         assert!(run.stdout.contains(word), "{}", run.stdout);
     }
     assert_eq!(bench.content(), before);
-    // A sample without a value above zero stays as it is.
+    // A sample without a value above zero stays as it is: 2 zeros in each of 7 others.
+    let line = |id: usize| format!("s{id}\t{id}\t0\t2\t0\n");
+    let lines: String = (1..8).map(line).collect();
     bench.file(
         "few.tsv",
-        "id\tx\ty\tz\na\t1\t0\t2\nb\t0\t0\t0\nc\t3\t0\tNA\n",
+        format!("id\tw\tx\ty\tz\ns0\t0\t0\t0\t0\n{lines}s8\t1\tNA\t1\t1\n"),
     );
-    let plan = "impute few.tsv -o few.h5ad --method taxon-mean --dry-run";
-    let plan = bench.succeed(&plan.split(' ').collect::<Vec<_>>()).stdout;
-    assert!(
-        plan.contains(" 1 entries that are not") && plan.contains(" 2 zeros"),
-        "{plan}"
-    );
+    let plan = |more: &str| {
+        let plan = format!("impute few.tsv -o out.tsv --config tiny --dry-run {more}");
+        bench
+            .succeed(&plan.split_whitespace().collect::<Vec<_>>())
+            .stdout
+    };
+    let all = plan("--method depmicrodiff --zeros zeros.tsv");
+    for words in [
+        " 1 entries that are not",
+        " 14 zeros",
+        " out.tsv.filled.tsv (not",
+        " zeros.tsv (not",
+    ] {
+        assert!(all.contains(words), "{words}: {all}");
+    }
+    assert!(plan("--method depmicrodiff --fill missing").contains("to judge           no zero"));
+    assert!(plan("--method depmicrodiff --fill zeros").contains("to fill            no entry"));
 }
 
 #[test]

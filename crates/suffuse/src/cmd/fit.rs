@@ -72,9 +72,7 @@ pub(super) fn run(arguments: &FitArgs, context: &mut Context) -> Result<()> {
         &arguments.metadata.options(),
         arguments.run.seed,
     )?;
-    for note in &encoded.notes {
-        context.talk.detail(note);
-    }
+    context.of_conditions(&encoded, arguments.metadata.are_named());
     let overwrite = if arguments.resume {
         Overwrite::Replace
     } else {

@@ -10,8 +10,8 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 use suffuse::generate::{
     Alterations, Balance, Beside, By, Changed, Cohort, Counts, Depth, Files, Fitted, Given,
-    KEPT_FROM, KeptTaxa, Known, Method, ON_THE_WAY, PREVALENCE, Request, Wanted, beyond, generate,
-    resampled, sample_ids,
+    KEPT_FROM, KeptTaxa, Known, Method, ON_THE_WAY, PREVALENCE, Request, Resampled, Wanted, beyond,
+    generate, resampled, sample_ids,
 };
 use suffuse::output::{require_apart, require_writable};
 use suffuse::provenance::{Provenance, digest};
@@ -200,6 +200,13 @@ pub(super) fn run(arguments: &GenerateArgs, context: &mut Context) -> Result<()>
         reads: samples.reads,
         seed: arguments.seed,
     };
+    let none_of = cohort.left_out(&wanted.sizes);
+    if !none_of.is_empty() {
+        context.notes(&[format!(
+            "--n {n} is too few for a sample of each value of --by: none of {}",
+            none_of.join(", ")
+        )]);
+    }
     let mut metadata = Metadata::empty(sample_ids(n));
     if let Some(column) = cohort.synthetic_column(&wanted.sizes) {
         metadata.set_column(column)?;
@@ -226,14 +233,17 @@ pub(super) fn run(arguments: &GenerateArgs, context: &mut Context) -> Result<()>
         let far = fixed.iter();
         let far = far.filter_map(|fixed| beyond(&cohort, &fixed.column, &fixed.value));
         context.notes(&far.collect::<Vec<_>>());
-        for column in resampled(
-            &cohort,
-            &wanted.sizes,
-            &columns,
-            &fixed,
-            rows,
-            arguments.seed,
-        )? {
+        let walk = arguments.learn.interpolation();
+        let (sizes, seed) = (&wanted.sizes, arguments.seed);
+        let Resampled { columns, n_sources } =
+            resampled(&cohort, sizes, &columns, &fixed, walk, rows, seed)?;
+        let n_given = fixed.len() + usize::from(walk.is_some());
+        if n_sources < FEW_SOURCES && columns.len() > n_given {
+            context.notes(&[format!(
+                "the other conditions are those of {n_sources} samples of the table: whoever looks for effects of them finds these samples"
+            )]);
+        }
+        for column in columns {
             metadata.set_column(column)?;
         }
     }
@@ -322,15 +332,14 @@ pub(super) fn run(arguments: &GenerateArgs, context: &mut Context) -> Result<()>
         let generated = generate(request, &files, watch)?;
         let is_drawn = wanted.depths == Depths::AsFitted;
         let note = drawing.note().or_else(|| promise(&fitted, is_drawn));
-        Ok((generated, about(&fitted), note))
+        let left_out = left_out(&fitted, &learn.columns(by_name));
+        Ok((generated, about(&fitted), note.into_iter().chain(left_out)))
     });
-    let (generated, about, note) = done.map_err(|error| match samples.method.is_learned() {
+    let (generated, about, notes) = done.map_err(|error| match samples.method.is_learned() {
         true => error.with_advice(|| advice(arguments.learn.checkpoint())),
         false => error,
     })?;
-    if let Some(note) = note {
-        context.talk.note(&note);
-    }
+    context.notes(&notes.collect::<Vec<_>>());
     provenance.set("model", about.clone());
     provenance.set("counts", json!(generated.counts));
     let counts = generated.counts.clone();
@@ -343,6 +352,23 @@ pub(super) fn run(arguments: &GenerateArgs, context: &mut Context) -> Result<()>
 
 /// Noise that moves the typical number of reads by a larger factor is told.
 const LARGE_DEPTH_FACTOR: f64 = 2.0;
+
+/// What to tell of columns that samples were to be conditioned on and are not.
+fn left_out(fitted: &Fitted, columns: &[String]) -> Option<String> {
+    let Fitted::Learned(learned) = fitted else {
+        return None;
+    };
+    let known = learned.columns();
+    let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+    let left_out = columns.into_iter().filter(|name| !known.contains(name));
+    let left_out: Vec<&str> = left_out.collect();
+    (!left_out.is_empty()).then(|| {
+        format!(
+            "not conditioned on {}: there is nothing to learn from a column without known values or with one value, or of names that are nearly all different",
+            left_out.join(", ")
+        )
+    })
+}
 
 /// What a private fit guarantees, in words, and what it costs where numbers of reads are drawn.
 fn promise(fitted: &Fitted, depths_are_drawn: bool) -> Option<String> {
@@ -369,6 +395,8 @@ fn promise(fitted: &Fitted, depths_are_drawn: bool) -> Option<String> {
 
 /// Relative distance of what a change came to from what was asked for, from which on the cause is told.
 const FAR_FROM_ASKED: f64 = 0.1;
+/// Fewer samples of the table than this are told of, where conditions of all generated ones are theirs.
+const FEW_SOURCES: usize = 10;
 
 /// What a learned generator is, for the provenance; null of a simple one.
 fn about(fitted: &Fitted) -> serde_json::Value {
@@ -567,9 +595,13 @@ impl Told<'_> {
             });
         }
         for effect in known {
+            let realised = match effect.realised_effect.is_nan() {
+                true => "cannot be told (a covariate or presence that does not vary, or no other taxon to compare with)".to_string(),
+                false => format!("{:.3}", effect.realised_effect),
+            };
             context.talk.note(&format!(
-                "{} on {} of {:?}: effect {}, realised {:.3}",
-                effect.covariate, effect.on, effect.taxon, effect.effect, effect.realised_effect
+                "{} on {} of {:?}: effect {}, realised {realised}",
+                effect.covariate, effect.on, effect.taxon, effect.effect
             ));
         }
         for path in paths {

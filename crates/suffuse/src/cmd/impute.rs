@@ -231,7 +231,7 @@ pub(super) fn run(arguments: &ImputeArgs, context: &mut Context) -> Result<()> {
     };
     let done = match arguments.filling.method {
         Method::Baseline(_) if arguments.dry_run => {
-            return say_plan(arguments, &input.table, Vec::new(), context);
+            return job.say_plan(&input.table, Vec::new(), context);
         }
         Method::Baseline(baseline) => {
             job.fill_by_baseline(baseline, &input.table, provenance, context)
@@ -311,6 +311,51 @@ impl Job<'_> {
         Ok(done)
     }
 
+    /// Says what a run would do.
+    fn say_plan(&self, table: &Table, more: Vec<String>, context: &mut Context) -> Result<()> {
+        let (arguments, method) = (self.arguments, self.arguments.filling.method);
+        let fill = match method.is_baseline() {
+            true => Fill::Missing,
+            false => arguments.filling.fill(),
+        };
+        let n_missing = table.csr().2.iter().filter(|value| value.is_nan()).count();
+        // Samples without a value above zero stay as they are.
+        let has_value = |sample: usize| table.row(sample).1.iter().any(|value| *value > 0.0);
+        let zeros_of = |sample: usize| table.n_features() - table.row(sample).1.len();
+        let judged = (0..table.n_samples()).filter(|sample| has_value(*sample));
+        let n_zeros: usize = judged.map(zeros_of).sum();
+        let (n_samples, n_features) = (table.n_samples(), table.n_features());
+        let mut lines = vec![
+            format!("table              {n_samples} samples x {n_features} features"),
+            match fill {
+                Fill::Zeros => "to fill            no entry that is not measured".to_string(),
+                _ => format!("to fill            {n_missing} entries that are not measured"),
+            },
+            match fill {
+                Fill::Missing => "to judge           no zero".to_string(),
+                _ => format!("to judge           {n_zeros} zeros"),
+            },
+            format!("method             {method}"),
+        ];
+        lines.extend(more);
+        if let Some(n_sets) = arguments.sets {
+            lines.push(format!(
+                "completed tables   {n_sets} of one draw each, beside that of what is expected"
+            ));
+        }
+        let output = |path: &PathBuf| {
+            format!(
+                "output             {} (not written: dry run)",
+                path.display()
+            )
+        };
+        lines.extend(self.files.paths().map(output));
+        if context.json {
+            return context.talk.json(&json!({"plan": lines}));
+        }
+        context.talk.data(&lines.join("\n"))
+    }
+
     /// Fills by the model, which is `fitted` already or fitted now; `None` after a dry run.
     fn fill_by_model(
         &self,
@@ -324,14 +369,7 @@ impl Job<'_> {
         let settings = arguments.sampling.settings();
         let ready = match (fitted, &arguments.folders.model) {
             (Some(model), Some(folder)) => self.loaded(model, folder, &table, context)?,
-            _ => fit_model(
-                arguments,
-                &table,
-                &settings,
-                self.device,
-                &mut provenance,
-                context,
-            )?,
+            _ => fit_model(self, &table, &settings, &mut provenance, context)?,
         };
         let Some(ready) = ready else {
             return Ok(None);
@@ -587,47 +625,9 @@ pub(super) fn conditions_of(
     let Some(encoder) = ConditionEncoder::load(folder)? else {
         return Ok(None);
     };
-    let (conditions, notes) = encoder.encode(&table.sample_metadata)?;
-    context.notes(&notes);
-    Ok(Some(conditions))
-}
-
-fn say_plan(
-    arguments: &ImputeArgs,
-    table: &Table,
-    more: Vec<String>,
-    context: &mut Context,
-) -> Result<()> {
-    let n_missing = table.csr().2.iter().filter(|value| value.is_nan()).count();
-    // Samples without a value above zero stay as they are.
-    let has_value = |sample: usize| table.row(sample).1.iter().any(|value| *value > 0.0);
-    let zeros_of = |sample: usize| table.n_features() - table.row(sample).1.len();
-    let judged = (0..table.n_samples()).filter(|sample| has_value(*sample));
-    let n_zeros: usize = judged.map(zeros_of).sum();
-    let mut lines = vec![
-        format!(
-            "table              {} samples x {} features",
-            table.n_samples(),
-            table.n_features()
-        ),
-        format!("to fill            {n_missing} entries that are not measured"),
-        format!("to judge           {n_zeros} zeros"),
-        format!("method             {}", arguments.filling.method),
-    ];
-    lines.extend(more);
-    if let Some(n_sets) = arguments.sets {
-        lines.push(format!(
-            "completed tables   {n_sets} of one draw each, beside that of the means"
-        ));
-    }
-    lines.push(format!(
-        "output             {} (not written: dry run)",
-        arguments.output.display()
-    ));
-    if context.json {
-        return context.talk.json(&json!({"plan": lines}));
-    }
-    context.talk.data(&lines.join("\n"))
+    let encoded = encoder.encode(&table.sample_metadata)?;
+    context.notes(&encoded.notes());
+    Ok(Some(encoded.conditions))
 }
 
 /// Sets the last fact of the record.

@@ -20,7 +20,7 @@ use crate::talk::Talk;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use suffuse::conditions::{ConditionOptions, Encoding};
+use suffuse::conditions::{ConditionOptions, Encoding, FitConditions};
 use suffuse::input::{Collapse, Input, InputOptions};
 use suffuse::provenance::{Provenance, digest, digest_text};
 use suffuse::settings::{self, Setting};
@@ -150,6 +150,20 @@ impl Context {
         done
     }
 
+    /// Says what became of the metadata columns; which of them are left out, to all who named them.
+    pub(crate) fn of_conditions(&mut self, found: &FitConditions, are_named: bool) {
+        for column in &found.left_out {
+            match are_named {
+                true => self.talk.note(column),
+                false => self.talk.detail(column),
+            }
+        }
+        if let Some(conditions) = &found.conditions {
+            self.talk
+                .detail(&format!("conditions: {}", conditions.description));
+        }
+    }
+
     /// Passes on what the user should know.
     pub(crate) fn notes(&mut self, notes: &[String]) {
         for note in notes {
@@ -235,6 +249,11 @@ impl MetadataArgs {
     /// Says whether nothing was asked for.
     pub(crate) fn is_default(&self) -> bool {
         self.options() == ConditionOptions::default()
+    }
+
+    /// Says whether the user named the columns.
+    pub(crate) fn are_named(&self) -> bool {
+        self.metadata_columns.is_some()
     }
 
     pub(crate) fn options(&self) -> ConditionOptions {

@@ -2,6 +2,7 @@
 
 use crate::{Error, Result};
 use rand::RngExt;
+use std::collections::BTreeSet;
 use suffuse_data::seeded::seeded;
 use suffuse_data::split::k_folds;
 
@@ -106,6 +107,13 @@ pub(super) fn folds(sets: [&[usize]; 2], subjects: &[usize], seed: u64) -> Resul
     let mut fold_of = Vec::new();
     for rows in sets {
         let own: Vec<usize> = rows.iter().map(|row| subjects[*row]).collect();
+        let n_subjects = own.iter().collect::<BTreeSet<_>>().len();
+        if n_subjects < N_FOLDS {
+            return Err(Error::Table(format!(
+                "--group: found {n_subjects} subjects among {} samples of one side, expected at least {N_FOLDS}: a subject is never both learned from and tested; give samples of more subjects, or leave --group out",
+                rows.len()
+            )));
+        }
         let mut of_set = vec![0; rows.len()];
         for (fold, part) in k_folds(&own, N_FOLDS, seed)?.into_iter().enumerate() {
             part.test.iter().for_each(|at| of_set[*at] = fold);
@@ -118,7 +126,6 @@ pub(super) fn folds(sets: [&[usize]; 2], subjects: &[usize], seed: u64) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeSet;
 
     #[test]
     fn sides_have_their_size_and_share_no_subject() {
@@ -151,6 +158,19 @@ mod tests {
         let message = split(&rows, &[7; 20], 5, 0, 0).unwrap_err().to_string();
         assert!(
             message.contains("1 subjects") && message.contains("--group"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn subjects_that_are_fewer_than_the_folds_are_told() {
+        let subjects: Vec<usize> = (0..40).map(|row| row % 4).collect();
+        let (first, second): (Vec<usize>, Vec<usize>) = ((0..20).collect(), (20..40).collect());
+        let message = folds([&first, &second], &subjects, 1)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.contains("--group: found 4 subjects among 20 samples"),
             "{message}"
         );
     }

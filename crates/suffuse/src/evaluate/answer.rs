@@ -292,7 +292,9 @@ impl FittedModel {
     /// As [`ConditionEncoder::encode`].
     pub fn conditions(&self, trial: &Trial) -> Result<Option<Conditions>> {
         match &self.encoder {
-            Some(encoder) => Ok(Some(encoder.encode(&trial.fill.sample_metadata)?.0)),
+            Some(encoder) => Ok(Some(
+                encoder.encode(&trial.fill.sample_metadata)?.conditions,
+            )),
             None => Ok(None),
         }
     }

@@ -136,6 +136,20 @@ impl Cohort {
         }
     }
 
+    /// Values of the column of the groups of which no sample is to be generated.
+    pub fn left_out(&self, sizes: &[usize]) -> Vec<String> {
+        let Some(groups) = &self.groups else {
+            return Vec::new();
+        };
+        let none = groups
+            .rows
+            .iter()
+            .zip(sizes)
+            .filter(|(_, size)| **size == 0);
+        none.filter_map(|(rows, _)| groups.column.values.text(*rows.first()?))
+            .collect()
+    }
+
     /// The column of the groups for synthetic samples of these sizes, one group after the other.
     pub fn synthetic_column(&self, sizes: &[usize]) -> Option<Column> {
         let groups = self.groups.as_ref()?;

@@ -203,12 +203,9 @@ impl Learned {
         )))
     }
 
-    /// Refuses columns that the model was not conditioned on: they would change nothing.
-    ///
-    /// # Errors
-    /// The first such column. Of a model of sentences the columns of its template count.
-    pub fn require_conditions(&self, columns: &[String]) -> Result<()> {
-        let known: Vec<&str> = match &self.encoder {
+    /// Columns that the model is conditioned on; of a model of sentences those of its template.
+    pub fn columns(&self) -> Vec<&str> {
+        match &self.encoder {
             None => Vec::new(),
             Some(ConditionEncoder::Columns(encoder)) => {
                 encoder.spans().iter().map(|(name, ..)| *name).collect()
@@ -216,7 +213,15 @@ impl Learned {
             Some(ConditionEncoder::Text { template, .. }) => {
                 template.columns().iter().map(String::as_str).collect()
             }
-        };
+        }
+    }
+
+    /// Refuses columns that the model was not conditioned on: they would change nothing.
+    ///
+    /// # Errors
+    /// The first such column. Of a model of sentences the columns of its template count.
+    pub fn require_conditions(&self, columns: &[String]) -> Result<()> {
+        let known = self.columns();
         match columns.iter().find(|name| !known.contains(&name.as_str())) {
             Some(name) => Err(Error::Usage(format!(
                 "{name}: the model was not fitted with this column; it was with: {}",
@@ -271,10 +276,10 @@ impl Learned {
         };
         let conditions = match (&self.encoder, toward) {
             (None, _) => None,
-            (Some(encoder), None) => Some(encoder.encode(metadata)?.0),
+            (Some(encoder), None) => Some(learned(encoder, metadata)?),
             (Some(encoder), Some(toward)) => Some(between(
-                encoder.encode(metadata)?.0,
-                &encoder.encode(toward)?.0,
+                learned(encoder, metadata)?,
+                &learned(encoder, toward)?,
             )),
         };
         let is_told = |name: &str| match &self.encoder {
@@ -305,6 +310,20 @@ impl Learned {
             guidance: attributes.iter().map(weight).collect(),
             device: device.clone(),
         })
+    }
+}
+
+/// Metadata of samples to generate as the model takes them.
+///
+/// # Errors
+/// A value that the model has not learned: the samples would bear a name that says nothing of them.
+fn learned(encoder: &ConditionEncoder, metadata: &suffuse_data::Metadata) -> Result<Conditions> {
+    let encoded = encoder.encode(metadata)?;
+    match encoded.unseen.first() {
+        Some(unseen) => Err(Error::Usage(format!(
+            "{unseen}, so that nothing can be generated for it; ask for values that the model knows, or fit one to a table that has them"
+        ))),
+        None => Ok(encoded.conditions),
     }
 }
 

@@ -86,10 +86,72 @@ fn column_of<'a>(cohort: &'a Cohort, name: &str) -> Result<&'a Column> {
     })
 }
 
+/// Columns of samples to draw.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Resampled {
+    /// The columns.
+    pub columns: Vec<Column>,
+    /// Fewest samples of the cohort that those of a group are taken from.
+    pub n_sources: usize,
+}
+
+/// Samples whose numbers are closest to a number that is fixed and that the other columns are taken from.
+const N_CLOSEST: usize = 30;
+
+/// What the samples that columns are taken from should have.
+enum Near {
+    /// One of these texts.
+    Texts(Vec<String>),
+    /// A number from one to the other, or close to that.
+    Numbers(f64, f64),
+}
+
+impl Near {
+    /// The value `from`, or anything on the way from there `to` another.
+    fn new(column: &Column, from: &str, to: &str) -> Near {
+        let number = |text: &str| text.parse::<f64>().ok().filter(|x| x.is_finite());
+        match (numbers_of(&column.values), number(from), number(to)) {
+            (Some(_), Some(from), Some(to)) => Near::Numbers(from.min(to), from.max(to)),
+            _ => Near::Texts(vec![from.to_string(), to.to_string()]),
+        }
+    }
+
+    /// Those of some rows that have it: all with such a text, or the closest ones; all where none has.
+    fn of(&self, column: &Column, rows: Vec<usize>) -> Vec<usize> {
+        let near: Vec<usize> = match self {
+            Near::Texts(texts) => {
+                let has = |row: &&usize| {
+                    let text = column.values.text(**row);
+                    text.is_some_and(|text| texts.contains(&text))
+                };
+                rows.iter().filter(has).copied().collect()
+            }
+            Near::Numbers(low, high) => {
+                let numbers = numbers_of(&column.values).unwrap_or_default();
+                let distance =
+                    |row: &usize| (low - numbers[*row]).max(numbers[*row] - high).max(0.0);
+                let is_known = |row: &&usize| !numbers[**row].is_nan();
+                let mut known: Vec<usize> = rows.iter().filter(is_known).copied().collect();
+                known.sort_by(|a, b| distance(a).total_cmp(&distance(b)));
+                let furthest = known.get(N_CLOSEST - 1).map_or(f64::INFINITY, distance);
+                known.retain(|row| distance(row) <= furthest);
+                known.sort_unstable();
+                known
+            }
+        };
+        match near.is_empty() {
+            true => rows,
+            false => near,
+        }
+    }
+}
+
 /// These columns of random samples of the cohort, each sample's from one of its group, with the fixed values in
-/// their place. Samples that have the fixed values are preferred, so that the other columns go with them.
+/// their place. Samples that have the fixed values, or numbers close to them, are preferred, so that the other columns
+/// go with them; of a walk all that have one of its ends, or a number on its way.
 ///
 /// - `sizes`: samples to draw of each group; one group without a column of groups
+/// - `walk`: all samples have its first value
 /// - `given`: the sample of the cohort of each, in place of a random one
 ///
 /// # Errors
@@ -100,10 +162,10 @@ pub fn resampled(
     sizes: &[usize],
     columns: &[String],
     fixed: &[Fixed],
+    walk: Option<&Interpolation>,
     given: Option<&[usize]>,
     seed: u64,
-) -> Result<Vec<Column>> {
-    let metadata = &cohort.table.sample_metadata;
+) -> Result<Resampled> {
     let all: Vec<usize> = (0..cohort.table.n_samples()).collect();
     for Fixed { column: name, .. } in fixed {
         if !columns.contains(name) {
@@ -112,12 +174,16 @@ pub fn resampled(
             )));
         }
     }
-    let has_fixed = |row: &usize| {
-        fixed.iter().all(|fixed| {
-            let found = metadata.column(&fixed.column);
-            found.and_then(|found| found.values.text(*row)).as_ref() == Some(&fixed.value)
-        })
-    };
+    let mut wanted = Vec::new();
+    for Fixed { column, value } in fixed {
+        let column = column_of(cohort, column)?;
+        wanted.push((column, Near::new(column, value, value)));
+    }
+    if let Some(Interpolation { column, from, to }) = walk {
+        let column = column_of(cohort, column)?;
+        wanted.push((column, Near::new(column, from, to)));
+    }
+    let mut n_sources = all.len();
     let mut rng = seeded(seed, "generate/metadata");
     let mut rows = Vec::new();
     for (group, size) in sizes.iter().enumerate() {
@@ -125,30 +191,33 @@ pub fn resampled(
             .groups
             .as_ref()
             .map_or(&all, |groups| &groups.rows[group]);
-        let mut candidates: Vec<usize> = of_group.iter().copied().filter(has_fixed).collect();
-        if candidates.is_empty() {
-            candidates.clone_from(of_group);
+        let mut candidates = of_group.clone();
+        for (column, near) in &wanted {
+            candidates = near.of(column, candidates);
+        }
+        if *size > 0 {
+            n_sources = n_sources.min(candidates.len());
         }
         rows.extend((0..*size).map(|_| Some(candidates[rng.random_range(0..candidates.len())])));
     }
     if let Some(given) = given {
         rows = given.iter().copied().map(Some).collect();
+        n_sources = all.len();
     }
-    columns
-        .iter()
-        .map(|name| {
-            let found = column_of(cohort, name)?;
-            let own = fixed.iter().find(|fixed| fixed.column == *name);
-            let values = match own {
-                Some(fixed) => constant(found, &fixed.value, rows.len(), "--where")?,
-                None => found.values.take(&rows),
-            };
-            Ok(Column {
-                name: name.clone(),
-                values,
-            })
-        })
-        .collect()
+    let of = |name: &String| {
+        let found = column_of(cohort, name)?;
+        let own = fixed.iter().find(|fixed| fixed.column == *name);
+        let start = walk.filter(|walk| walk.column == *name);
+        let values = match (own, start) {
+            (Some(fixed), _) => constant(found, &fixed.value, rows.len(), "--where")?,
+            (None, Some(walk)) => constant(found, &walk.from, rows.len(), "--interpolate")?,
+            (None, None) => found.values.take(&rows),
+        };
+        let name = name.clone();
+        Ok(Column { name, values })
+    };
+    let columns = columns.iter().map(of).collect::<Result<_>>()?;
+    Ok(Resampled { columns, n_sources })
 }
 
 /// The numbers of a column that a condition takes for numbers.

@@ -24,7 +24,7 @@ pub use files::{Beside, Files, Generated};
 pub use fitted::{Drawing, Fitted, Given, Wanted, fit};
 pub use kept::{KEPT_FROM, KeptTaxa};
 pub use learned::{Guidance, Learned, Learning, TEXT};
-pub use metadata::{Fixed, Interpolation, ON_THE_WAY, beyond, resampled};
+pub use metadata::{Fixed, Interpolation, ON_THE_WAY, Resampled, beyond, resampled};
 pub use method::Method;
 
 use crate::{Error, Result, Watch};

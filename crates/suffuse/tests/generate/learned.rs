@@ -413,3 +413,83 @@ fn ages_stored_as_text_are_numbers_and_one_beyond_them_is_told() {
     );
     assert!(beyond.stderr.contains("20.5 to 59.5"), "{}", beyond.stderr);
 }
+
+#[test]
+fn other_conditions_come_from_samples_that_are_close_and_from_both_ends_of_a_walk() {
+    let bench = Workbench::new();
+    counts(&bench, "table.h5ad");
+    let mut table = read(&bench, "table.h5ad");
+    let n = table.n_samples();
+    let mut add = |name: &str, values| {
+        let name = name.to_string();
+        table
+            .sample_metadata
+            .set_column(Column { name, values })
+            .unwrap();
+    };
+    // One sample of 60 has each age; sex changes from one to the next; one site has one sample.
+    add(
+        "age",
+        ColumnValues::Numeric((0..n).map(|row| row as f64).collect()),
+    );
+    let sex = |row: usize| Some(["f", "m"][row % 2].to_string());
+    add("sex", ColumnValues::Text((0..n).map(sex).collect()));
+    let place = |row: usize| {
+        Some(["a", "b", "c"][usize::from(row > 0) + usize::from(row > 30)].to_string())
+    };
+    add("place", ColumnValues::Text((0..n).map(place).collect()));
+    add("same", ColumnValues::Text(vec![Some("x".to_string()); n]));
+    format::write(&table, &bench.path("many.h5ad"), &Default::default()).unwrap();
+    let fit = "generate many.h5ad --config tiny --conditions age,sex,place,same --n 2 -o x.h5ad --save-model kept";
+    let fitted = bench.succeed(&words(fit));
+    assert!(
+        fitted.stderr.contains("not conditioned on same: "),
+        "{}",
+        fitted.stderr
+    );
+    let draw = |name: &str, more: &str| {
+        let line = "generate many.h5ad --model kept --conditions age,sex,place --n 40";
+        bench
+            .succeed(&words(&format!("{line} -o {name} {more}")))
+            .stderr
+    };
+    let both = |name: &str| {
+        let sexes = column(&read(&bench, name), "sex");
+        ["f", "m"]
+            .iter()
+            .all(|sex| sexes.iter().filter(|s| s == sex).count() > 5)
+    };
+    for age in ["30", "30.0", "31.4"] {
+        let said = draw(&format!("{age}.h5ad"), &format!("--where age={age}"));
+        assert!(
+            both(&format!("{age}.h5ad")) && !said.contains("other conditions"),
+            "{said}"
+        );
+        // The 30 closest samples are of ages 15 to 47.
+        let places = column(&read(&bench, &format!("{age}.h5ad")), "place");
+        assert!(!places.contains(&"a".to_string()), "{places:?}");
+    }
+    draw("walk.h5ad", "--interpolate age=31..55");
+    assert!(both("walk.h5ad"));
+    let said = draw("one.h5ad", "--where place=a");
+    assert!(
+        said.contains("the other conditions are those of 1 samples"),
+        "{said}"
+    );
+    // A value that the model has not learned bears no name.
+    let mut newer = read(&bench, "many.h5ad");
+    let place = Column {
+        name: "place".to_string(),
+        values: ColumnValues::Text(vec![Some("d".to_string()); n]),
+    };
+    newer.sample_metadata.set_column(place).unwrap();
+    format::write(&newer, &bench.path("newer.h5ad"), &Default::default()).unwrap();
+    let line = "generate newer.h5ad --model kept --conditions place -o no.h5ad --where place=d";
+    refused(&bench, line, "\"d\"");
+    let few = "generate table.h5ad --method midasim --by site --balance --n 1 -o few.h5ad";
+    let few = bench.succeed(&words(few)).stderr;
+    assert!(
+        few.contains("--n 1 is too few") && few.contains("skin"),
+        "{few}"
+    );
+}

@@ -250,12 +250,12 @@ impl LearnArgs {
         columns
     }
 
-    /// Values that are fixed: those of the user, and where an interpolation starts.
+    /// Values that are fixed.
     ///
     /// # Errors
     /// A column that is told twice what to be, or that samples are not conditioned on.
     pub(super) fn fixed(&self, by: Option<&str>) -> Result<Vec<Fixed>> {
-        let mut fixed = self.fixed.clone();
+        let fixed = self.fixed.clone();
         for (at, Fixed { column, value }) in fixed.iter().enumerate() {
             if by == Some(column) {
                 return Err(Error::Usage(format!(
@@ -269,7 +269,7 @@ impl LearnArgs {
                 )));
             }
         }
-        if let Some(Interpolation { column, from, .. }) = &self.interpolate {
+        if let Some(Interpolation { column, .. }) = &self.interpolate {
             let is_fixed = fixed.iter().any(|fixed| fixed.column == *column);
             if is_fixed || by == Some(column) {
                 return Err(Error::Usage(format!(
@@ -281,10 +281,6 @@ impl LearnArgs {
                     "--interpolate {column}: samples are not conditioned on it; add it to --conditions"
                 )));
             }
-            fixed.push(Fixed {
-                column: column.clone(),
-                value: from.clone(),
-            });
         }
         Ok(fixed)
     }

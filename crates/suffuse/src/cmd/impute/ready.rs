@@ -1,6 +1,6 @@
 //! The model that fills: a fitted one from its folder, or one that is fitted on the table to fill.
 
-use super::{Context, ImputeArgs, Job, conditions_of, plan, say_plan, with_settings};
+use super::{Context, ImputeArgs, Job, conditions_of, plan, with_settings};
 use std::collections::HashSet;
 use std::path::Path;
 use suffuse::auto::presence::{Parts, ZeroJudges};
@@ -53,7 +53,7 @@ impl Job<'_> {
             .to_fill(folder, &table.sample_metadata, context)?;
         if arguments.dry_run {
             let line = format!("model              {}", folder.display());
-            say_plan(arguments, table, vec![line], context)?;
+            self.say_plan(table, vec![line], context)?;
             return Ok(None);
         }
         let alone = Ready {
@@ -93,9 +93,9 @@ impl Job<'_> {
         }
         let conditions = match ConditionEncoder::load(folder)? {
             Some(encoder) => {
-                let (conditions, notes) = encoder.encode(&kept.table.sample_metadata)?;
-                context.notes(&notes);
-                Some(conditions)
+                let encoded = encoder.encode(&kept.table.sample_metadata)?;
+                context.notes(&encoded.notes());
+                Some(encoded.conditions)
             }
             None => None,
         };
@@ -160,13 +160,13 @@ fn weighed(
 
 /// Fits a model on the table that is to be filled; `None` after a dry run.
 pub(super) fn fit_model(
-    arguments: &ImputeArgs,
+    job: &Job,
     table: &Table,
     settings: &[Setting],
-    device: &Device,
     provenance: &mut Provenance,
     context: &mut Context,
 ) -> Result<Option<Ready>> {
+    let (arguments, device) = (job.arguments, job.device);
     let mut setting =
         arguments
             .model
@@ -179,9 +179,7 @@ pub(super) fn fit_model(
         &arguments.metadata.options(),
         arguments.run.seed,
     )?;
-    for note in &encoded.notes {
-        context.talk.detail(note);
-    }
+    context.of_conditions(&encoded, arguments.metadata.are_named());
     let cohort = Cohort {
         table,
         hidden: &[],
@@ -209,7 +207,7 @@ pub(super) fn fit_model(
             device,
             context,
         )?);
-        say_plan(arguments, table, lines, context)?;
+        job.say_plan(table, lines, context)?;
         return Ok(None);
     }
     let checkpoint = arguments.folders.checkpoint.as_deref();

@@ -11,6 +11,7 @@ use crate::Result;
 use crate::auto::{Choice, DIFFUSION, Hidden, Tested};
 use crate::impute::Counts;
 use crate::provenance::Provenance;
+use std::cmp::Ordering;
 use suffuse_data::Table;
 use suffuse_stats::bootstrap::Ratio;
 use suffuse_stats::impute::Method as Baseline;
@@ -319,7 +320,10 @@ fn cautions(filled: &Filled, n_doubtful: usize, n_leaks: usize) -> Vec<String> {
     }
     words.push("Do not read a value filled in as a detection. Whether an organism is in one sample is a question for the laboratory.".to_string());
     words.push(match filled.n_sets {
-        0 => "Do not test groups of samples for differences as if every value had been measured: p-values come out too small. Write several completed tables with `--m 20` and compare groups over them with `suffuse pool`.".to_string(),
+        0 => format!(
+            "Do not test groups of samples for differences as if every value had been measured: p-values come out too small. Write several completed tables with `{}--m 20` and compare groups over them with `suffuse pool`.",
+            if is_baseline(filled.method) { "--method auto " } else { "" } // a baseline has no draws
+        ),
         n => format!("Do not test groups of samples for differences on one completed table: p-values come out too small. {n} tables of one draw each were written; compare groups over them with `suffuse pool`."),
     });
     words.push("Do not compute correlations or networks of taxa from values filled in: they were made from the other taxa, which ties them together.".to_string());
@@ -327,7 +331,7 @@ fn cautions(filled: &Filled, n_doubtful: usize, n_leaks: usize) -> Vec<String> {
     words.push("A zero that must be zero (a blank, a taxon that cannot live there) is no gap: list such zeros with `--structural-zeros`.".to_string());
     if filled.table.n_samples() < FEW_SAMPLES {
         words.push(format!(
-            "The table has only {}. A model learns little from so few; be careful with all of its values.",
+            "The table has only {}. A model learns little from so few, and one that learned from others can hardly be checked on them; be careful with all values.",
             count(filled.table.n_samples(), "sample", "samples")
         ));
     }
@@ -430,7 +434,11 @@ fn show_sparsity(page: &mut Page, counts: Counts, n_absent: usize) {
     let percent = |part: usize| 100.0 * part as f64 / n as f64;
     page.sparsity_words.push(format!(
         "Zeros {} from {:.1} % to {:.1} % of all entries{}.{}",
-        if after > before { "rose" } else { "fell" },
+        match after.cmp(&before) {
+            Ordering::Less => "fell",
+            Ordering::Equal => "stayed",
+            Ordering::Greater => "rose",
+        },
         percent(before),
         percent(after),
         match missing {
