@@ -207,6 +207,15 @@ impl Metadata {
         &self.columns
     }
 
+    /// Which columns there are, in words, for whoever asked for another.
+    pub fn columns_in_words(&self) -> String {
+        let names: Vec<&str> = self.columns.iter().map(|c| c.name.as_str()).collect();
+        match names.is_empty() {
+            true => "the table has no metadata (join a sheet with -m FILE)".to_string(),
+            false => format!("there are: {}", names.join(", ")),
+        }
+    }
+
     /// The column of this name.
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.name == name)

@@ -36,9 +36,9 @@ pub fn groups(metadata: &Metadata, column: &str) -> Result<Vec<usize>> {
     let values = &metadata
         .column(column)
         .ok_or_else(|| {
-            let known: Vec<&str> = metadata.columns().iter().map(|c| c.name.as_str()).collect();
             Error::Invalid(format!(
-                "no metadata column {column:?} to group by, only {known:?}"
+                "no metadata column {column:?} to group by; {}",
+                metadata.columns_in_words()
             ))
         })?
         .values;

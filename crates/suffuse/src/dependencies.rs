@@ -203,15 +203,9 @@ fn lagged(
 ) -> Result<Vec<NamedEdge>> {
     let column = |name: &str| {
         table.sample_metadata.column(name).ok_or_else(|| {
-            let known: Vec<&str> = table
-                .sample_metadata
-                .columns()
-                .iter()
-                .map(|c| c.name.as_str())
-                .collect();
             Error::Usage(format!(
-                "no metadata column {name:?}; the columns are: {}",
-                known.join(", ")
+                "no metadata column {name:?}; {}",
+                table.sample_metadata.columns_in_words()
             ))
         })
     };
@@ -254,6 +248,12 @@ fn lagged(
         .into_iter()
         .map(|(_, visits)| visits)
         .collect();
+    if visits.is_empty() {
+        return Err(Error::Table(format!(
+            "--time {}, --subject {}: no sample has both and was measured in full, so that there is no series to test",
+            columns.time, columns.subject
+        )));
+    }
     let options = GrangerOptions {
         n_lags: columns.n_lags,
         ..GrangerOptions::default()
@@ -470,5 +470,27 @@ mod tests {
         let problem = find(&table(), &options).unwrap_err();
         assert_eq!(problem.exit_code(), 2);
         assert!(problem.to_string().contains("\"day\""));
+        let mut empty = table();
+        for (name, values) in [
+            (
+                "day",
+                ColumnValues::Numeric(vec![f64::NAN; empty.n_samples()]),
+            ),
+            (
+                "host",
+                ColumnValues::Text(vec![Some("h".to_string()); empty.n_samples()]),
+            ),
+        ] {
+            let name = name.to_string();
+            empty
+                .sample_metadata
+                .set_column(suffuse_data::Column { name, values })
+                .unwrap();
+        }
+        let problem = find(&empty, &options).unwrap_err().to_string();
+        assert!(
+            problem.contains("--time day, --subject host: no sample"),
+            "{problem}"
+        );
     }
 }

@@ -55,7 +55,11 @@ impl Error {
         match self {
             Error::Usage(_)
             | Error::Model(
-                suffuse_model::Error::Config { .. } | suffuse_model::Error::Device { .. },
+                suffuse_model::Error::Config { .. }
+                | suffuse_model::Error::Device { .. }
+                | suffuse_model::Error::Condition(suffuse_model::cond::Error::UnknownColumn {
+                    ..
+                }),
             ) => 2,
             Error::Interrupted { .. } => 130,
             Error::InFile { source, .. } => source.exit_code(),

@@ -51,15 +51,11 @@ impl TimeColumns {
     /// # Errors
     /// The others of [`TimeColumns::read`].
     pub fn read_any(&self, metadata: &Metadata) -> Result<Option<Occasions>> {
-        let names = || -> Vec<&str> {
-            let columns = metadata.columns().iter();
-            columns.map(|column| column.name.as_str()).collect()
-        };
         let column = |option: &str, name: &str| {
             metadata.column(name).ok_or_else(|| {
                 Error::Usage(format!(
-                    "{option}: no metadata column {name:?}, only {:?}",
-                    names()
+                    "{option}: no metadata column {name:?}; {}",
+                    metadata.columns_in_words()
                 ))
             })
         };

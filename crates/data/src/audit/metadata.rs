@@ -62,9 +62,9 @@ pub fn guess_subject(metadata: &Metadata) -> Option<&str> {
 pub(super) fn findings(table: &Table, subject: Option<&str>) -> Result<Vec<Finding>> {
     let metadata = &table.sample_metadata;
     if let Some(name) = subject.filter(|name| metadata.column(name).is_none()) {
-        let known: Vec<&str> = metadata.columns().iter().map(|c| c.name.as_str()).collect();
         return Err(Error::Invalid(format!(
-            "no metadata column {name:?} to name subjects, only {known:?}"
+            "no metadata column {name:?} to name subjects; {}",
+            metadata.columns_in_words()
         )));
     }
     let (subject, source) = match subject {

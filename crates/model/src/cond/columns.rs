@@ -215,12 +215,7 @@ pub(super) fn chosen_columns<'a>(
             }
             metadata.column(name).ok_or_else(|| Error::UnknownColumn {
                 column: name.clone(),
-                available: metadata
-                    .columns()
-                    .iter()
-                    .map(|column| column.name.as_str())
-                    .collect::<Vec<_>>()
-                    .join(", "),
+                available: metadata.columns_in_words(),
             })
         })
         .collect()

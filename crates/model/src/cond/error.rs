@@ -63,11 +63,11 @@ pub enum Error {
         expected: String,
     },
     /// A metadata column was asked for that the table does not have.
-    #[error("metadata column {column:?} does not exist; the columns are: {available}")]
+    #[error("metadata column {column:?} does not exist; {available}")]
     UnknownColumn {
         /// Name asked for.
         column: String,
-        /// Names of the columns, separated by commas.
+        /// Which columns there are, in words.
         available: String,
     },
     /// A metadata column was asked for by name and cannot serve as a condition.

@@ -208,11 +208,24 @@ pub(super) fn run(arguments: &DependenciesArgs, context: &mut Context) -> Result
     ))?;
     if let Some(agreement) = agreement {
         context.talk.data(&format!(
-            "attention over {} pairs: AUROC of the model's dependent pairs {:.3}; Spearman with |rho_p| {:.3} (of the dependencies alone {:.3})",
+            "attention over {} pairs: {}; Spearman with |rho_p| {:.3}{}",
             agreement.n_pairs,
-            agreement.auroc_of_dependent,
+            match agreement.auroc_of_dependent.is_nan() {
+                true => "all or none are dependent, so that attention cannot tell them apart"
+                    .to_string(),
+                false => format!(
+                    "AUROC of the model's dependent pairs {:.3}",
+                    agreement.auroc_of_dependent
+                ),
+            },
             agreement.spearman_with_proportionality,
-            agreement.spearman_of_dependent
+            match agreement.spearman_of_dependent.is_nan() {
+                true => String::new(),
+                false => format!(
+                    " (of the dependencies alone {:.3})",
+                    agreement.spearman_of_dependent
+                ),
+            }
         ))?;
     }
     for file in files {

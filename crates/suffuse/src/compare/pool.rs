@@ -368,13 +368,12 @@ fn metadata_column<'a>(
 ) -> Result<&'a suffuse_data::Column> {
     let metadata: &Metadata = &table.sample_metadata;
     metadata.column(column).ok_or_else(|| {
-        let known: Vec<&str> = metadata.columns().iter().map(|c| c.name.as_str()).collect();
-        let known = match known.is_empty() {
-            true => "the table has no metadata (join a sheet with -m FILE, or --synth-metadata FILE for SYNTH)".to_string(),
-            false => format!("there are: {}", known.join(", ")),
-        };
         Error::Usage(format!(
-            "{option} {column}: no metadata column of this name; {known}"
+            "{option} {column}: no metadata column of this name; {}",
+            match metadata.columns().is_empty() {
+                true => "the table has no metadata (join a sheet with -m FILE, or --synth-metadata FILE for SYNTH)".to_string(),
+                false => metadata.columns_in_words(),
+            }
         ))
     })
 }

@@ -191,13 +191,9 @@ impl Groups {
 fn values(table: &Table, name: &str) -> Result<Vec<Option<String>>> {
     let metadata = &table.sample_metadata;
     let Some(column) = metadata.column(name) else {
-        let known: Vec<&str> = metadata.columns().iter().map(|c| c.name.as_str()).collect();
-        let known = match known.is_empty() {
-            true => "the table has no metadata (join a sheet with -m FILE)".to_string(),
-            false => format!("there are: {}", known.join(", ")),
-        };
         return Err(Error::Usage(format!(
-            "--by {name}: no metadata column of this name; {known}"
+            "--by {name}: no metadata column of this name; {}",
+            metadata.columns_in_words()
         )));
     };
     let value = |row| column.values.text(row).filter(|value| !is_missing(value));

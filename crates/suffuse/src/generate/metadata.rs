@@ -75,13 +75,9 @@ impl Interpolation {
 fn column_of<'a>(cohort: &'a Cohort, name: &str) -> Result<&'a Column> {
     let metadata = &cohort.table.sample_metadata;
     metadata.column(name).ok_or_else(|| {
-        let known: Vec<&str> = metadata.columns().iter().map(|c| c.name.as_str()).collect();
         Error::Usage(format!(
-            "no metadata column {name:?}; there are: {}",
-            match known.is_empty() {
-                true => "none (join a sheet with -m FILE)".to_string(),
-                false => known.join(", "),
-            }
+            "no metadata column {name:?}; {}",
+            metadata.columns_in_words()
         ))
     })
 }

@@ -20,13 +20,9 @@ pub(super) fn labels(
 ) -> Result<([String; 2], Vec<Option<Group>>)> {
     let name = &options.group;
     let Some(column) = metadata.column(name) else {
-        let known: Vec<&str> = metadata.columns().iter().map(|c| c.name.as_str()).collect();
-        let known = match known.is_empty() {
-            true => "the table has no metadata (join a sheet with -m FILE)".to_string(),
-            false => format!("there are: {}", known.join(", ")),
-        };
         return Err(Error::Usage(format!(
-            "--group {name}: no metadata column of this name; {known}"
+            "--group {name}: no metadata column of this name; {}",
+            metadata.columns_in_words()
         )));
     };
     let n_samples = column.values.len();
