@@ -89,10 +89,11 @@ fn the_size_of_a_block_changes_no_bit_of_the_files_nor_does_filling_at_once() {
     let (bench, table) = bench();
     let model = Model::load(&bench.path("model")).expect("a model was fitted");
     let encoder = ConditionEncoder::load(&bench.path("model")).expect("a model was fitted");
-    let (conditions, _) = encoder
+    let encoded = encoder
         .expect("the table has metadata")
         .encode(&table.sample_metadata)
         .expect("its own metadata");
+    let conditions = encoded.conditions;
     let cohort = Cohort {
         table: &table,
         hidden: &[],
