@@ -451,6 +451,7 @@ def row_table(line):
 
 def with_rows_of_before(page, before):
     """A section with the rows of tables that were not asked for, as they stood there."""
+    page = "\n".join(page).split("\n")  # headers have two lines
     rows = []
     for table in TABLES.values():
         of = lambda lines: [line for line in lines if row_table(line) == table.name]
