@@ -129,6 +129,13 @@ mod tests {
         assert_eq!(ranks(&A).unwrap(), [4.0, 6.5, 5.0, 8.0, 6.5, 1.0, 2.5, 2.5]);
         assert!((spearman(&A, &B).unwrap() - 0.432_926_829_268_292_73).abs() < 1e-14);
         assert!(spearman(&[1.0, 1.0], &[1.0, 2.0]).unwrap().is_nan());
+        for all_or_none in [[true; 2], [false; 2]] {
+            assert!(
+                average_precision(&[0.1, 0.2], &all_or_none)
+                    .unwrap()
+                    .is_nan()
+            );
+        }
         assert!(spearman(&[], &[]).unwrap().is_nan());
         assert!(ranks(&[1.0, f64::NAN]).is_err() && spearman(&[1.0], &[]).is_err());
     }

@@ -309,6 +309,17 @@ fn a_dry_run_tells_the_plan_and_writes_nothing() {
     }
     assert!(plan("--method depmicrodiff --fill missing").contains("to judge           no zero"));
     assert!(plan("--method depmicrodiff --fill zeros").contains("to fill            no entry"));
+    // A column that was named and cannot serve is told, one of all of them only to the curious.
+    let sheet: String = (0..9).map(|id| format!("s{id}\tx\n")).collect();
+    bench.file("sheet.tsv", format!("id\tone\n{sheet}"));
+    let told = |more: &str| {
+        let line = format!("impute few.tsv -m sheet.tsv -o out.tsv --config tiny --dry-run {more}");
+        bench
+            .succeed(&line.split_whitespace().collect::<Vec<_>>())
+            .stderr
+    };
+    let left_out = "metadata column \"one\" left out: all values are the same";
+    assert!(told("--metadata-columns one").contains(left_out) && !told("").contains(left_out));
 }
 
 #[test]
