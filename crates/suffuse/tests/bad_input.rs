@@ -184,7 +184,7 @@ fn metadata_must_share_samples_and_name_each_once() {
     assert!(run.stderr.contains("2 samples matched"), "{}", run.stderr);
     assert!(run.stdout.contains("3 missing"), "{}", run.stdout);
     bench.fail(
-        1,
+        2,
         &[
             "impute",
             "table.tsv",
