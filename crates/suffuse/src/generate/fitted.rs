@@ -186,10 +186,10 @@ impl Drawing<'_> {
     }
 
     /// What is to be said of the samples that were drawn.
-    pub fn note(&self) -> Option<String> {
+    pub fn notes(&self) -> Vec<String> {
         match &self.parts {
-            Parts::Learned(learned) => learned.note(),
-            Parts::Simple(_) => None,
+            Parts::Learned(learned) => learned.notes(),
+            Parts::Simple(_) => Vec::new(),
         }
     }
 

@@ -16,6 +16,7 @@
 mod calibration;
 pub mod config;
 mod denoiser;
+mod fingerprints;
 mod fit;
 mod hard_sparsity;
 pub mod hyperbolic;
@@ -43,6 +44,7 @@ pub use stored::SYSTEM;
 use crate::parameters::Parameters;
 use calibration::Calibration;
 use denoiser::Denoiser;
+use fingerprints::Fingerprints;
 use profile::Marginals;
 use residuals::Correlations;
 use vae::Taxa;
@@ -66,6 +68,8 @@ pub struct Model {
     whitening: Whitening,
     correlations: Option<Correlations>,
     calibration: Calibration,
+    /// Compositions that it was fitted to; none of one with noise.
+    fingerprints: Fingerprints,
     vae: Parameters,
     denoiser: Parameters,
     /// Best validation losses of the autoencoder and of the denoiser.
@@ -130,6 +134,15 @@ impl Model {
     /// What the fit guarantees; `None` of one without noise.
     pub fn privacy(&self) -> Option<&PrivacyRecord> {
         self.privacy.as_ref()
+    }
+
+    /// Says whether a sample has the composition of one that the model was fitted to, to the last bit of its relative
+    /// abundances. A model with noise does not know.
+    ///
+    /// - `taxa`: columns, rising
+    /// - `counts`: of each, in any unit
+    pub fn is_copy(&self, taxa: &[u32], counts: &[f64]) -> bool {
+        self.fingerprints.contain(taxa, counts)
     }
 
     /// Training log, one JSON object per line.

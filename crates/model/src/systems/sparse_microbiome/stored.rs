@@ -2,6 +2,7 @@
 
 use super::config::Config;
 use super::denoiser::{Attribute, Denoiser};
+use super::fingerprints::Fingerprints;
 use super::hyperbolic::HyperbolicEmbedding;
 use super::profile::Marginals;
 use super::residuals::Correlations;
@@ -42,6 +43,9 @@ struct Transform {
     attributes: Vec<Attribute>,
     conditions: String,
     calibration: Calibration,
+    /// Absent in models that do not know.
+    #[serde(default)]
+    fingerprints: Fingerprints,
     vae_validation: Option<f64>,
     denoiser_validation: Option<f64>,
     privacy: Option<PrivacyRecord>,
@@ -70,6 +74,7 @@ impl Model {
             attributes: self.attributes.clone(),
             conditions: self.conditions.clone(),
             calibration: self.calibration.clone(),
+            fingerprints: self.fingerprints.clone(),
             vae_validation,
             denoiser_validation,
             privacy: self.privacy,
@@ -223,6 +228,7 @@ impl Model {
             whitening,
             correlations,
             calibration: transform.calibration,
+            fingerprints: transform.fingerprints,
             vae,
             denoiser,
             losses: [transform.vae_validation, transform.denoiser_validation]
