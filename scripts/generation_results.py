@@ -4,7 +4,7 @@
     .venv/bin/python scripts/generation_results.py --suffuse target/release/suffuse --data $SUFFUSE_DATA --work FOLDER
 
 FOLDER keeps every table and every result: the same command goes on where it stopped. `--sets ag`, `--seeds 1`,
-`--parts main,ablation` do less; the page says what it covers. Needs anndata (`.venv`), which cuts the tables
+`--parts main,splits` do less; the page says what it covers. Needs anndata (`.venv`), which cuts the tables
 into the training and the test samples that `peers/*_split.tsv` lists.
 """
 
@@ -15,7 +15,7 @@ import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import mean
+from statistics import mean, stdev
 
 import anndata
 import numpy as np
@@ -37,6 +37,7 @@ class Set:
     n_few: int
     site: str | None = None
     label: str | None = None
+    subject: str | None = None
 
 
 SETS = {
@@ -67,10 +68,19 @@ SETS = {
         n_few=500,
         site="env",
         label="env",
+        subject="host_subject_id",
     ),
 }
 
 LEARNED = "sparse-microbiome"
+PARTS = "main,splits,ablation"
+N_SPLITS = 5
+# Other methods on the other splits.
+BESIDE = ["midasim", "sparsedossa2", "bootstrap"]
+# Part of the samples (of the subjects, where there are any) to learn from in another split.
+TO_LEARN_FROM = 0.7
+# Sets of training samples drawn again, to see how far sets of that size vary.
+N_REDRAWN = 1000
 # Samples of which the share of zeros says what the model does, and not what one set of samples does.
 N_MANY = 20_000
 SIMPLE = ["midasim", "midasim-parametric", "sparsedossa2", "dirichlet-multinomial", "bootstrap"]
@@ -117,11 +127,62 @@ def cut(options, which):
     return (*paths, tree)
 
 
-def zero_share(path):
+def zero_shares(path):
+    """The share of zeros of each sample with reads."""
     values = anndata.read_h5ad(path).X
     rows = np.asarray(values.todense() if hasattr(values, "todense") else values)
     rows = rows[rows.sum(1) > 0]
-    return float((rows == 0).mean())
+    return (rows == 0).mean(1)
+
+
+def zero_share(path):
+    return float(zero_shares(path).mean())
+
+
+def redrawn(options, which):
+    """How far the share of zeros of training samples that are drawn again, as many as test samples, is off."""
+    train, test, _ = cut(options, which)
+    shares, n = zero_shares(train), anndata.read_h5ad(test, backed="r").n_obs
+    rng = np.random.default_rng(1)
+    off = [abs(rng.choice(shares, n).mean() / shares.mean() - 1) for _ in range(N_REDRAWN)]
+    return float(np.mean(off)), float(np.quantile(off, 0.95))
+
+
+def cut_again(options, which, number):
+    """The two sides of another split of the whole table; samples of one subject stay together."""
+    chosen = SETS[which]
+    paths = [options.work / f"{which}-split-{number}-{side}.h5ad" for side in ("train", "test")]
+    if not all(path.exists() for path in paths):
+        table = anndata.read_h5ad(options.data / chosen.table)
+        own = table.obs[chosen.subject].astype(str) if chosen.subject else table.obs_names
+        subjects = np.unique(own)
+        kept = np.random.default_rng(number).permutation(subjects)[: round(TO_LEARN_FROM * len(subjects))]
+        learns = np.isin(own, kept)
+        for is_on_it, path in zip((learns, ~learns), paths):
+            table[is_on_it].copy().write_h5ad(path)
+    return paths
+
+
+def split_again(options, which, number):
+    """What is given away on another split, by method."""
+    train, test = cut_again(options, which, number)
+    tree = cut(options, which)[2]
+    n = anndata.read_h5ad(test, backed="r").n_obs
+    found = {}
+    for method in [LEARNED, *BESIDE]:
+        table = options.work / f"{which}-split-{number}-{method}.h5ad"
+        record = table.with_suffix(".json")
+        if not record.exists():
+            command = [options.suffuse, "generate", train, "-o", table, "--n", n, "--seed", number, "--force", "-q"]
+            timed([*command, *(["--tree", tree] if method == LEARNED else ["--method", method])])
+            privacy = json.loads(timed([options.suffuse, "privacy", train, test, table, "--json", "-q"])[0])
+            compare = [options.suffuse, "compare", test, table, "--json", "-q", "--permutations", "9"]
+            compared = json.loads(timed([*compare, "--samples", SETS[which].n_few])[0])
+            forest = next(row["value"] for row in compared["figures"] if row["figure"] == "forest_auroc")
+            off = zero_share(table) / zero_share(train) - 1
+            record.write_text(json.dumps({"privacy": privacy, "forest": forest, "zeros": off}))
+        found[method] = json.loads(record.read_text())
+    return found
 
 
 def few(options, which, run):
@@ -233,6 +294,34 @@ COLUMNS = [
 ]
 
 
+def splits_of(by_split):
+    """Mean and standard error over the splits, by method."""
+    lines = [
+        "| | closest is a training sample | by Aitchison | membership | by Aitchison | copies | forest, few | zeros dev to train |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+
+    def cell(values, digits):
+        error = stdev(values) / len(values) ** 0.5 if len(values) > 1 else float("nan")
+        return f"{mean(values):.{digits}f} ({error:.{digits}f})"
+
+    for method in by_split[0]:
+        runs = [found[method] for found in by_split]
+        of = lambda distance, figure: [run["privacy"]["distances"][distance][figure]["value"] for run in runs]
+        cells = [
+            cell(of(0, "share"), 3),
+            cell(of(1, "share"), 3),
+            cell(of(0, "membership"), 3),
+            cell(of(1, "membership"), 3),
+            cell([run["privacy"]["copies"] for run in runs], 4),
+            cell([run["forest"] for run in runs], 3),
+            cell([abs(run["zeros"]) for run in runs], 4),
+        ]
+        shown = f"**{method}**" if method == LEARNED else method
+        lines.append(f"| {shown} | " + " | ".join(cells) + " |")
+    return lines
+
+
 def grouped(runs):
     by_name = {}
     for run in runs:
@@ -305,12 +394,13 @@ fits, with its sign. Written by
 """
 
 
-def page(options, results):
+def page(options, results, splits):
     more = "".join(
         f" --{name} {value}"
         for name, value, default in [
             ("sets", ",".join(options.sets), ",".join(SETS)),
-            ("parts", ",".join(options.parts), "main,ablation"),
+            ("parts", ",".join(options.parts), PARTS),
+            ("splits", options.splits, N_SPLITS),
             ("seeds", options.seeds, 3),
             ("site-seeds", options.site_seeds, 3),
             ("ablation-sets", ",".join(options.ablation_sets), ",".join(SETS)),
@@ -344,6 +434,23 @@ def page(options, results):
                 ratio = spread([run.figures.get("label_recognised_ratio") for run in of_name], 3)
                 lines.append(f"- {name}, learned from real: AUROC on generated {area}, {ratio} of that on real samples")
         lines += ["", f"### {chosen.name}: what is given away, and what it takes", ""] + privacy_of(main)
+        off, far = redrawn(options, which)
+        n_redrawn = f"{N_REDRAWN:,}"
+        lines += [
+            "",
+            f"Zeros of as many training samples drawn again deviate by {off:.4f} on average, by less than {far:.4f} in 95 % of"
+            f" {n_redrawn} draws: less is luck, of any method that draws samples one by one.",
+        ]
+        if splits.get(which):
+            words = "subjects" if chosen.subject else "samples"
+            lines += [
+                "",
+                f"### {chosen.name}: {len(splits[which])} other splits",
+                "",
+                f"{TO_LEARN_FROM:.0%} of the {words} to learn from, the others held out; one fit each. Mean (standard error).",
+                "",
+                *splits_of(splits[which]),
+            ]
         ablation = [run for run in runs if is_ablation(run)]
         if ablation:
             whole = [first] if first else []
@@ -359,7 +466,8 @@ def main():
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--sets", default=",".join(SETS), type=lambda text: text.split(","))
-    parser.add_argument("--parts", default="main,ablation", type=lambda text: text.split(","))
+    parser.add_argument("--parts", default=PARTS, type=lambda text: text.split(","))
+    parser.add_argument("--splits", default=N_SPLITS, type=int, help="other splits of each table")
     parser.add_argument("--seeds", default=3, type=int)
     parser.add_argument("--measured-only", action="store_true", help="write the page from what FOLDER holds")
     parser.add_argument("--note", help="a sentence for the page, about how it was run")
@@ -370,7 +478,9 @@ def main():
         path.resolve() for path in (options.suffuse, options.data, options.work)
     )
     options.work.mkdir(parents=True, exist_ok=True)
-    page(options, {which: runs_of(options, which) for which in options.sets})
+    numbers = range(1, options.splits + 1) if "splits" in options.parts else []
+    splits = {which: [split_again(options, which, number) for number in numbers] for which in options.sets}
+    page(options, {which: runs_of(options, which) for which in options.sets}, splits)
 
 
 if __name__ == "__main__":

@@ -332,7 +332,7 @@ fn correlations(
             }
         }
     }
-    Ok(residuals.correlations())
+    Ok(residuals.correlations(model.seed))
 }
 
 /// Digest of everything that determines the result.

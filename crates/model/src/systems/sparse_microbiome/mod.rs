@@ -16,6 +16,7 @@
 mod calibration;
 pub mod config;
 mod denoiser;
+mod few_factors;
 mod fingerprints;
 mod fit;
 mod hard_sparsity;

@@ -9,13 +9,17 @@
 //! loss](super::hard_sparsity) drew in training. `R` holds the polychoric correlations of the gates, found from presence and
 //! the decoder's log-odds, the correlations of standardised errors where both taxa are present, and between the two the
 //! polyserial ones: a satellite of a large taxon is seen where that is large. All are estimated pair by pair, shrunk by
-//! what is known of the pair, and made correlations by setting negative eigenvalues to 0: shrinking all pairs until none
-//! is negative left a third of the correlation of close taxa. A taxon's own gate and score are independent: its score
+//! what is known of the pair, reduced to [few factors and close pairs](super::few_factors), and made correlations by setting
+//! negative eigenvalues to 0: shrinking all pairs until none is negative left a third of the correlation of close taxa. A taxon's own gate and score are independent: its score
 //! is that given presence.
 
+use super::few_factors::few_factors;
 use super::profile::Profile;
-use ndarray::{Array2, Axis, s};
+use crate::rng::{Stage, generator};
+use ndarray::{Array2, Axis, concatenate, s};
+use rand::seq::SliceRandom;
 use suffuse_stats::generate::copula::{Factor, Repair};
+use suffuse_stats::generate::eigen::largest_eigenvalue;
 use suffuse_stats::generate::normal;
 
 /// Samples that must have both taxa before their abundances are taken to be correlated.
@@ -136,27 +140,85 @@ impl Residuals {
     }
 
     /// Their correlations.
-    pub(super) fn correlations(&self) -> Correlations {
-        let n = self.presence.ncols();
-        let of_gates = correlation_of_gates(&self.presence, &self.information, self.n_draws);
-        let of_scores = correlation_where_both(&self.abundance, &self.is_present, self.n_draws);
-        let factor = |estimate: &Array2<f64>| {
-            let factor = Factor::of(estimate, Repair::Clip);
-            factor.rows().mapv(|value| value as f32)
-        };
-        if n > MAX_JOINT {
+    ///
+    /// - `seed`: of the order in which samples go with nothing
+    pub(super) fn correlations(&self, seed: u64) -> Correlations {
+        let shuffled = self.shuffled(seed);
+        let factor =
+            |estimate: Array2<f64>, of_shuffled: &Array2<f64>, information: &Array2<f64>| {
+                let edge = largest_eigenvalue(of_shuffled);
+                let factor = Factor::of(&few_factors(&estimate, information, edge), Repair::Clip);
+                factor.rows().mapv(|value| value as f32)
+            };
+        if self.presence.ncols() > MAX_JOINT {
             return Correlations::Apart {
-                presence: factor(&of_gates),
-                abundance: factor(&of_scores),
+                presence: factor(
+                    self.of_gates(),
+                    &shuffled.of_gates(),
+                    &self.information_on(&self.information),
+                ),
+                abundance: factor(
+                    self.of_scores(),
+                    &shuffled.of_scores(),
+                    &self.information_on(&self.is_present),
+                ),
             };
         }
+        let weights = concatenate![Axis(1), self.information, self.is_present];
+        let information = self.information_on(&weights);
+        Correlations::Joint(factor(self.joint(), &shuffled.joint(), &information))
+    }
+
+    /// Correlations of gates first, then of scores, `[2 n_taxa, 2 n_taxa]`.
+    fn joint(&self) -> Array2<f64> {
         let of_both = self.correlation_of_gates_with_scores();
-        let mut all = Array2::zeros((2 * n, 2 * n));
-        all.slice_mut(s![..n, ..n]).assign(&of_gates);
-        all.slice_mut(s![n.., n..]).assign(&of_scores);
-        all.slice_mut(s![..n, n..]).assign(&of_both);
-        all.slice_mut(s![n.., ..n]).assign(&of_both.t());
-        Correlations::Joint(factor(&all))
+        concatenate![
+            Axis(0),
+            concatenate![Axis(1), self.of_gates(), of_both],
+            concatenate![Axis(1), of_both.t(), self.of_scores()]
+        ]
+    }
+
+    fn of_gates(&self) -> Array2<f64> {
+        correlation_of_gates(&self.presence, &self.information, self.n_draws)
+    }
+
+    fn of_scores(&self) -> Array2<f64> {
+        correlation_where_both(&self.abundance, &self.is_present, self.n_draws)
+    }
+
+    /// How well correlations are known: inverse squares of their standard errors where there is none.
+    ///
+    /// - `of_each`: what each sample tells of each, `[n, n_variables]`
+    fn information_on(&self, of_each: &Array2<f64>) -> Array2<f64> {
+        of_each.t().dot(of_each) / self.n_draws as f64
+    }
+
+    /// The same, each taxon's samples in an order of their own, so that nothing goes together.
+    fn shuffled(&self, seed: u64) -> Residuals {
+        let mut shuffled = self.clone();
+        let n_samples = self.presence.nrows() / self.n_draws;
+        let mut order: Vec<usize> = (0..n_samples).collect();
+        for taxon in 0..self.presence.ncols() {
+            order.shuffle(&mut generator(
+                seed,
+                Stage::Validation,
+                "shuffled",
+                taxon as u64,
+            ));
+            let pairs = [
+                (&self.presence, &mut shuffled.presence),
+                (&self.information, &mut shuffled.information),
+                (&self.abundance, &mut shuffled.abundance),
+                (&self.is_present, &mut shuffled.is_present),
+            ];
+            for (from, to) in pairs {
+                for (row, value) in to.column_mut(taxon).indexed_iter_mut() {
+                    *value = from[[row - row % n_samples + order[row % n_samples], taxon]];
+                }
+            }
+        }
+        shuffled
     }
 
     /// Correlations of the normals behind the gates (rows) with the errors of the scores (columns).
@@ -174,7 +236,8 @@ impl Residuals {
         Array2::from_shape_fn(products.dim(), |(gate, score)| {
             let product = products[[gate, score]] / sd[score];
             let information = information[[gate, score]];
-            if gate == score || n_present[score] < MIN_BOTH || product * product <= information {
+            let is_known = n_present[score] >= MIN_BOTH && sd[score] > 0.0;
+            if gate == score || !is_known || product * product <= information {
                 return 0.0;
             }
             let kept = 1.0 - information / (product * product);
@@ -292,6 +355,41 @@ mod tests {
         assert!((found_of_common - 0.3).abs() < 0.06, "{found_of_common}");
         let independent = gates(50, 0.0, [0.0; 2]);
         assert!(found(&independent).abs() < 0.2);
+    }
+
+    #[test]
+    fn shuffled_taxa_keep_their_values_and_go_with_nothing() {
+        let once = gates(2000, 0.8, [0.0; 2]);
+        let twice = |of: &Array2<f64>| concatenate![Axis(0), *of, *of];
+        let residuals = Residuals {
+            presence: twice(&once.presence),
+            information: twice(&once.information),
+            abundance: twice(&once.abundance),
+            is_present: twice(&once.is_present),
+            n_draws: 2,
+        };
+        let shuffled = residuals.shuffled(1);
+        let sorted = |of: &Array2<f64>, taxon: usize| {
+            let mut values = of.column(taxon).to_vec();
+            values.sort_by(f64::total_cmp);
+            values
+        };
+        for taxon in 0..2 {
+            let [was, is] = [&residuals.presence, &shuffled.presence].map(|of| sorted(of, taxon));
+            assert_eq!(was, is);
+        }
+        // Both draws of a sample take one place.
+        let (first, second) = shuffled.presence.view().split_at(Axis(0), 2000);
+        assert_eq!(first, second);
+        assert_ne!(shuffled.presence, residuals.presence);
+        let standard_error = 1.0 / residuals.information_on(&residuals.information)[[0, 1]].sqrt();
+        assert!(shuffled.of_gates()[[0, 1]].abs() < 4.0 * standard_error);
+        // The pair that was there is kept: asin(.8) = .927, of gates at log-odds 0 by one step.
+        let Correlations::Joint(factor) = residuals.correlations(1) else {
+            panic!("two taxa are few");
+        };
+        let found = factor.dot(&factor.t())[[0, 1]];
+        assert!((found - 0.927).abs() < 0.04, "{found}");
     }
 
     #[test]
