@@ -331,16 +331,15 @@ pub(super) fn run(arguments: &GenerateArgs, context: &mut Context) -> Result<()>
         };
         let generated = generate(request, &files, watch)?;
         let is_drawn = wanted.depths == Depths::AsFitted;
-        let mut notes = drawing.notes();
-        notes.extend(promise(&fitted, is_drawn));
-        notes.extend(left_out(&fitted, &learn.columns(by_name)));
-        Ok((generated, about(&fitted), notes))
+        let note = drawing.note().or_else(|| promise(&fitted, is_drawn));
+        let left_out = left_out(&fitted, &learn.columns(by_name));
+        Ok((generated, about(&fitted), note.into_iter().chain(left_out)))
     });
     let (generated, about, notes) = done.map_err(|error| match samples.method.is_learned() {
         true => error.with_advice(|| advice(arguments.learn.checkpoint())),
         false => error,
     })?;
-    context.notes(&notes);
+    context.notes(&notes.collect::<Vec<_>>());
     provenance.set("model", about.clone());
     provenance.set("counts", json!(generated.counts));
     let counts = generated.counts.clone();

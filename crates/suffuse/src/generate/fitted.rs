@@ -186,10 +186,10 @@ impl Drawing<'_> {
     }
 
     /// What is to be said of the samples that were drawn.
-    pub fn notes(&self) -> Vec<String> {
+    pub fn note(&self) -> Option<String> {
         match &self.parts {
-            Parts::Learned(learned) => learned.notes(),
-            Parts::Simple(_) => Vec::new(),
+            Parts::Learned(learned) => learned.note(),
+            Parts::Simple(_) => None,
         }
     }
 

@@ -8,11 +8,10 @@
 use super::{Cohort, Given, Interpolation, KeptTaxa, Wanted};
 use crate::conditions::{ConditionEncoder, ConditionOptions, Encoding, encode_for_fit};
 use crate::{Error, Result, Watch};
-use rand::Rng;
 use rayon::prelude::*;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use suffuse_data::split;
 use suffuse_data::tree::Tree;
@@ -78,9 +77,6 @@ pub const TEXT: &str = "text";
 /// Candidates from which a choice is one.
 const FEW_CANDIDATES: f64 = 5.0;
 
-/// How often a sample is drawn anew that repeats a composition that the model was fitted to.
-const N_ATTEMPTS: u64 = 20;
-
 /// Samples of the learned generator that are drawn when asked for.
 #[derive(Debug)]
 pub struct LearnedDrawing<'a> {
@@ -90,8 +86,6 @@ pub struct LearnedDrawing<'a> {
     kept: Option<&'a KeptTaxa>,
     /// Per sample around kept taxa, the candidates that had a say.
     n_effective: Mutex<Vec<f64>>,
-    /// Samples that repeat a composition that the model was fitted to, however often they were drawn anew.
-    n_copies: AtomicUsize,
     conditions: Option<Conditions>,
     guidance: Vec<f64>,
     device: Device,
@@ -312,7 +306,6 @@ impl Learned {
             wanted,
             kept,
             n_effective: Mutex::default(),
-            n_copies: AtomicUsize::new(0),
             conditions,
             guidance: attributes.iter().map(weight).collect(),
             device: device.clone(),
@@ -335,8 +328,7 @@ fn learned(encoder: &ConditionEncoder, metadata: &suffuse_data::Metadata) -> Res
 }
 
 impl LearnedDrawing<'_> {
-    /// The samples of a range; they are the same in any blocks. One that repeats a composition that the model was
-    /// fitted to is drawn anew.
+    /// The samples of a range; they are the same in any blocks.
     ///
     /// # Errors
     /// An interruption.
@@ -359,54 +351,23 @@ impl LearnedDrawing<'_> {
                 conditions: of_row(row),
             })
             .collect();
-        let mut drawn = self.drawn(&asked, self.wanted.seed, interrupted)?;
-        let is_copy = |row: &SparseRow| self.model.is_copy(&row.columns, &row.counts);
-        for attempt in 1..=N_ATTEMPTS {
-            let copies: Vec<usize> = (0..drawn.len()).filter(|k| is_copy(&drawn[*k])).collect();
-            if copies.is_empty() {
-                break;
-            }
-            let again: Vec<system::Wanted> = copies.iter().map(|k| asked[*k]).collect();
-            let seed = generator(self.wanted.seed, Stage::Sampling, "again", attempt).next_u64();
-            let others = self.drawn(&again, seed, interrupted)?;
-            copies
-                .into_iter()
-                .zip(others)
-                .for_each(|(k, other)| drawn[k] = other);
-        }
-        let n_copies = drawn.iter().filter(|row| is_copy(row)).count();
-        self.n_copies.fetch_add(n_copies, Ordering::Relaxed);
-        Ok(drawn)
-    }
-
-    /// Draws samples, whether they repeat others or not.
-    fn drawn(
-        &self,
-        asked: &[system::Wanted],
-        seed: u64,
-        interrupted: &AtomicBool,
-    ) -> Result<Vec<SparseRow>> {
         let options = SampleOptions {
-            seed,
+            seed: self.wanted.seed,
             device: self.device.clone(),
             guidance: self.guidance.clone(),
             sampler: None,
             interrupted,
         };
         if let Some(kept) = self.kept {
-            return self.around(kept, asked, &options);
+            return self.around(kept, &asked, &options);
         }
-        let drawn = self.model.sample(asked, &options)?;
-        let reads = |(wanted, drawn): (&system::Wanted, &system::Drawn)| {
-            let mut rng = generator(seed, Stage::Sampling, "reads", wanted.number);
-            reads_of_shares(
-                &drawn.shares,
-                drawn.total as u64,
-                self.wanted.reads,
-                &mut rng,
-            )
+        let drawn = self.model.sample(&asked, &options)?;
+        let reads = |(row, drawn): (usize, &system::Drawn)| {
+            let mut rng = generator(self.wanted.seed, Stage::Sampling, "reads", row as u64);
+            let depth = drawn.total as u64;
+            reads_of_shares(&drawn.shares, depth, self.wanted.reads, &mut rng)
         };
-        Ok(asked.par_iter().zip(&drawn).map(reads).collect())
+        Ok(rows.into_par_iter().zip(&drawn).map(reads).collect())
     }
 
     fn said(&self) -> MutexGuard<'_, Vec<f64>> {
@@ -415,20 +376,8 @@ impl LearnedDrawing<'_> {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is to be said of the samples that were drawn.
-    pub fn notes(&self) -> Vec<String> {
-        let n_copies = self.n_copies.load(Ordering::Relaxed);
-        let copies = (n_copies > 0).then(|| {
-            format!(
-                "{n_copies} of the samples have the very composition of a sample that the model was fitted to, though each was drawn {} times: there are few others of so few taxa or reads",
-                N_ATTEMPTS + 1
-            )
-        });
-        copies.into_iter().chain(self.note_on_kept()).collect()
-    }
-
     /// How many candidates the samples around kept taxa were chosen from, in words; `None` where none were kept.
-    fn note_on_kept(&self) -> Option<String> {
+    pub fn note(&self) -> Option<String> {
         let mut said = self.said().clone();
         said.sort_by(f64::total_cmp);
         let median = said.get(said.len() / 2)?;
@@ -474,7 +423,7 @@ impl LearnedDrawing<'_> {
             (&system::Inpainted, &(Vec<f64>, f64)),
             &system::Wanted,
         )| {
-            let mut rng = generator(options.seed, Stage::Sampling, "reads", wanted.number);
+            let mut rng = generator(self.wanted.seed, Stage::Sampling, "reads", wanted.number);
             let is_rest = |(taxon, _): &&(u32, f64)| kept.taxa.binary_search(taxon).is_err();
             let rest: Vec<(u32, f64)> =
                 drawn.drawn.shares.iter().filter(is_rest).copied().collect();

@@ -2,7 +2,7 @@
 
 use crate::program::Workbench;
 use crate::tables::{column, counts, read, words};
-use suffuse_data::{Column, ColumnValues, Table, format, select};
+use suffuse_data::{Column, ColumnValues, format, select};
 
 /// The line is refused with these words, and nothing is written.
 fn refused(bench: &Workbench, line: &str, expected: &str) {
@@ -492,63 +492,4 @@ fn other_conditions_come_from_samples_that_are_close_and_from_both_ends_of_a_wal
         few.contains("--n 1 is too few") && few.contains("skin"),
         "{few}"
     );
-}
-
-/// Rows of `made` with the shares of a row of `real`, whole numbers both.
-fn copies(made: &Table, real: &Table) -> Vec<usize> {
-    let shares = |table: &Table, row: usize| {
-        let counts = table.dense_row(row);
-        (counts.iter().sum::<f64>(), counts)
-    };
-    let are_alike = |(a_total, a): &(f64, Vec<f64>), (b_total, b): &(f64, Vec<f64>)| {
-        (a.iter().zip(b)).all(|(a, b)| a * b_total == b * a_total)
-    };
-    let known: Vec<_> = (0..real.n_samples()).map(|row| shares(real, row)).collect();
-    let is_copy = |row: &usize| {
-        let row = shares(made, *row);
-        known.iter().any(|known| are_alike(&row, known))
-    };
-    (0..made.n_samples()).filter(is_copy).collect()
-}
-
-#[test]
-fn a_sample_that_repeats_a_training_sample_is_drawn_anew() {
-    let bench = Workbench::new();
-    // Three taxa and six to eleven reads: a sample meets a training sample by chance.
-    let row = |k: u32| format!("s{k}\t{}\t{}\t{}\n", 3 + k % 5, 2 + k % 3, 1 + k * k % 2);
-    let rows: String = (0..30).map(row).collect();
-    bench.file("table.tsv", format!("\tA\tB\tC\n{rows}"));
-    bench.succeed(&words(
-        "generate table.tsv --config tiny --n 200 --save-model kept -o a.tsv -q",
-    ));
-    let table = read(&bench, "table.tsv");
-    let made = read(&bench, "a.tsv");
-    assert_eq!(copies(&made, &table), Vec::<usize>::new());
-    // The same model, but for what it knows of its training samples.
-    let transform = bench.path("kept/transform.json");
-    let known = std::fs::read_to_string(&transform).expect("the model was kept");
-    let mut forgetful: serde_json::Value = serde_json::from_str(&known).expect("it is JSON");
-    forgetful["fingerprints"] = serde_json::json!([]);
-    std::fs::write(&transform, forgetful.to_string()).expect("it can be written to");
-    let draw = "generate table.tsv --model kept --n 200 -q -o";
-    bench.succeed(&words(&format!("{draw} b.tsv")));
-    let first = read(&bench, "b.tsv");
-    let repeats = copies(&first, &table);
-    assert!(!repeats.is_empty());
-    for row in 0..200 {
-        let is_same = made.dense_row(row) == first.dense_row(row);
-        assert_eq!(is_same, !repeats.contains(&row), "{row}");
-    }
-    // In other blocks the same samples are drawn anew.
-    std::fs::write(&transform, known).expect("it can be written to");
-    bench.succeed(&words(&format!("{draw} c.tsv --batch-size 7")));
-    assert_eq!(made.to_dense(), read(&bench, "c.tsv").to_dense());
-    // With one read there are two compositions, both of them known.
-    bench.file(
-        "ones.tsv",
-        "\tA\tB\nr1\t1\t0\nr2\t0\t1\nr3\t1\t0\nr4\t0\t1\n",
-    );
-    let run = bench.succeed(&words("generate ones.tsv --config tiny --n 5 -o d.tsv"));
-    let told = "5 of the samples have the very composition";
-    assert!(run.stderr.contains(told), "{}", run.stderr);
 }

@@ -2,7 +2,6 @@
 
 use super::config::{Config, Latents};
 use super::denoiser::{Attribute, Denoiser, Told};
-use super::fingerprints::Fingerprints;
 use super::hyperbolic::{HyperbolicEmbedding, TaxonDistances};
 use super::objective::{DEPTH_SD, DenoiserObjective, Posteriors, Split, TILE, VaeObjective};
 use super::profile::{Profile, batch, profiles};
@@ -154,7 +153,6 @@ pub fn fit(config: &Config, cohort: &Cohort, options: &mut FitOptions) -> Result
         whitening,
         correlations: None,
         calibration,
-        fingerprints: Fingerprints::of(table),
         vae: vae.best,
         denoiser: denoiser.best,
         losses: [vae.best_loss, denoiser.best_loss],

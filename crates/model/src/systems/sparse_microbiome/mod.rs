@@ -17,7 +17,6 @@ mod calibration;
 pub mod config;
 mod denoiser;
 mod few_factors;
-mod fingerprints;
 mod fit;
 mod hard_sparsity;
 pub mod hyperbolic;
@@ -45,7 +44,6 @@ pub use stored::SYSTEM;
 use crate::parameters::Parameters;
 use calibration::Calibration;
 use denoiser::Denoiser;
-use fingerprints::Fingerprints;
 use profile::Marginals;
 use residuals::Correlations;
 use vae::Taxa;
@@ -69,8 +67,6 @@ pub struct Model {
     whitening: Whitening,
     correlations: Option<Correlations>,
     calibration: Calibration,
-    /// Compositions that it was fitted to; none of one with noise.
-    fingerprints: Fingerprints,
     vae: Parameters,
     denoiser: Parameters,
     /// Best validation losses of the autoencoder and of the denoiser.
@@ -135,15 +131,6 @@ impl Model {
     /// What the fit guarantees; `None` of one without noise.
     pub fn privacy(&self) -> Option<&PrivacyRecord> {
         self.privacy.as_ref()
-    }
-
-    /// Says whether a sample has the composition of one that the model was fitted to, to the last bit of its relative
-    /// abundances. A model with noise does not know.
-    ///
-    /// - `taxa`: columns, rising
-    /// - `counts`: of each, in any unit
-    pub fn is_copy(&self, taxa: &[u32], counts: &[f64]) -> bool {
-        self.fingerprints.contain(taxa, counts)
     }
 
     /// Training log, one JSON object per line.

@@ -15,7 +15,6 @@
 //! the numbers are whole.
 
 use super::config::{Config, Latents};
-use super::fingerprints::Fingerprints;
 use super::fit::{Cohort, FitOptions, embedded};
 use super::marginal::Marginal;
 use super::objective::{Split, VaeObjective};
@@ -181,7 +180,6 @@ pub fn fit_private(
         conditions: String::new(),
         whitening: Whitening::none(n_latent),
         correlations: None,
-        fingerprints: Fingerprints::default(), // a digest is exact
         vae,
         denoiser,
         losses: [f64::INFINITY; 2],

@@ -2,7 +2,6 @@
 
 use super::config::Config;
 use super::denoiser::{Attribute, Denoiser};
-use super::fingerprints::Fingerprints;
 use super::hyperbolic::HyperbolicEmbedding;
 use super::profile::Marginals;
 use super::residuals::Correlations;
@@ -43,9 +42,6 @@ struct Transform {
     attributes: Vec<Attribute>,
     conditions: String,
     calibration: Calibration,
-    /// Absent in models that do not know.
-    #[serde(default)]
-    fingerprints: Fingerprints,
     vae_validation: Option<f64>,
     denoiser_validation: Option<f64>,
     privacy: Option<PrivacyRecord>,
@@ -74,7 +70,6 @@ impl Model {
             attributes: self.attributes.clone(),
             conditions: self.conditions.clone(),
             calibration: self.calibration.clone(),
-            fingerprints: self.fingerprints.clone(),
             vae_validation,
             denoiser_validation,
             privacy: self.privacy,
@@ -228,7 +223,6 @@ impl Model {
             whitening,
             correlations,
             calibration: transform.calibration,
-            fingerprints: transform.fingerprints,
             vae,
             denoiser,
             losses: [transform.vae_validation, transform.denoiser_validation]
