@@ -113,7 +113,9 @@ def write_unread_h5ad(folder):
     table.obsp["distances"] = np.ones((table.n_obs, table.n_obs))
     table.obsm["place"] = np.ones((table.n_obs, 2))
     table.obsm["cube"] = np.ones((table.n_obs, 2, 2))
-    table.obsm["protein"] = pd.DataFrame({"CD3": np.ones(table.n_obs)}, index=table.obs_names)
+    protein = {"CD3": np.ones(table.n_obs), "batch": ["x"] * table.n_obs}
+    table.obsm["protein"] = pd.DataFrame(protein, index=table.obs_names)
+    table.layers["words"] = np.full(table.shape, "x", dtype=object)
     table.obsm["sparse"] = sp.csr_matrix(np.ones((table.n_obs, 2)))
     table.uns["fact"] = {"word": "x", "matrix": np.ones((2, 2))}
     table.uns["log1p"] = {"word": "scanpy's mark of X"}

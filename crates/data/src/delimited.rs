@@ -25,23 +25,45 @@ pub enum Delimiter {
 }
 
 /// First header fields that introduce rows of features, after [`normalized`].
-const FEATURE_ID_NAMES: [&str; 12] = [
+const FEATURE_ID_NAMES: [&str; 29] = [
     "otu id",
     "otuid",
     "otu",
+    "otus",
     "feature id",
     "featureid",
+    "feature",
+    "features",
     "asv id",
+    "asvid",
     "asv",
+    "asvs",
     "clade name",
+    "taxon",
+    "taxa",
+    "taxonomy",
+    "taxid",
+    "tax id",
+    "phylum",
+    "genus",
+    "species",
     "gene id",
+    "geneid",
     "gene",
+    "gene name",
+    "gene symbol",
     "gene family",
+    "ko",
     "pathway",
 ];
+/// What tables of MicrobiomeAnalyst have there.
+const FEATURE_ID_NAME_AS_IT_IS: &str = "#NAME";
 
 /// First header fields that introduce rows of samples, after [`normalized`].
 const SAMPLE_ID_NAMES: [&str; 5] = ["id", "sample id", "sampleid", "sample name", "sample"];
+
+/// Ends the last line of a file; a field that ends in it was opened by a quote that nothing closes.
+const END: &[u8] = b"\n\n";
 
 /// A delimited text file whose header has been read.
 pub(crate) struct Delimited<'a> {
@@ -49,6 +71,7 @@ pub(crate) struct Delimited<'a> {
     header: Vec<String>,
     header_line: usize,
     records: csv::Reader<Box<dyn BufRead + 'a>>,
+    delimiter: char,
     /// Lines before the header, which the csv reader has not seen.
     n_skipped: usize,
     sample_above: Option<String>,
@@ -126,7 +149,7 @@ impl<'a> Delimited<'a> {
         let rest: Box<dyn BufRead + 'a> = Box::new(
             Cursor::new((header_text + &below).into_bytes())
                 .chain(reader)
-                .chain(&b"\n"[..]),
+                .chain(END),
         );
         let records = csv::ReaderBuilder::new()
             .has_headers(false)
@@ -140,6 +163,7 @@ impl<'a> Delimited<'a> {
             header: Vec::new(),
             header_line: n_skipped + 1,
             records,
+            delimiter: char::from(delimiter),
             n_skipped,
             sample_above,
             first: None,
@@ -244,6 +268,38 @@ impl<'a> Delimited<'a> {
         Ok(())
     }
 
+    /// Fails where a quote swallowed records: nothing closes it, or what lies between it and another holds delimiters.
+    ///
+    /// - `line`: on which the record begins
+    fn check_quotes(&self, line: usize, record: &StringRecord) -> Result<()> {
+        let end = record.iter().next_back().unwrap_or_default();
+        let n_fields = record.len().max(self.header.len());
+        let looks_like_a_record = |text: &str| match self.delimiter {
+            '\t' => text.contains('\t'),
+            delimiter => n_fields > 1 && text.matches(delimiter).count() + 1 == n_fields,
+        };
+        let mut inside = record.iter().filter(|field| field.contains('\n'));
+        if end.as_bytes().ends_with(END) {
+            return Err(self.error(
+                line + 1, // no line end follows the record
+                "a quotation mark that no other closes, so that the lines below it are one cell",
+                "quotation marks in pairs; remove the one at the start of a cell of this line, or close it",
+            ));
+        }
+        match inside.find(|field| field.split('\n').any(looks_like_a_record)) {
+            None => Ok(()),
+            Some(field) => Err(self.error(
+                line,
+                format!(
+                    "a cell in quotation marks with {} line ends and other cells in it, {:?}...",
+                    field.matches('\n').count(),
+                    field.chars().take(20).collect::<String>()
+                ),
+                "quotation marks in pairs; remove the one at the start of this cell, or close it",
+            )),
+        }
+    }
+
     fn read_record(&mut self) -> Result<Option<(usize, StringRecord)>> {
         let mut record = StringRecord::new();
         loop {
@@ -253,8 +309,12 @@ impl<'a> Delimited<'a> {
                 Ok(true) => {
                     // The reader stands behind the line end; a quoted field may hold others.
                     let n_inside: usize = record.iter().map(|f| f.matches('\n').count()).sum();
-                    let line = self.records.position().line() as usize - 1 - n_inside;
-                    return Ok(Some((self.n_skipped + line, record)));
+                    let behind = self.n_skipped + self.records.position().line() as usize;
+                    let line = behind.saturating_sub(1 + n_inside);
+                    if n_inside > 0 {
+                        self.check_quotes(line, &record)?;
+                    }
+                    return Ok(Some((line, record)));
                 }
                 Err(error) => error,
             };
@@ -271,19 +331,20 @@ impl<'a> Delimited<'a> {
     }
 }
 
-/// A header field without case, `#`, quotes, underscores and hyphens, for comparison.
+/// A header field without case, `#`, quotes, underscores, hyphens and dots, for comparison.
 pub(crate) fn normalized(name: &str) -> String {
     name.trim()
         .trim_matches('"')
         .trim_start_matches('#')
         .trim()
         .to_lowercase()
-        .replace(['_', '-'], " ")
+        .replace(['_', '-', '.'], " ")
 }
 
 /// Says whether the first field of a header introduces rows of features.
 pub(crate) fn names_features(first_header: &str) -> bool {
     FEATURE_ID_NAMES.contains(&normalized(first_header).as_str())
+        || first_header.trim() == FEATURE_ID_NAME_AS_IT_IS
 }
 
 /// Says whether the first field of a header is a known name for ids.
@@ -301,22 +362,35 @@ fn sample_of_profile(line: &str) -> Option<String> {
     }
 }
 
-/// A line that starts with `#` is a comment unless it looks like a header: a known id name comes
-/// first, or two fields separated by a tab hold text.
+/// A line that starts with `#` is a comment unless it looks like a header: a known id name comes first, or there are two
+/// fields, of which the first is a word right behind the `#`; with three fields between tabs it may be anything.
 fn is_comment(line: &str) -> bool {
-    if !line.starts_with('#') {
+    let Some(text) = line.strip_prefix('#') else {
+        return false;
+    };
+    let first_of = |line: &str| {
+        let end = line.find(['\t', ',', ';', '\r', '\n']);
+        line[..end.unwrap_or(line.len())].to_string()
+    };
+    if names_ids(&first_of(line)) {
         return false;
     }
-    let is_known = names_ids(
-        line.split(['\t', ',', ';', '\r', '\n'])
-            .next()
-            .unwrap_or(""),
-    );
-    let n_fields = line
-        .split('\t')
-        .filter(|field| !field.trim().is_empty())
-        .count();
-    !is_known && n_fields < 2
+    let n_fields = |delimiter| {
+        let fields = text.split(delimiter);
+        fields.filter(|field| !field.trim().is_empty()).count()
+    };
+    let is_word = |first: &str| !first.is_empty() && !first.contains(char::is_whitespace);
+    let is_list = |delimiter| {
+        // In prose a blank follows a comma.
+        let mut rest = text.split(delimiter).skip(1);
+        n_fields(delimiter) >= 2 && rest.all(|field| !field.starts_with(' '))
+    };
+    let is_header = match n_fields('\t') {
+        0 | 1 => is_word(&first_of(text)) && (is_list(',') || is_list(';')),
+        2 => !text.starts_with(char::is_whitespace),
+        _ => true,
+    };
+    !is_header
 }
 
 /// Opens a file for reading; content that starts with the gzip magic is decompressed.
@@ -439,5 +513,75 @@ mod tests {
         let mut file = delimited("id,a,taxonomy\nt1,1,\"k__A; p__B, C\"\n");
         let (_, record) = file.next_record().unwrap().unwrap();
         assert_eq!(&record[2], "k__A; p__B, C");
+    }
+
+    fn refused(text: &str) -> String {
+        let reader = Box::new(text.as_bytes());
+        let mut file = match Delimited::new(reader, Path::new("t.tsv"), Delimiter::Auto) {
+            Ok(file) => file,
+            Err(error) => return error.to_string(),
+        };
+        loop {
+            match file.next_record() {
+                Ok(Some(_)) => {}
+                Ok(None) => return String::new(),
+                Err(error) => return error.to_string(),
+            }
+        }
+    }
+
+    #[test]
+    fn a_quote_that_swallows_lines_is_refused_with_its_line() {
+        let open = "id\ta\tnote\nt1\t1\tx\nt2\t2\t\"flu\nt3\t3\tx\nt4\t4\tx";
+        for text in [
+            open.to_string(),
+            format!("{open}\n"),
+            open.replace('\t', ","),
+        ] {
+            let told = refused(&text);
+            assert!(
+                told.contains("line 3") && told.contains("no other closes"),
+                "{told}"
+            );
+        }
+        // Another stray quote further down closes it.
+        let closed = "id\ta\tnote\nt1\t1\t\"flu\nt2\t2\tx\nt3\t3\tcold\"\nt4\t4\tx\n";
+        for text in [closed.to_string(), closed.replace('\t', ",")] {
+            let told = refused(&text);
+            assert!(
+                told.contains("line 2") && told.contains("2 line ends"),
+                "{told}"
+            );
+        }
+        // A cell may run over lines.
+        for text in [
+            "id,a,note\nt1,1,\"one, two\nthree\nfour\"\nt2,2,x\n",
+            "id\tnote\nt1\t\"one, two\n\nthree\n\"",
+        ] {
+            assert_eq!(refused(text), "");
+        }
+    }
+
+    #[test]
+    fn headers_with_a_hash_and_comments_are_told_apart() {
+        let header = |text: &str| delimited(text).header().join("|");
+        let expected = [
+            ("#NAME,s1,s2\nO1,1,2\n", "#NAME|s1|s2"),
+            ("#patient;age\nO1;1\n", "#patient|age"),
+            ("#genus\ts1\nO1\t1\n", "#genus|s1"),
+            ("# exported by\tme\nid\tage\ns1\t3\n", "id|age"),
+            ("# Gene Family\ts1\nO1\t1\n", "# Gene Family|s1"),
+            ("# a\tb\tc\nO1\t1\t2\n", "# a|b|c"),
+            ("#Made by x, version 2\nid,age\ns1,3\n", "id|age"),
+            ("#Hello, world\nid,age\ns1,3\n", "id|age"),
+            ("#mpa_v30\nid,age\ns1,3\n", "id|age"),
+        ];
+        for (text, expected) in expected {
+            assert_eq!(header(text), expected, "{text}");
+        }
+        for name in ["OTU.ID", "Genus", "#NAME", "Feature", "gene_symbol"] {
+            assert!(names_features(name), "{name}");
+        }
+        assert!(!names_features("name"));
     }
 }

@@ -1,5 +1,6 @@
 //! Everything that can go wrong between a file and a [`Table`](crate::Table).
 
+use crate::Metadata;
 use std::path::PathBuf;
 
 /// Result of an operation of this crate.
@@ -97,9 +98,28 @@ pub enum Error {
     /// A request that the table cannot meet.
     #[error("{0}")]
     Invalid(String),
+    /// A metadata column that is asked for and is not there.
+    #[error("no metadata column {name:?} {purpose}; {known}")]
+    NoColumn {
+        /// The name that was asked for.
+        name: String,
+        /// What it is asked for, as in "to group by".
+        purpose: &'static str,
+        /// The columns that there are, in words.
+        known: String,
+    },
 }
 
 impl Error {
+    /// A column that metadata do not have.
+    pub(crate) fn no_column(metadata: &Metadata, name: &str, purpose: &'static str) -> Self {
+        Error::NoColumn {
+            name: name.to_string(),
+            purpose,
+            known: metadata.columns_in_words(),
+        }
+    }
+
     /// Wraps an operating-system error with its path.
     pub fn io(path: impl Into<PathBuf>, action: &'static str, source: std::io::Error) -> Self {
         Error::Io {

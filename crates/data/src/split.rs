@@ -35,12 +35,7 @@ pub struct Split {
 pub fn groups(metadata: &Metadata, column: &str) -> Result<Vec<usize>> {
     let values = &metadata
         .column(column)
-        .ok_or_else(|| {
-            Error::Invalid(format!(
-                "no metadata column {column:?} to group by; {}",
-                metadata.columns_in_words()
-            ))
-        })?
+        .ok_or_else(|| Error::no_column(metadata, column, "to group by"))?
         .values;
     let mut group_of: HashMap<String, usize> = HashMap::new();
     let mut n_groups = 0;

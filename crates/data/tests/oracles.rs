@@ -77,20 +77,22 @@ fn assert_same(found: &[f64], expected: &[f64], what: &str) {
 /// A file with `raw`, a layer, and parts that have no place in a table.
 fn parts_of_h5ad(path: &Path, expected: &Value) {
     let layer = |name: &str| Matrix::Layer(name.to_string());
-    assert_eq!(h5ad::layer_names(path).unwrap(), ["counts", "raw"]);
+    assert_eq!(h5ad::layer_names(path).unwrap(), ["counts", "words", "raw"]);
     let others = [
-        "varm",
-        "obsp",
         "names of the columns of obsm/protein",
+        "obsm/protein/batch",
         "obsm/sparse",
         "obsm/cube",
         "uns/fact/matrix",
         "uns/frame",
     ];
     for (matrix, instead) in [
-        (Matrix::X, vec!["raw"]),
-        (layer("counts"), vec!["X", "raw"]),
-        (layer("raw"), vec!["X", "layers"]),
+        (Matrix::X, vec!["raw", "varm", "obsp", "layers/words"]),
+        (
+            layer("counts"),
+            vec!["X", "raw", "varm", "obsp", "layers/words"],
+        ),
+        (layer("raw"), vec!["X", "layers", "varm", "obsp"]),
     ] {
         let not_read = h5ad::not_read(path, &matrix).unwrap();
         assert_eq!(not_read, [&instead[..], &others].concat());

@@ -54,6 +54,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Usage(_)
+            | Error::Data(suffuse_data::Error::NoColumn { .. })
             | Error::Model(
                 suffuse_model::Error::Config { .. }
                 | suffuse_model::Error::Device { .. }
@@ -85,6 +86,7 @@ impl Error {
                 | Data::BadValue { .. }
                 | Data::Shape { .. }
                 | Data::Invalid(_)
+                | Data::NoColumn { .. }
                 | Data::NoSharedIds { .. },
             )
             | Error::Model(

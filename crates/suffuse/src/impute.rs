@@ -6,6 +6,7 @@ pub mod zeros;
 
 pub use files::{Files, Filling};
 
+use crate::output::cell;
 use crate::provenance::Provenance;
 use crate::{Error, Result};
 use ndarray::Array2;
@@ -152,7 +153,9 @@ impl FilledEntry {
             }
         };
         format!(
-            "{sample}\t{feature}\t{}\t{}\t{}\t{}\n",
+            "{}\t{}\t{}\t{}\t{}\t{}\n",
+            cell(sample),
+            cell(feature),
             self.value,
             number(self.lower),
             number(self.upper),

@@ -3,6 +3,7 @@
 use crate::impute::{ACTION, Done};
 use crate::provenance::{FileDigest, digest};
 use crate::{Error, Result};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use suffuse_data::audit::logarithms;
 use suffuse_data::format::tsv::{Orientation, TsvOptions};
@@ -217,7 +218,26 @@ pub fn doubts(path: &Path, options: &InputOptions, table: &Table) -> Vec<String>
     of_logarithms
         .into_iter()
         .chain(filled_before(table))
+        .chain(several_kinds(table))
         .collect()
+}
+
+/// Says that features of several kinds are taken for one composition, where the metadata of the features tell (10x).
+fn several_kinds(table: &Table) -> Option<String> {
+    let kinds = table.feature_metadata.column("feature_type")?;
+    let texts = (0..kinds.values.len()).filter_map(|feature| kinds.values.text(feature));
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    texts.for_each(|kind| *counts.entry(kind).or_default() += 1);
+    let words: Vec<String> = counts
+        .iter()
+        .map(|(kind, n)| format!("{n} {kind}"))
+        .collect();
+    (counts.len() > 1).then(|| {
+        format!(
+            "features of several kinds are taken for one composition ({}): give a table of one kind",
+            words.join(", ")
+        )
+    })
 }
 
 /// Where values from before a transform may be found: the other matrices of the same file, if it has any.

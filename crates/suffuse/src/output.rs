@@ -1,8 +1,9 @@
 //! Writing results: never over an existing file unless told so, never half.
 
 use crate::{Error, Result};
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
-use suffuse_data::format::{Overwrite, write_atomically};
+use suffuse_data::format::{Overwrite, require_replaceable, write_atomically};
 
 /// Writes a text file through a temporary file in the same folder.
 ///
@@ -16,7 +17,8 @@ pub fn write_text(path: &Path, overwrite: Overwrite, text: &str) -> Result<()> {
 /// Fails early, before any long computation, where a result could not be written later.
 ///
 /// # Errors
-/// The file exists and may not be replaced, or its folder is absent or cannot be written to.
+/// The file exists and may not be replaced, a folder is in its place that is no table, or its folder is absent or cannot be
+/// written to.
 pub fn require_writable(path: &Path, overwrite: Overwrite) -> Result<()> {
     if path.exists() && overwrite == Overwrite::Refuse {
         return Err(suffuse_data::Error::OutputExists {
@@ -24,6 +26,7 @@ pub fn require_writable(path: &Path, overwrite: Overwrite) -> Result<()> {
         }
         .into());
     }
+    require_replaceable(path)?;
     let folder = match path.parent() {
         Some(folder) if folder != Path::new("") => folder,
         _ => Path::new("."),
@@ -102,6 +105,14 @@ pub fn make_folder(path: &Path, overwrite: Overwrite) -> Result<()> {
     Ok(())
 }
 
+/// A cell of tab-separated text: in quotation marks where it would break the line.
+pub(crate) fn cell(text: &str) -> Cow<'_, str> {
+    match text.contains(['\t', '\n', '\r', '"']) {
+        true => Cow::Owned(format!("\"{}\"", text.replace('"', "\"\""))),
+        false => Cow::Borrowed(text),
+    }
+}
+
 /// The path of a file that accompanies `output`: its name with `suffix` appended.
 pub fn beside(output: &Path, suffix: &str) -> PathBuf {
     let mut name = output.file_name().unwrap_or_default().to_os_string();
@@ -162,6 +173,31 @@ mod tests {
             beside(&path, ".suffuse.json").file_name().unwrap(),
             "out.tsv.suffuse.json"
         );
+    }
+
+    #[test]
+    fn a_folder_is_replaced_by_a_folder_of_the_same_kind_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        for name in ["table.tsv", "own.mtx", "foreign.mtx"] {
+            std::fs::create_dir(at(name)).unwrap();
+        }
+        std::fs::write(at("own.mtx/matrix.mtx.gz"), "x").unwrap();
+        std::fs::write(at("foreign.mtx/notes.txt"), "x").unwrap();
+        let told = |name: &str| match require_writable(&at(name), Overwrite::Replace) {
+            Ok(()) => String::new(),
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(told("own.mtx"), "");
+        assert!(told("foreign.mtx").contains("notes.txt"));
+        assert!(told("table.tsv").contains("is a folder"));
+    }
+
+    #[test]
+    fn cells_that_would_break_a_line_are_quoted() {
+        assert_eq!(cell("k__A; p__B, C"), "k__A; p__B, C");
+        assert_eq!(cell("a\tb"), "\"a\tb\"");
+        assert_eq!(cell("5\" x"), "\"5\"\" x\"");
     }
 
     #[test]

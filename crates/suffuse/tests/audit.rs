@@ -113,7 +113,7 @@ fn an_unknown_subject_column_is_an_error_that_lists_the_columns() {
     bench.table("table.tsv", (9, 5), count);
     bench.file("meta.tsv", "sample-id\tage\ns0\t61\ns1\t70\n");
     let arguments = ["audit", "table.tsv", "-m", "meta.tsv", "--subject", "host"];
-    bench.fail(1, &arguments, &["table.tsv", "\"host\"", "there are: age"]);
+    bench.fail(2, &arguments, &["table.tsv", "\"host\"", "there are: age"]);
     bench.fail(1, &["audit", "no.tsv"], &["no.tsv"]);
     bench.fail(
         2,

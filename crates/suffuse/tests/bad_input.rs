@@ -529,3 +529,48 @@ fn duplicate_features_of_an_h5ad_are_not_called_samples() {
         &["feature id", "\"gene_one\""],
     );
 }
+
+#[test]
+fn what_matrix_market_cannot_say_is_found_before_the_work() {
+    let bench = Workbench::new();
+    let value = |s, f| match (s + f) % 7 {
+        0 => "NA".to_string(),
+        _ => count(s, f),
+    };
+    bench.table("missing.tsv", (20, 6), value);
+    let zeros = "impute missing.tsv -o out.mtx --config tiny --fill zeros";
+    let zeros: Vec<&str> = zeros.split(' ').collect();
+    bench.fail(2, &zeros, &["--fill zeros", "MatrixMarket"]);
+    bench.file("tab.csv", "sample,\"a\tb\",c\ns1,1,2\ns2,,4\ns3,5,6\n");
+    bench.fail(1, &impute("tab.csv", "out.mtx"), &["tab.csv", "a\\tb"]);
+    std::fs::create_dir(bench.path("mine.mtx")).unwrap();
+    bench.file("mine.mtx/notes.txt", "mine");
+    let over = [&impute("missing.tsv", "mine.mtx")[..], &["--force"]].concat();
+    bench.fail(1, &over, &["notes.txt"]);
+    // Lists quote what would break their lines.
+    bench.succeed(
+        &[
+            &impute("tab.csv", "out.tsv")[..],
+            &["--method", "taxon-mean"],
+        ]
+        .concat(),
+    );
+    let list = std::fs::read_to_string(bench.path("out.tsv.filled.tsv")).unwrap();
+    assert!(list.contains("s2\t\"a\tb\"\t"), "{list}");
+}
+
+#[test]
+fn a_column_that_is_not_there_is_a_wrong_command_everywhere() {
+    let bench = Workbench::new();
+    bench.table("table.tsv", (12, 5), count);
+    let facts = ["no metadata column \"zz\""];
+    for line in [
+        "impute table.tsv -o out.tsv --config tiny --group zz",
+        "fit table.tsv -o fitted --config tiny --group zz",
+        "evaluate table.tsv --out found --config tiny --group zz",
+        "audit table.tsv --subject zz",
+        "generate table.tsv -o out.tsv --config tiny --group zz",
+    ] {
+        bench.fail(2, &line.split(' ').collect::<Vec<_>>(), &facts);
+    }
+}

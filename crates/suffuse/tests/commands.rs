@@ -186,7 +186,11 @@ fn a_taxon_that_was_never_measured_stays_missing_and_unjudged_entries_have_no_pr
     bench.file("table.tsv", text);
     let command = "impute table.tsv -o out.h5ad --config tiny --fill missing --json";
     let run = bench.succeed(&command.split(' ').collect::<Vec<_>>());
-    let counts = &json(&run.stdout)["counts"];
+    let told = json(&run.stdout);
+    // What was chosen, as the record has it, without the settings.
+    assert_eq!(told["method"], "auto");
+    assert!(told["auto"].is_object() && told["config"].is_null());
+    let counts = &told["counts"];
     assert_eq!(
         (&counts["filled_missing"], &counts["kept_missing"]),
         (&1.into(), &12.into())
@@ -244,7 +248,11 @@ fn the_attention_of_a_model_is_compared_with_the_dependencies() {
     bench.succeed(&["fit", "table.h5ad", "-o", "model", "--config", "tiny", "-q"]);
     let command = "dependencies table.h5ad --out found --permutations 0 --model model --json";
     let run = bench.succeed(&command.split(' ').collect::<Vec<_>>());
-    let agreement = &json(&run.stdout)["attention"];
+    let found = json(&run.stdout);
+    let files = found["files"].as_array().expect("a list");
+    assert!(files.contains(&Value::from("found/provenance.json")));
+    assert!(found["notes"].is_array());
+    let agreement = &found["attention"];
     assert_eq!(agreement["n_pairs"], 12 * 11);
     let spearman = agreement["spearman_with_proportionality"].as_f64().unwrap();
     assert!((-1.0..=1.0).contains(&spearman));

@@ -86,7 +86,7 @@ fn force_replaces_a_10x_folder_but_no_other_file_and_a_failure_leaves_nothing() 
     );
     let before = bench.content();
     let command = "impute nan.tsv -o kept.mtx --config tiny --fill zeros";
-    assert_eq!(bench.run(&command.split(' ').collect::<Vec<_>>()).code, 1);
+    assert_eq!(bench.run(&command.split(' ').collect::<Vec<_>>()).code, 2);
     assert_eq!(bench.content(), before);
 }
 

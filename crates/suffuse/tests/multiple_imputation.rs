@@ -203,7 +203,7 @@ fn a_table_that_exists_is_found_before_any_work_and_a_failure_leaves_nothing() {
     assert!(table.to_dense().iter().any(|x| x.is_nan()));
     let before = bench.content();
     let run = bench.run(&impute("-o kept.mtx --m 2 --draws 2 --fill zeros"));
-    assert_eq!(run.code, 1, "{}", run.stderr);
+    assert_eq!(run.code, 2, "{}", run.stderr);
     assert_eq!(bench.content(), before);
 }
 

@@ -65,6 +65,12 @@ fn copies_fail_in_words_and_in_json() {
     assert_eq!(found["distances"][0]["distance"], "bray-curtis");
     assert_eq!(found["distances"][0]["share"]["value"], 1.0);
     assert_eq!(found["n"]["holdout"], 60);
+    // A sheet is that of the real samples.
+    let rows = |name: &str| -> String { (0..60).map(|k| format!("{name}-{k}\tx\n")).collect() };
+    let rows = rows("train") + &rows("holdout");
+    bench.file("sheet.tsv", format!("id\tsite\n{rows}"));
+    let with_sheet = [&command[..], &["-m", "sheet.tsv", "--json"]].concat();
+    assert_eq!(bench.succeed(&with_sheet).stdout, json);
     let two = [&["--threads", "2"], &command[..], &["--json"]].concat();
     assert_eq!(bench.succeed(&two).stdout, json);
 }

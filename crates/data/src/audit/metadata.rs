@@ -62,10 +62,7 @@ pub fn guess_subject(metadata: &Metadata) -> Option<&str> {
 pub(super) fn findings(table: &Table, subject: Option<&str>) -> Result<Vec<Finding>> {
     let metadata = &table.sample_metadata;
     if let Some(name) = subject.filter(|name| metadata.column(name).is_none()) {
-        return Err(Error::Invalid(format!(
-            "no metadata column {name:?} to name subjects; {}",
-            metadata.columns_in_words()
-        )));
+        return Err(Error::no_column(metadata, name, "to name subjects"));
     }
     let (subject, source) = match subject {
         Some(name) => (Some(name), Source::Given),

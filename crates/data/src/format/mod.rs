@@ -15,7 +15,9 @@ mod write;
 
 pub use detect::{Format, detect};
 pub use h5ad::Matrix;
-pub use write::{Overwrite, WriteOptions, remove_unfinished, write, write_atomically};
+pub use write::{
+    Overwrite, WriteOptions, remove_unfinished, require_replaceable, write, write_atomically,
+};
 
 use crate::{Error, Result, Table};
 use std::path::Path;

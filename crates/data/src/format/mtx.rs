@@ -345,6 +345,25 @@ fn parse_matrix(mut reader: Box<dyn BufRead + '_>, path: &Path, declared: Declar
     })
 }
 
+/// Refuses ids that the lines of a 10x directory cannot keep.
+///
+/// # Errors
+/// The first id with a tab or a line end.
+pub fn check_ids(table: &Table) -> Result<()> {
+    let breaks_lines = |id: &&String| id.contains(['\t', '\n', '\r']);
+    if let Some(id) = table
+        .sample_ids()
+        .iter()
+        .chain(table.feature_ids())
+        .find(breaks_lines)
+    {
+        return Err(Error::Invalid(format!(
+            "id {id:?} holds a tab or a line end, which a 10x directory cannot keep; rename it"
+        )));
+    }
+    Ok(())
+}
+
 /// Writes the three files of a 10x directory (compressed, as of version 3) into a folder.
 ///
 /// The matrix is `integer` if all values are whole, else `real` without loss. Names and types of
@@ -366,17 +385,7 @@ pub fn write(folder: &Path, table: &Table) -> Result<()> {
             )));
         }
     }
-    let breaks_lines = |id: &&String| id.contains(['\t', '\n', '\r']);
-    if let Some(id) = table
-        .sample_ids()
-        .iter()
-        .chain(table.feature_ids())
-        .find(breaks_lines)
-    {
-        return Err(Error::Invalid(format!(
-            "id {id:?} holds a tab or a line end, which a 10x directory cannot keep; rename it"
-        )));
-    }
+    check_ids(table)?;
     write_text(&folder.join("barcodes.tsv.gz"), Overwrite::Refuse, |out| {
         table
             .sample_ids()

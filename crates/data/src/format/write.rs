@@ -175,6 +175,21 @@ fn write_folder_atomically(
     std::fs::rename(&fresh, path).map_err(io)
 }
 
+/// Refuses to replace a folder by a file, or one that holds what is no part of a table.
+///
+/// # Errors
+/// What is at the path is such a folder.
+pub fn require_replaceable(path: &Path) -> Result<()> {
+    match Format::of_output(path) {
+        Ok(Format::MatrixMarket) => refuse_foreign_files(path),
+        _ if path.is_dir() => Err(Error::Invalid(format!(
+            "{} is a folder; choose another name for the file",
+            path.display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// A folder is replaced as a whole, so it must hold nothing but what is replaced.
 fn refuse_foreign_files(folder: &Path) -> Result<()> {
     if !folder.is_dir() {

@@ -117,7 +117,14 @@ pub(super) fn run(arguments: &CompareArgs, context: &mut Context) -> Result<()> 
         }
     }
     if let Some(page) = &arguments.report {
-        require_writable(page, arguments.overwrite.overwrite())?;
+        // The folder for results is made later, and other files may lie in it.
+        let is_among_results = arguments
+            .out
+            .as_deref()
+            .is_some_and(|out| !out.exists() && page.parent() == Some(out));
+        if !is_among_results {
+            require_writable(page, arguments.overwrite.overwrite())?;
+        }
         require_apart([page.as_path()], &arguments.files())?;
     }
     let mut provenance = Provenance {

@@ -175,6 +175,7 @@ pub(super) fn run(arguments: &DependenciesArgs, context: &mut Context) -> Result
     }
     provenance.set("seed", arguments.tests.seed);
     let record = format!("{:#}\n", provenance.to_json());
+    files.push(arguments.out.join("provenance.json"));
     write_text(
         &arguments.out.join("provenance.json"),
         Overwrite::Replace,
@@ -194,6 +195,7 @@ pub(super) fn run(arguments: &DependenciesArgs, context: &mut Context) -> Result
             "mutual": counts[1].1,
             "lagged": counts[2].1,
             "attention": agreement,
+            "notes": found.notes,
             "files": files,
         }));
     }

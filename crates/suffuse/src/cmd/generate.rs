@@ -13,7 +13,7 @@ use suffuse::generate::{
     KEPT_FROM, KeptTaxa, Known, Method, ON_THE_WAY, PREVALENCE, Request, Resampled, Wanted, beyond,
     generate, resampled, sample_ids,
 };
-use suffuse::output::{require_apart, require_writable};
+use suffuse::output::{make_folder, require_apart, require_outside, require_writable};
 use suffuse::provenance::{Provenance, digest};
 use suffuse::{Error, Result, input};
 use suffuse_data::Metadata;
@@ -148,6 +148,9 @@ pub(super) fn run(arguments: &GenerateArgs, context: &mut Context) -> Result<()>
     let mut inputs = input::files(&arguments.table, &arguments.input.options());
     inputs.extend(arguments.changes.spike_in.clone());
     inputs.extend(arguments.learn.files());
+    if let Depth::Listed(path) = &arguments.samples.depth {
+        inputs.push(path.clone());
+    }
     require_apart(files.paths().map(PathBuf::as_path), &inputs)?;
     if let Some(folder) = arguments.learn.save_model() {
         if files.paths().any(|path| path == folder) {
@@ -156,7 +159,11 @@ pub(super) fn run(arguments: &GenerateArgs, context: &mut Context) -> Result<()>
                 folder.display()
             )));
         }
-        require_writable(folder, arguments.overwrite.overwrite())?;
+        require_outside(folder, &inputs)?;
+        match folder.exists() {
+            true => make_folder(folder, arguments.overwrite.overwrite())?,
+            false => require_writable(folder, arguments.overwrite.overwrite())?,
+        }
     }
     let read_options = arguments.input.options();
     let mut read = input::read(&arguments.table, &read_options)?;
@@ -212,6 +219,8 @@ pub(super) fn run(arguments: &GenerateArgs, context: &mut Context) -> Result<()>
         metadata.set_column(column)?;
     }
     let by_name = by.as_ref().map(|by| by.column.as_str());
+    let learn = &arguments.learn;
+    learn.check_latents(samples.method, loaded.as_ref(), by_name)?;
     if samples.method.is_learned() {
         let mut columns = arguments.learn.columns(by_name);
         columns.retain(|column| Some(column.as_str()) != by_name);
@@ -235,8 +244,17 @@ pub(super) fn run(arguments: &GenerateArgs, context: &mut Context) -> Result<()>
         context.notes(&far.collect::<Vec<_>>());
         let walk = arguments.learn.interpolation();
         let (sizes, seed) = (&wanted.sizes, arguments.seed);
-        let Resampled { columns, n_sources } =
-            resampled(&cohort, sizes, &columns, &fixed, walk, rows, seed)?;
+        let Resampled {
+            columns,
+            n_sources,
+            unmet,
+        } = resampled(&cohort, sizes, &columns, &fixed, walk, rows, seed)?;
+        if !unmet.is_empty() {
+            context.notes(&[format!(
+                "no sample of the table has all that is asked for, {} among it, so that the other conditions are of samples without, and what is generated is a guess",
+                unmet.join(" and ")
+            )]);
+        }
         let n_given = fixed.len() + usize::from(walk.is_some());
         if n_sources < FEW_SOURCES && columns.len() > n_given {
             context.notes(&[format!(
@@ -257,7 +275,7 @@ pub(super) fn run(arguments: &GenerateArgs, context: &mut Context) -> Result<()>
         let ends = [&interpolation.from, &interpolation.to];
         let far = ends.map(|end| beyond(&cohort, &interpolation.column, end));
         context.notes(&far.into_iter().flatten().collect::<Vec<_>>());
-        for column in interpolation.columns(n) {
+        for column in interpolation.columns(&cohort, n)? {
             metadata.set_column(column)?;
         }
     }

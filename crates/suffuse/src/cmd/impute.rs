@@ -25,7 +25,7 @@ use suffuse::provenance::{Provenance, digest};
 use suffuse::settings::Setting;
 use suffuse::{Error, PRESENCE_THRESHOLD, Result, model_folder, structural_zeros};
 use suffuse_data::Table;
-use suffuse_data::format::Format;
+use suffuse_data::format::{Format, mtx};
 use suffuse_data::nested::{self, Sum};
 use suffuse_data::select;
 use suffuse_model::device::Device;
@@ -171,6 +171,7 @@ pub(super) fn run(arguments: &ImputeArgs, context: &mut Context) -> Result<()> {
     let files = files_of(arguments)?;
     let mut input = read(arguments)?;
     context.notes(&input.notes);
+    check_output(arguments, &input.table).map_err(|error| error.in_file(&arguments.table))?;
     let replaced = replaced_layers(&input.table);
     if !replaced.is_empty() && Format::of_output(&arguments.output)? == Format::H5ad {
         context.talk.note(&format!(
@@ -271,6 +272,8 @@ struct Job<'a> {
 
 /// What was done, and how long it took.
 struct Done {
+    /// What was chosen and set, as the record has it.
+    facts: serde_json::Map<String, serde_json::Value>,
     counts: Counts,
     n_samples: usize,
     seconds: f64,
@@ -288,6 +291,7 @@ impl Job<'_> {
         let mut gathered = self.gathered(table);
         let mut completed = by_baseline(table, baseline, self.sums)?;
         let done = Done {
+            facts: provenance.facts.clone(),
             counts: completed.counts,
             n_samples: table.n_samples(),
             seconds: start.elapsed().as_secs_f64(),
@@ -463,6 +467,7 @@ impl Job<'_> {
             model.impute_blocks(&cohort, &mut options, |block| filling.take(written, &block))
         })?;
         let done = Done {
+            facts: provenance.facts.clone(),
             counts: filling.counts(),
             n_samples: table.n_samples(),
             seconds: start.elapsed().as_secs_f64(),
@@ -535,6 +540,21 @@ fn sums(table: &Table, context: &mut Context) -> Vec<Sum> {
         ),
     });
     sums
+}
+
+/// Finds what the format of the output cannot say, before the work.
+fn check_output(arguments: &ImputeArgs, table: &Table) -> Result<()> {
+    if Format::of_output(&arguments.output)? != Format::MatrixMarket {
+        return Ok(());
+    }
+    mtx::check_ids(table)?;
+    let is_missing = |table: &Table| table.csr().2.iter().any(|value| value.is_nan());
+    if matches!(arguments.filling.fill, Some(FillArg::Zeros)) && is_missing(table) {
+        return Err(Error::Usage(
+            "--fill zeros: entries stay that were not measured, which MatrixMarket cannot say; write .h5ad or .tsv".to_string(),
+        ));
+    }
+    Ok(())
 }
 
 /// Finds what cannot work before anything is read.

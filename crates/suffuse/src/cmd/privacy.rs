@@ -49,6 +49,7 @@ pub(super) fn run(arguments: &PrivacyArgs, context: &mut Context) -> Result<()> 
     let options = arguments.input.options();
     let of_synthetic = InputOptions {
         matrix: Matrix::X,
+        metadata: None, // the sheet is that of real samples
         ..options.clone()
     };
     let paths = [&arguments.train, &arguments.holdout, &arguments.synthetic];

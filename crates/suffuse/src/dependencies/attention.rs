@@ -1,7 +1,7 @@
 //! What a fitted model's attention has in common with the statistics of its table: with the
 //! dependencies that it was given, and with proportionality, which it never saw.
 
-use crate::output::{remove_of_before, write_text};
+use crate::output::{cell, remove_of_before, write_text};
 use crate::report::heat_map;
 use crate::{Error, Result};
 use ndarray::{Array2, Axis};
@@ -133,8 +133,8 @@ impl Attention {
             };
             text.push_str(&format!(
                 "{}\t{}\t{weight:.6e}\t{}\t{rho}\n",
-                self.taxa[i],
-                self.taxa[j],
+                cell(&self.taxa[i]),
+                cell(&self.taxa[j]),
                 u8::from(self.is_dependent[[i, j]])
             ));
         }

@@ -2,7 +2,7 @@
 
 use super::Found;
 use crate::Result;
-use crate::output::{remove_of_before, write_text};
+use crate::output::{cell, remove_of_before, write_text};
 use crate::report::{attention_mask, dependency_bars, dependency_network, heat_map};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -69,8 +69,8 @@ impl Found {
         for edge in &self.edges {
             text.push_str(&format!(
                 "{}\t{}\t{}\t{}\t{:e}\t{}\t{:e}\n",
-                edge.source,
-                edge.target,
+                cell(&edge.source),
+                cell(&edge.target),
                 edge.kind,
                 edge.statistic,
                 edge.p,

@@ -1,6 +1,7 @@
 //! Known associations and changes of taxa, as a user names them.
 
 use crate::input::read_text;
+use crate::output::cell;
 use crate::{Error, Result};
 use rand::Rng;
 use std::collections::HashMap;
@@ -88,6 +89,7 @@ pub(super) fn truth_tsv(known: &[Known]) -> String {
             true => String::new(),
             false => realised_effect.to_string(),
         };
+        let (taxon, covariate) = (cell(taxon), cell(covariate));
         text.push_str(&format!(
             "{taxon}\t{covariate}\t{effect}\t{on}\t{realised}\n"
         ));

@@ -252,7 +252,8 @@ impl Learned {
             guidance,
             device,
         } = given;
-        if !self.model.is_of_counts() && wanted.depths == Depths::AsFitted {
+        let are_drawn = wanted.depths == Depths::AsFitted && kept.is_none();
+        if !self.model.is_of_counts() && are_drawn {
             return Err(Error::Table(
                 "the model was fitted to fractions, so its samples have no number of reads; say how many with --depth N or --depth FILE".to_string(),
             ));

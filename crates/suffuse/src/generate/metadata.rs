@@ -53,10 +53,15 @@ impl Interpolation {
     }
 
     /// The columns to write: numbers between numbers, `from..to` for a category, and how far each sample is.
-    pub fn columns(&self, n: usize) -> [Column; 2] {
+    ///
+    /// # Errors
+    /// A column that the cohort does not have.
+    pub fn columns(&self, cohort: &Cohort, n: usize) -> Result<[Column; 2]> {
+        let of_cohort = column_of(cohort, &self.column)?;
         let parts: Vec<f64> = (0..n).map(|row| Interpolation::part(row, n)).collect();
-        let values = match (self.from.parse::<f64>(), self.to.parse::<f64>()) {
-            (Ok(from), Ok(to)) => {
+        let ends = (self.from.parse::<f64>(), self.to.parse::<f64>());
+        let values = match (numbers_of(&of_cohort.values), ends) {
+            (Some(_), (Ok(from), Ok(to))) => {
                 ColumnValues::Numeric(parts.iter().map(|t| from + t * (to - from)).collect())
             }
             _ => ColumnValues::Text(vec![Some(format!("{}..{}", self.from, self.to)); n]),
@@ -65,10 +70,10 @@ impl Interpolation {
             name: name.to_string(),
             values,
         };
-        [
+        Ok([
             column(&self.column, values),
             column(ON_THE_WAY, ColumnValues::Numeric(parts)),
-        ]
+        ])
     }
 }
 
@@ -89,6 +94,8 @@ pub struct Resampled {
     pub columns: Vec<Column>,
     /// Fewest samples of the cohort that those of a group are taken from.
     pub n_sources: usize,
+    /// Columns whose value no sample has that could serve, so that others were taken.
+    pub unmet: Vec<String>,
 }
 
 /// Samples whose numbers are closest to a number that is fixed and that the other columns are taken from.
@@ -112,8 +119,8 @@ impl Near {
         }
     }
 
-    /// Those of some rows that have it: all with such a text, or the closest ones; all where none has.
-    fn of(&self, column: &Column, rows: Vec<usize>) -> Vec<usize> {
+    /// Those of some rows that have it: all with such a text, or the closest ones; `None` where none has.
+    fn of(&self, column: &Column, rows: &[usize]) -> Option<Vec<usize>> {
         let near: Vec<usize> = match self {
             Near::Texts(texts) => {
                 let has = |row: &&usize| {
@@ -135,10 +142,7 @@ impl Near {
                 known
             }
         };
-        match near.is_empty() {
-            true => rows,
-            false => near,
-        }
+        (!near.is_empty()).then_some(near)
     }
 }
 
@@ -180,6 +184,7 @@ pub fn resampled(
         wanted.push((column, Near::new(column, from, to)));
     }
     let mut n_sources = all.len();
+    let mut unmet: Vec<String> = Vec::new();
     let mut rng = seeded(seed, "generate/metadata");
     let mut rows = Vec::new();
     for (group, size) in sizes.iter().enumerate() {
@@ -189,7 +194,13 @@ pub fn resampled(
             .map_or(&all, |groups| &groups.rows[group]);
         let mut candidates = of_group.clone();
         for (column, near) in &wanted {
-            candidates = near.of(column, candidates);
+            match near.of(column, &candidates) {
+                Some(near) => candidates = near,
+                None if *size > 0 && !unmet.contains(&column.name) => {
+                    unmet.push(column.name.clone());
+                }
+                None => {}
+            }
         }
         if *size > 0 {
             n_sources = n_sources.min(candidates.len());
@@ -199,6 +210,7 @@ pub fn resampled(
     if let Some(given) = given {
         rows = given.iter().copied().map(Some).collect();
         n_sources = all.len();
+        unmet.clear();
     }
     let of = |name: &String| {
         let found = column_of(cohort, name)?;
@@ -213,7 +225,11 @@ pub fn resampled(
         Ok(Column { name, values })
     };
     let columns = columns.iter().map(of).collect::<Result<_>>()?;
-    Ok(Resampled { columns, n_sources })
+    Ok(Resampled {
+        columns,
+        n_sources,
+        unmet,
+    })
 }
 
 /// The numbers of a column that a condition takes for numbers.

@@ -1,5 +1,6 @@
 //! What each zero of a table is taken to be: false (missed by sequencing) or true (absent).
 
+use crate::output::cell;
 use crate::{Error, Result};
 use serde::Serialize;
 
@@ -70,6 +71,7 @@ pub(super) const HEADER: &str = "sample\tfeature\tpresence\tclass\n";
 
 /// A line of the list.
 pub(super) fn line(sample: &str, feature: &str, presence: f64, class: ZeroClass) -> String {
+    let (sample, feature) = (cell(sample), cell(feature));
     format!("{sample}\t{feature}\t{presence}\t{}\n", class.name())
 }
 

@@ -274,6 +274,11 @@ fn what_a_learned_generator_cannot_do_is_said() {
             "not fitted with this column",
         ),
         ("--model kept --method vae", "leave --method out"),
+        ("--method vae --by site", "know no conditions"),
+        (
+            "--conditions site --set sampling.latents=gaussian",
+            "know no conditions",
+        ),
     ] {
         let config = match command.contains("--model") || command.contains("midasim") {
             true => "",
@@ -492,4 +497,67 @@ fn other_conditions_come_from_samples_that_are_close_and_from_both_ends_of_a_wal
         few.contains("--n 1 is too few") && few.contains("skin"),
         "{few}"
     );
+}
+
+#[test]
+fn what_is_read_is_not_written_over_and_no_read_is_lost() {
+    let bench = Workbench::new();
+    counts(&bench, "table.h5ad");
+    // A table and depths with the names of outputs.
+    std::fs::create_dir(bench.path("proj")).expect("it can be made");
+    bench.succeed(&words("convert table.h5ad proj/features.tsv"));
+    let table = std::fs::read(bench.path("proj/features.tsv")).expect("it was written");
+    let save = "generate proj/features.tsv --config tiny -o no.h5ad --force --save-model proj";
+    refused(&bench, save, "choose another folder");
+    assert_eq!(
+        std::fs::read(bench.path("proj/features.tsv")).expect("it is there"),
+        table
+    );
+    bench.file("depths.tsv", "50\n60\n");
+    let onto = "generate table.h5ad --method midasim --depth depths.tsv -o depths.tsv --force";
+    bench.fail(2, &words(onto), &["depths.tsv", "cannot be an output"]);
+    std::fs::create_dir(bench.path("folder")).expect("it can be made");
+    bench.file(
+        "effects.tsv",
+        "taxon\tcovariate\teffect\ton\tkind\nt1\tx\t1\tabundance\tbinary\n",
+    );
+    let truth = "generate table.h5ad --method midasim -o no.h5ad --force --spike-in effects.tsv --truth folder";
+    refused(&bench, truth, "is a folder");
+    // A model that has seen two taxa alone, and samples that have others.
+    bench.file(
+        "two.tsv",
+        "\tA\tB\tC\ns1\t5\t3\t0\ns2\t2\t9\t0\ns3\t4\t4\t0\ns4\t1\t7\t0\n",
+    );
+    bench.file("three.tsv", "\tA\tB\tC\ns1\t5\t3\t2\ns2\t2\t9\t1\ns3\t1\t6\t3\n");
+    bench.file("keep.txt", "A\nB\n");
+    bench.succeed(&words(
+        "generate two.tsv --config tiny -o a.tsv --save-model of-two -q",
+    ));
+    let keep = "generate three.tsv --model of-two --keep keep.txt -o no.h5ad";
+    refused(&bench, keep, "keep fewer features");
+}
+
+#[test]
+fn conditions_that_no_sample_has_together_are_told() {
+    let bench = Workbench::new();
+    counts(&bench, "table.h5ad");
+    let row = |k: usize| {
+        let (a, b) = match k < 30 {
+            true => ("x", ""),
+            false => ("", "q"),
+        };
+        format!("s{k}\t{a}\t{b}\t{}\t{k}\n", 1 + 2 * (k % 2))
+    };
+    let ids = read(&bench, "table.h5ad").sample_ids().to_vec();
+    let rows: String = (ids.iter().enumerate())
+        .map(|(k, id)| row(k).replacen(&format!("s{k}"), id, 1))
+        .collect();
+    bench.file("sheet.tsv", format!("id\ta\tb\tarm\tage\n{rows}"));
+    let start = "generate table.h5ad -m sheet.tsv --config tiny --n 3";
+    let both = "--conditions a,b,age --where a=x --where b=q -o a.h5ad";
+    let run = bench.succeed(&words(&format!("{start} {both}")));
+    assert!(run.stderr.contains("b among it"), "{}", run.stderr);
+    let one = "--conditions a,age --where a=x -o b.h5ad";
+    let run = bench.succeed(&words(&format!("{start} {one}")));
+    assert!(!run.stderr.contains("among it"), "{}", run.stderr);
 }

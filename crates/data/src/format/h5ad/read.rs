@@ -4,7 +4,7 @@ use super::lineages::lineages;
 use super::{frame, meanings_key, uns};
 use crate::format::hdf5::{H5Dataset, H5File, H5Group, Kind};
 use crate::format::{compressed, in_file};
-use crate::{Csr, Dense, Error, Layer, Result, Table};
+use crate::{ColumnValues, Csr, Dense, Error, Layer, Result, Table};
 use std::path::Path;
 
 /// Which matrix of an h5ad holds the abundances.
@@ -81,13 +81,28 @@ pub fn not_read(path: &Path, matrix: &Matrix) -> Result<Vec<String>> {
         };
         parts.extend(holds.then(|| part.to_string()));
     }
+    if root.has_group("layers") && !passed_over.contains(&"layers") {
+        let layers = root.group("layers")?;
+        for name in layers.datasets().iter().chain(layers.groups()) {
+            if !is_matrix(&layers, name)? {
+                parts.push(format!("layers/{name}"));
+            }
+        }
+    }
     if root.has_group("obsm") {
         let obsm = root.group("obsm")?;
         for name in obsm.groups() {
-            parts.push(match obsm.group(name)?.attr_text("encoding-type") {
-                Some("dataframe") => format!("names of the columns of obsm/{name}"),
-                _ => format!("obsm/{name}"),
-            });
+            let group = obsm.group(name)?;
+            if group.attr_text("encoding-type") != Some("dataframe") {
+                parts.push(format!("obsm/{name}"));
+                continue;
+            }
+            parts.push(format!("names of the columns of obsm/{name}"));
+            let frame = frame::read(&group, "sample")?;
+            let lost = (frame.columns().iter())
+                .filter(|column| !matches!(column.values, ColumnValues::Numeric(_)))
+                .map(|column| format!("obsm/{name}/{}", column.name));
+            parts.extend(lost);
         }
         for name in obsm.datasets() {
             let dataset = obsm.dataset(name)?;
@@ -170,7 +185,8 @@ fn read_root(root: &H5Group, matrix: &Matrix) -> Result<Table> {
     if root.has_group("layers") && !matches!(place, Place::Raw) {
         let layers = root.group("layers")?;
         for name in layers.datasets().iter().chain(layers.groups()) {
-            if *matrix != Matrix::Layer(name.clone()) {
+            let is_asked_for = *matrix == Matrix::Layer(name.clone());
+            if !is_asked_for && is_matrix(&layers, name)? {
                 let layer = read_layer(&layers, name, shape, &mut table)?;
                 table.layers.insert(name.clone(), layer);
             }
@@ -186,6 +202,16 @@ fn read_root(root: &H5Group, matrix: &Matrix) -> Result<Table> {
     }
     Ok(table)
 }
+
+/// Encodings of sparse matrices.
+const SPARSE: [&str; 6] = [
+    "csr_matrix",
+    "csr_array",
+    "csr",
+    "csc_matrix",
+    "csc_array",
+    "csc",
+];
 
 /// A matrix of samples by features in any storage, as CSR.
 fn read_matrix(parent: &H5Group, name: &str, shape: [usize; 2]) -> Result<Csr> {
@@ -279,6 +305,18 @@ fn meanings(table: &Table, layer: &str) -> Option<Vec<String>> {
     list.iter()
         .map(|meaning| meaning.as_str().map(str::to_string))
         .collect()
+}
+
+/// Says whether a layer holds numbers in a storage that is read.
+fn is_matrix(layers: &H5Group, name: &str) -> Result<bool> {
+    if layers.has_group(name) {
+        let group = layers.group(name)?;
+        let encoding = group.attr_text("encoding-type");
+        let is_old = group.attr_text("h5sparse_format").is_some();
+        return Ok(is_old || encoding.is_some_and(|encoding| SPARSE.contains(&encoding)));
+    }
+    let kind = layers.dataset(name)?.kind().clone();
+    Ok(!matches!(kind, Kind::Text | Kind::Other(_)))
 }
 
 /// A matrix with one row per sample, or `None` for one that is not numeric.

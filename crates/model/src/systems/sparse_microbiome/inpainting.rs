@@ -50,6 +50,8 @@ impl Inpainted {
 
 /// Tiles of candidates of every sample.
 const N_TILES: usize = 4;
+/// A share that is rounding.
+const LEAST_SHARE: f64 = 1e-12;
 /// Added to the diagonal of a correlation, which may have eigenvalues of 0.
 const RIDGE: f64 = 1e-2;
 
@@ -190,6 +192,11 @@ impl Bound<'_> {
             .filter(|taxon| open(**taxon) > 0.0)
             .map(|taxon| (*taxon as u32, share(*taxon)))
             .collect();
+        if candidates.is_empty() && left > LEAST_SHARE {
+            return Err(Error::Table(format!(
+                "all features that the model has seen are kept, and {left:.3} of a sample is of others; keep fewer features"
+            )));
+        }
         if rest.is_empty() {
             // Somebody has the reads that are left: the taxon that was most likely.
             let most = candidates
@@ -197,7 +204,7 @@ impl Bound<'_> {
                 .max_by(|a, b| row.logit[**a].total_cmp(&row.logit[**b]));
             rest.extend(most.map(|taxon| (*taxon as u32, 1.0)));
         }
-        match left > 1e-12 {
+        match left > LEAST_SHARE {
             true => {
                 rest.iter_mut().for_each(|(_, share)| *share /= left);
                 let direction = self.direction_of(row, &rest);

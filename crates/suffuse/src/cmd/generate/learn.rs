@@ -11,7 +11,7 @@ use suffuse::settings::{self, Setting};
 use suffuse::{Error, Result, Watch, model_folder};
 use suffuse_data::tree::Tree;
 use suffuse_model::device::Device;
-use suffuse_model::systems::sparse_microbiome::{Privacy, PrivacyRecord};
+use suffuse_model::systems::sparse_microbiome::{Latents, Privacy, PrivacyRecord};
 
 const DEFAULT_CONFIG: &str = "small";
 /// The same for a private fit.
@@ -189,6 +189,38 @@ impl LearnArgs {
                 "{option} is for the learned generator; --method {method} does not learn"
             ))),
             None => Ok(()),
+        }
+    }
+
+    /// Refuses conditions of samples whose latents are drawn without them: the samples would bear names that say nothing.
+    pub(super) fn check_latents(
+        &self,
+        method: Method,
+        loaded: Option<&Learned>,
+        by: Option<&str>,
+    ) -> Result<()> {
+        if !method.is_learned() || self.columns(by).is_empty() {
+            return Ok(());
+        }
+        let latents = match (loaded, method) {
+            (Some(learned), _) => learned.model().config().sampling.latents,
+            (None, Method::Vae) => Latents::Prior,
+            (None, _) => {
+                settings::generator_config(self.config(), &self.set)?
+                    .sampling
+                    .latents
+            }
+        };
+        match latents {
+            Latents::Diffusion => Ok(()),
+            Latents::Gaussian | Latents::Prior => Err(Error::Usage(format!(
+                "{}: samples of a generator whose latents are not drawn by the denoiser{} know no conditions; leave --by and --conditions out, or take sparse-microbiome with sampling.latents=diffusion",
+                self.columns(by).join(", "),
+                match method {
+                    Method::Vae => " (--method vae)",
+                    _ => "",
+                }
+            ))),
         }
     }
 

@@ -76,9 +76,13 @@ pub(super) fn report(files: &Files, done: &Done, context: &mut Context) -> Resul
             .paths()
             .map(|path| path.display().to_string())
             .collect();
-        return context
-            .talk
-            .json(&json!({"files": files, "counts": counts}));
+        let mut all = json!({"files": files, "counts": counts});
+        if let Some(all) = all.as_object_mut() {
+            // What was chosen, and what it is worth; the settings stand in the record.
+            let told = done.facts.iter().filter(|(name, _)| *name != "config");
+            all.extend(told.map(|(name, value)| (name.clone(), value.clone())));
+        }
+        return context.talk.json(&all);
     }
     let per_second = done.n_samples as f64 / done.seconds.max(1e-9);
     context.talk.note(&format!(
