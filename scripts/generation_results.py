@@ -479,7 +479,11 @@ def main():
     )
     options.work.mkdir(parents=True, exist_ok=True)
     numbers = range(1, options.splits + 1) if "splits" in options.parts else []
-    splits = {which: [split_again(options, which, number) for number in numbers] for which in options.sets}
+    is_there = lambda which, number: (options.work / f"{which}-split-{number}-{BESIDE[-1]}.json").exists()
+    splits = {
+        which: [split_again(options, which, n) for n in numbers if is_there(which, n) or not options.measured_only]
+        for which in options.sets
+    }
     page(options, {which: runs_of(options, which) for which in options.sets}, splits)
 
 

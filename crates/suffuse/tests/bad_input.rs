@@ -541,8 +541,8 @@ fn what_matrix_market_cannot_say_is_found_before_the_work() {
     let zeros = "impute missing.tsv -o out.mtx --config tiny --fill zeros";
     let zeros: Vec<&str> = zeros.split(' ').collect();
     bench.fail(2, &zeros, &["--fill zeros", "MatrixMarket"]);
-    bench.file("tab.csv", "sample,\"a\tb\",c\ns1,1,2\ns2,,4\ns3,5,6\n");
-    bench.fail(1, &impute("tab.csv", "out.mtx"), &["tab.csv", "a\\tb"]);
+    bench.file("tab.csv", "sample,a,b\ns1,1,2\n\"s\t2\",,4\ns3,5,6\n");
+    bench.fail(1, &impute("tab.csv", "out.mtx"), &["tab.csv", "s\\t2"]);
     std::fs::create_dir(bench.path("mine.mtx")).unwrap();
     bench.file("mine.mtx/notes.txt", "mine");
     let over = [&impute("missing.tsv", "mine.mtx")[..], &["--force"]].concat();
@@ -556,7 +556,7 @@ fn what_matrix_market_cannot_say_is_found_before_the_work() {
         .concat(),
     );
     let list = std::fs::read_to_string(bench.path("out.tsv.filled.tsv")).unwrap();
-    assert!(list.contains("s2\t\"a\tb\"\t"), "{list}");
+    assert!(list.contains("\"s\t2\"\ta\t"), "{list}");
 }
 
 #[test]
@@ -572,5 +572,11 @@ fn a_column_that_is_not_there_is_a_wrong_command_everywhere() {
         "generate table.tsv -o out.tsv --config tiny --group zz",
     ] {
         bench.fail(2, &line.split(' ').collect::<Vec<_>>(), &facts);
+    }
+    for (line, fact) in [
+        ("dependencies table.tsv --out found --alpha 0", "above 0"),
+        ("evaluate table.tsv --out found --folds 1", "at least 2"),
+    ] {
+        bench.fail(2, &line.split(' ').collect::<Vec<_>>(), &[fact]);
     }
 }

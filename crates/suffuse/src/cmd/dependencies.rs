@@ -1,7 +1,7 @@
 //! `suffuse dependencies TABLE`: which taxa depend on which.
 
 use super::impute::{conditions_of, in_order_of};
-use super::{Context, InputArgs, OverwriteArgs, at_least_one, share};
+use super::{Context, InputArgs, OverwriteArgs, at_least_one, share, share_above_zero};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use std::path::PathBuf;
@@ -50,7 +50,7 @@ pub(crate) struct DependenciesArgs {
 #[command(next_help_heading = "Tests")]
 struct TestArgs {
     /// False-discovery rate
-    #[arg(long, value_name = "0..1", default_value_t = 0.05, value_parser = share)]
+    #[arg(long, value_name = "0..1", default_value_t = 0.05, value_parser = share_above_zero)]
     alpha: f64,
     /// Models of the F-test
     #[arg(long, value_name = "NAME", default_value = "nested")]

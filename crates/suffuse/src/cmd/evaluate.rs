@@ -2,7 +2,8 @@
 
 use super::times::TimeArgs;
 use super::{
-    Context, DeviceArgs, FitSettingArgs, InputArgs, MetadataArgs, SamplingArgs, at_least_one, share,
+    Context, DeviceArgs, FitSettingArgs, InputArgs, MetadataArgs, SamplingArgs, at_least_one,
+    at_least_two, share,
 };
 use clap::Args;
 use serde_json::json;
@@ -94,7 +95,7 @@ struct ProtocolArgs {
     #[arg(long, value_name = "HOW")]
     completion: Option<Completion>,
     /// Folds of the cross-validation [default: 5]
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    #[arg(long, value_name = "N", value_parser = at_least_two)]
     folds: Option<usize>,
     /// Number of mask seeds 0, 1, ... of published and time_point; of a cross-validation, how many folds to run
     /// [default: 5, or all folds]

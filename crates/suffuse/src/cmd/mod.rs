@@ -485,6 +485,21 @@ pub(crate) fn at_least_one(text: &str) -> std::result::Result<usize, String> {
     }
 }
 
+pub(crate) fn at_least_two(text: &str) -> std::result::Result<usize, String> {
+    match at_least_one(text)? {
+        1 => Err("expected at least 2".to_string()),
+        n => Ok(n),
+    }
+}
+
+/// A share that leaves something.
+pub(crate) fn share_above_zero(text: &str) -> std::result::Result<f64, String> {
+    match share(text) {
+        Ok(value) if value > 0.0 => Ok(value),
+        _ => Err("expected a number above 0, 1 at most".to_string()),
+    }
+}
+
 pub(crate) fn share(text: &str) -> std::result::Result<f64, String> {
     match text.parse::<f64>() {
         Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),

@@ -528,7 +528,10 @@ fn what_is_read_is_not_written_over_and_no_read_is_lost() {
         "two.tsv",
         "\tA\tB\tC\ns1\t5\t3\t0\ns2\t2\t9\t0\ns3\t4\t4\t0\ns4\t1\t7\t0\n",
     );
-    bench.file("three.tsv", "\tA\tB\tC\ns1\t5\t3\t2\ns2\t2\t9\t1\ns3\t1\t6\t3\n");
+    bench.file(
+        "three.tsv",
+        "\tA\tB\tC\ns1\t5\t3\t2\ns2\t2\t9\t1\ns3\t1\t6\t3\n",
+    );
     bench.file("keep.txt", "A\nB\n");
     bench.succeed(&words(
         "generate two.tsv --config tiny -o a.tsv --save-model of-two -q",
