@@ -174,13 +174,10 @@ pub(super) fn run(arguments: &DependenciesArgs, context: &mut Context) -> Result
         provenance.inputs.push(digest(folder)?);
     }
     provenance.set("seed", arguments.tests.seed);
-    let record = format!("{:#}\n", provenance.to_json());
-    files.push(arguments.out.join("provenance.json"));
-    write_text(
-        &arguments.out.join("provenance.json"),
-        Overwrite::Replace,
-        &record,
-    )?;
+    let record = arguments.out.join("provenance.json");
+    let text = format!("{:#}\n", provenance.to_json());
+    write_text(&record, Overwrite::Replace, &text)?;
+    files.push(record);
 
     let n_of = |kind: &str| found.edges.iter().filter(|edge| edge.kind == kind).count();
     let counts = ["directed", "mutual", "lagged"].map(|kind| (kind, n_of(kind)));
